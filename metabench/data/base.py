@@ -1,0 +1,177 @@
+"""What a dataset is: arrays in memory, classes with groups, class-disjoint partitions."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Literal, get_args
+
+import numpy as np
+
+from metabench.files import InputError, atomic, digest, read_json, write_json
+from metabench.registry import Registry
+
+Partition = Literal["train", "val", "test"]
+PARTITIONS: tuple[str, ...] = get_args(Partition)
+Kind = Literal["image", "text", "vector", "regression"]
+
+
+@dataclass(frozen=True)
+class ClassInfo:
+    """One class: its name, the group it belongs to (alphabet, script, domain), its partition."""
+
+    name: str
+    group: str
+    partition: Partition
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """Examples of a classification dataset as arrays.
+
+    Attributes:
+        name: name in the registry.
+        kind: what ``x`` holds: ``image`` uint8 ``[N, C, H, W]`` (ink or content is bright);
+            ``text`` int32 token ids ``[N, L]`` padded with 0; ``vector`` float32 ``[N, D]``.
+        y: int64 ``[N]``, an index into ``classes``.
+        classes: name, group and partition of every class.
+        fixed: published episodes, by ``<partition>-<ways>w<shots>s``: example indices
+            ``[E, ways, shots + queries]``.
+    """
+
+    name: str
+    kind: Kind
+    x: np.ndarray
+    y: np.ndarray
+    classes: tuple[ClassInfo, ...]
+    fixed: Mapping[str, np.ndarray] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if len(self.x) != len(self.y):
+            raise InputError(
+                f"dataset {self.name}: {len(self.x)} examples but {len(self.y)} labels"
+            )
+        counts = np.bincount(self.y, minlength=len(self.classes))
+        if len(counts) > len(self.classes):
+            raise InputError(f"dataset {self.name}: label {self.y.max()} has no entry in classes")
+        empty = [c.name for c, n in zip(self.classes, counts, strict=True) if n == 0]
+        if empty:
+            raise InputError(
+                f"dataset {self.name}: class '{empty[0]}' has no examples"
+                + (f" (and {len(empty) - 1} more)" if len(empty) > 1 else "")
+                + ". Remove the class or add examples."
+            )
+
+    def class_ids(self, partition: str) -> np.ndarray:
+        """Indices of the classes of ``partition``."""
+        return np.array([i for i, c in enumerate(self.classes) if c.partition == partition], int)
+
+    def members(self, partition: str) -> list[np.ndarray]:
+        """Example indices of each class of ``partition``, in the order of ``class_ids``."""
+        order = np.argsort(self.y, kind="stable")
+        starts = np.searchsorted(self.y[order], np.arange(len(self.classes) + 1))
+        return [order[starts[i] : starts[i + 1]] for i in self.class_ids(partition)]
+
+    def save(self, folder: Path) -> None:
+        """Write ``x.npy``, ``y.npy``, ``fixed.npz`` and, last, ``classes.json`` with a digest."""
+        files = {"x.npy": self.x, "y.npy": self.y}
+        for name, array in files.items():
+            with atomic(folder / name) as temporary:
+                np.save(temporary, array, allow_pickle=False)
+        with atomic(folder / "fixed.npz") as temporary:
+            np.savez(temporary, **dict(self.fixed))
+        write_json(
+            folder / "classes.json",
+            {
+                "name": self.name,
+                "kind": self.kind,
+                "digest": digest(*(folder / name for name in files)),
+                "classes": [asdict(c) for c in self.classes],
+            },
+        )
+
+    @staticmethod
+    def load(folder: Path) -> Dataset:
+        """Read what :meth:`save` wrote; ``x`` is memory-mapped.
+
+        Raises:
+            InputError: a file is missing, damaged, or does not belong to the others.
+        """
+        header = read_json(folder / "classes.json")
+        try:
+            x = np.load(folder / "x.npy", mmap_mode="r", allow_pickle=False)
+            y = np.load(folder / "y.npy", allow_pickle=False)
+            with np.load(folder / "fixed.npz", allow_pickle=False) as fixed:
+                episodes = {name: fixed[name] for name in fixed.files}
+        except (OSError, ValueError) as error:
+            raise InputError(
+                f"{folder}: damaged or missing array ({error}). Delete the folder and run "
+                "`dvc repro` again."
+            ) from error
+        classes = tuple(ClassInfo(**c) for c in header["classes"])
+        return Dataset(header["name"], header["kind"], x, y, classes, episodes)
+
+
+@dataclass(frozen=True)
+class TaskFamily:
+    """A distribution over regression tasks ``x -> y``.
+
+    Attributes:
+        name: name in the registry.
+        inputs, outputs: sizes of ``x`` and ``y``.
+        sample: ``(tasks, points, rng) -> x [T, N, inputs], y [T, N, outputs]`` float32, noise-free.
+    """
+
+    name: str
+    inputs: int
+    outputs: int
+    sample: Callable[[int, int, np.random.Generator], tuple[np.ndarray, np.ndarray]]
+
+
+@dataclass(frozen=True)
+class RemoteFile:
+    """A public file: where it is, what it must hash to, and its name in a mirror folder."""
+
+    url: str
+    sha256: str
+    name: str
+
+
+@dataclass(frozen=True)
+class Builder:
+    """How a dataset comes to be. One per file in ``metabench/data``, registered by name.
+
+    Attributes:
+        name: name in the registry.
+        kind: see :class:`Dataset`.
+        citation: paper or source.
+        build: ``(raw folder) -> Dataset`` (``None`` for regression).
+        files: what to download into the raw folder first; empty for embedded data.
+        family: the task distribution of a regression dataset.
+        mirror: sub-folder of ``METABENCH_MIRROR`` that holds the files (default: ``name``).
+    """
+
+    name: str
+    kind: Kind
+    citation: str
+    build: Callable[[Path], Dataset] | None = None
+    files: tuple[RemoteFile, ...] = ()
+    family: TaskFamily | None = None
+    mirror: str | None = None
+
+
+DATASETS: Registry[Builder] = Registry(
+    "dataset",
+    {
+        "glyphs": "metabench.data.glyphs:GLYPHS",
+        "digits": "metabench.data.digits:DIGITS",
+        "sinusoid": "metabench.data.sinusoid:SINUSOID",
+        "harmonics": "metabench.data.sinusoid:HARMONICS",
+        "omniglot_small1": "metabench.data.omniglot:SMALL1",
+        "omniglot_small2": "metabench.data.omniglot:SMALL2",
+        "omniglot_challenge": "metabench.data.omniglot:CHALLENGE",
+        "omniglot": "metabench.data.omniglot:FULL",
+    },
+    group="metabench.datasets",
+)

@@ -1,0 +1,1 @@
+"""Running learners on frozen episodes; metrics; statistics."""

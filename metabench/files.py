@@ -1,0 +1,102 @@
+"""Files that are whole or absent: temporary name, then ``os.replace``; digests; locks."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import filelock
+
+
+class InputError(Exception):
+    """Bad input from outside: the message names the file or field, what is wrong and the fix."""
+
+
+@contextmanager
+def atomic(path: Path) -> Iterator[Path]:
+    """Yield a temporary path beside ``path``; on success it is flushed and takes its place.
+
+    If the block raises (a full disk, Ctrl-C), the temporary file is removed and ``path`` is as
+    before. The suffix is kept, since some writers choose the format by it.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, name = tempfile.mkstemp(dir=path.parent, prefix=".tmp-", suffix=path.suffix)
+    os.close(handle)
+    temporary = Path(name)
+    try:
+        yield temporary
+        with temporary.open("rb+") as file:
+            os.fsync(file.fileno())
+        umask = os.umask(0)
+        os.umask(umask)
+        temporary.chmod(0o666 & ~umask)  # mkstemp is private; artefacts are not
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write ``text`` to ``path`` atomically."""
+    with atomic(path) as temporary:
+        temporary.write_text(text, encoding="utf-8")
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Write ``value`` as indented JSON with sorted keys, atomically."""
+    write_text(path, json.dumps(value, indent=2, sort_keys=True) + "\n")
+
+
+def read_json(path: Path) -> Any:
+    """Read JSON.
+
+    Raises:
+        InputError: the file is missing or is not JSON.
+    """
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise InputError(f"{path}: missing. Run `dvc repro` to produce it.") from error
+    except ValueError as error:
+        raise InputError(f"{path}: not valid JSON ({error}). Delete it and run again.") from error
+
+
+def digest(*parts: bytes | str | Path) -> str:
+    """Hex digest (128 bit) of bytes, strings and file contents, each delimited by its length."""
+    state = hashlib.blake2b(digest_size=16)
+    for part in parts:
+        data = part.read_bytes() if isinstance(part, Path) else part
+        raw = data.encode() if isinstance(data, str) else data
+        state.update(len(raw).to_bytes(8, "big"))
+        state.update(raw)
+    return state.hexdigest()
+
+
+@contextmanager
+def lock(folder: Path) -> Iterator[None]:
+    """Hold ``folder`` for this process alone.
+
+    Killing `dvc` leaves its child running; without the lock a second `dvc repro` would write the
+    same cells at the same time.
+
+    Raises:
+        InputError: another process holds it.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    guard = filelock.FileLock(folder.parent / f".{folder.name}.lock", timeout=1)
+    try:
+        guard.acquire()
+    except filelock.Timeout as error:
+        raise InputError(
+            f"{folder}: another metabench process is writing here. Wait for it or stop it, then "
+            "run `dvc repro` again; finished cells are kept."
+        ) from error
+    try:
+        yield
+    finally:
+        guard.release()

@@ -1,0 +1,21 @@
+"""Methods under comparison: the registry. The protocol is in :mod:`metabench.methods.base`."""
+
+from __future__ import annotations
+
+from metabench.methods.base import Method
+from metabench.registry import Registry
+
+METHODS: Registry[type[Method]] = Registry(
+    "method",
+    {
+        "maml": "metabench.methods.maml:MAML",
+        "protonet": "metabench.methods.protonet:ProtoNet",
+        "mann": "metabench.methods.mann:MANN",
+        "linear_probe": "metabench.methods.linear_probe:LinearProbe",
+        "ridge": "metabench.methods.ridge:Ridge",
+        "fine_tune": "metabench.methods.fine_tune:FineTune",
+        "scratch": "metabench.methods.scratch:Scratch",
+        "nearest_neighbour": "metabench.methods.nearest_neighbour:NearestNeighbour",
+    },
+    group="metabench.methods",
+)

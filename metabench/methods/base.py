@@ -1,0 +1,180 @@
+"""The protocol of a method: what it is told, what it must give back, what it declares.
+
+A method is a ``torch.nn.Module`` that owns its backbone. It knows nothing of files, DVC or MLflow.
+The loops in :mod:`metabench.training` call ``loss``; :mod:`metabench.evaluation` calls ``predict``.
+"""
+
+from __future__ import annotations
+
+import abc
+from dataclasses import dataclass
+from typing import Any, ClassVar, Literal, get_args
+
+import torch
+from pydantic import BaseModel, ConfigDict, Field
+from torch import Tensor, nn
+
+from metabench.backbones import Backbone
+from metabench.episodes import Episodes, cross_entropy
+
+Family = Literal[
+    "optimisation", "metric", "model", "feature", "parameter", "hybrid", "transductive", "control"
+]
+FAMILIES: tuple[str, ...] = get_args(Family)
+
+
+@dataclass(frozen=True)
+class Task:
+    """What a method may know of the problem before it sees data.
+
+    Attributes:
+        kind: ``image``, ``text`` or ``vector`` (classification), or ``regression``.
+        ways: classes per training episode (regression: 0).
+        classes: number of source training classes (regression: 0).
+        outputs: length of a regression target (classification: 0).
+    """
+
+    kind: Literal["image", "text", "vector", "regression"]
+    ways: int
+    classes: int
+    outputs: int = 0
+
+
+@dataclass(frozen=True)
+class Examples:
+    """A plain batch of labelled source examples: ``x`` ``[B, ...]``, ``y`` ``[B]``.
+
+    Regression: ``y`` ``[B, D]``, drawn from a mixture of all training tasks.
+    """
+
+    x: Tensor
+    y: Tensor
+
+    @property
+    def examples(self) -> int:
+        """Number of examples: the unit of the budget."""
+        return len(self.x)
+
+
+class Source(abc.ABC):
+    """The training side of a source dataset, as a method may see it: never ``val`` or ``test``."""
+
+    @abc.abstractmethod
+    def features(self, embed: Any, limit: int = 5000) -> tuple[Tensor, Tensor]:
+        """Embed up to ``limit`` training examples (evenly over classes): ``[M, D]`` and ``[M]``."""
+
+
+class Settings(BaseModel):
+    """Hyper-parameters common to all methods that train; each method extends them.
+
+    Attributes:
+        lr: peak learning rate of the outer optimiser (Adam), annealed by a cosine to zero.
+        weight_decay: L2 penalty on all weights (decoupled).
+        tasks: episodes per outer step.
+        ways, shots, queries: form of a training episode; ``None`` takes the profile's value.
+            ``shots`` is a tuple: one of them is drawn for each outer step.
+        batch: examples per step, for methods that learn from plain batches.
+        clip: largest norm of the gradient; 0 for none.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    lr: float = Field(1e-3, gt=0)
+    weight_decay: float = Field(0.0, ge=0)
+    tasks: int = Field(4, ge=1)
+    ways: int | None = Field(None, ge=2)
+    shots: tuple[int, ...] | None = None
+    queries: int | None = Field(None, ge=1)
+    batch: int = Field(64, ge=1)
+    clip: float = Field(10.0, ge=0)
+
+
+class Method(nn.Module, abc.ABC):
+    """One algorithm. Subclasses declare the class attributes and implement ``predict``.
+
+    Attributes:
+        family: the method's place in the comparison.
+        paper: citation shown in lists and leaderboards.
+        learns_from: what ``loss`` receives: ``episodes``, ``examples``, or ``nothing`` (no
+            training beyond the shared pretrained backbone, if any).
+        start: where the backbone's weights come from: ``random``; ``pretrained`` (the source's
+            shared backbone, which cost the whole budget); ``half`` (the shared backbone after half
+            the budget, leaving the other half for meta-training).
+        transductive: True only where a query's prediction may depend on other queries.
+        kinds: task kinds the method applies to.
+        any_ways: False if the number of classes is fixed by training.
+    """
+
+    family: ClassVar[Family]
+    paper: ClassVar[str]
+    learns_from: ClassVar[Literal["episodes", "examples", "nothing"]] = "episodes"
+    start: ClassVar[Literal["random", "pretrained", "half"]] = "random"
+    transductive: ClassVar[bool] = False
+    kinds: ClassVar[frozenset[str]] = frozenset({"image", "text", "vector"})
+    any_ways: ClassVar[bool] = True
+    Settings: ClassVar[type[Settings]] = Settings
+
+    backbone: Backbone
+
+    def __init__(self, backbone: Backbone, task: Task, settings: Settings):
+        super().__init__()
+        self.backbone = backbone
+        self.task = task
+        self.settings: Any = settings
+
+    @abc.abstractmethod
+    def predict(self, episodes: Episodes) -> Tensor:
+        """Adapt to each support set, then answer its queries; called in eval mode.
+
+        May enable gradients itself to adapt. Must leave the module as it was, and treat each task
+        and (unless transductive) each query by itself.
+
+        Returns:
+            Logits ``[T, Q, ways]`` whose softmax is the predicted distribution; regression:
+            values ``[T, Q, D]``.
+        """
+
+    def loss(self, batch: Any, progress: float) -> Tensor:
+        """Scalar training loss of a batch (``Episodes`` or :class:`Examples`).
+
+        Args:
+            batch: as ``learns_from`` says.
+            progress: share of the budget spent so far, 0 to 1, for schedules.
+        """
+        raise NotImplementedError(f"{type(self).__name__} does not train")
+
+    def finish(self, source: Source) -> None:
+        """Called once after training (or at once, if there is none), in eval mode.
+
+        For statistics of the source, such as the mean feature; must be deterministic.
+        """
+
+    def parameter_groups(self) -> list[dict[str, Any]]:
+        """Parameter groups for the outer optimiser: by default all parameters alike."""
+        return [{"params": [p for p in self.parameters() if p.requires_grad]}]
+
+
+class FeatureMethod(Method):
+    """A method whose prediction sees an example only through its feature vector.
+
+    Then ``predict`` is ``embed`` followed by ``classify``, and evaluation may embed a whole dataset
+    once and classify all episodes from the table.
+    """
+
+    def embed(self, x: Tensor) -> Tensor:
+        """Features ``[T, N, D]`` of examples ``[T, N, ...]``, each by itself in eval mode."""
+        return self.backbone(x)
+
+    @abc.abstractmethod
+    def classify(self, features: Episodes) -> Tensor:
+        """Logits ``[T, Q, ways]`` from episodes whose ``x`` are features ``[T, N, D]``."""
+
+    def predict(self, episodes: Episodes) -> Tensor:
+        """Embed, then classify."""
+        with torch.no_grad():
+            features = episodes.map(self.embed)
+        return self.classify(features)
+
+    def loss(self, batch: Episodes, progress: float) -> Tensor:
+        """Cross-entropy of the queries (episodic training)."""
+        return cross_entropy(self.classify(batch.map(self.embed)), batch.query_y)

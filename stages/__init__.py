@@ -1,0 +1,1 @@
+"""Thin scripts, one per DVC stage; all logic is in the package."""
