@@ -1,0 +1,270 @@
+"""``params.yaml`` as typed, validated settings."""
+
+from __future__ import annotations
+
+import difflib
+from pathlib import Path
+from typing import Any, Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from metabench.files import InputError
+
+
+class Strict(BaseModel):
+    """Unknown keys are errors; values never change after validation."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Compute(Strict):
+    """Where and how wide to run. Changes nothing in any result.
+
+    Attributes:
+        workers: cells side by side, each in a process of its own.
+        threads: CPU threads of each worker; small networks run best with one.
+        device: ``auto`` takes a GPU when there is one.
+    """
+
+    workers: int = Field(2, ge=1)
+    threads: int = Field(1, ge=1)
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+
+
+class BackboneChoice(Strict):
+    """A registered backbone and its settings."""
+
+    name: str = "conv4"
+    settings: dict[str, Any] = Field(default_factory=dict)
+
+    @property
+    def label(self) -> str:
+        """Short name for tables, such as ``conv4-32``."""
+        widths = self.settings.get("width", self.settings.get("widths", ""))
+        text = "-".join(map(str, widths)) if isinstance(widths, list | tuple) else str(widths)
+        return f"{self.name}-{text}" if text else self.name
+
+
+class Budget(Strict):
+    """What every method may spend on a source.
+
+    Attributes:
+        examples: source examples processed, repeats counted (pretraining and meta-training alike).
+        validations: times the learner is scored on ``val`` episodes; the best score is kept.
+        val_episodes: episodes of one such score, per number of training shots.
+    """
+
+    examples: int = Field(60_000, ge=1)
+    validations: int = Field(8, ge=1)
+    val_episodes: int = Field(60, ge=2)
+
+
+class Training(Strict):
+    """Form of a training episode; one of ``shots`` is drawn for each step."""
+
+    ways: int = Field(5, ge=0)
+    shots: tuple[int, ...] = (1, 5)
+    queries: int = Field(15, ge=1)
+
+
+class Setting(Strict):
+    """A form of evaluation episode: ``ways`` (0 for regression) and ``shots``.
+
+    ``datasets`` restricts the setting to these targets; empty: all.
+    """
+
+    ways: int = Field(5, ge=0)
+    shots: int = Field(ge=1)
+    datasets: tuple[str, ...] = ()
+
+    @property
+    def label(self) -> str:
+        """``5w1s``, or ``10s`` for regression."""
+        return f"{self.ways}w{self.shots}s" if self.ways else f"{self.shots}s"
+
+
+class Evaluation(Strict):
+    """Frozen episodes: how many, with how many queries (per class), in which settings.
+
+    Attributes:
+        steps: also record the error after these numbers of adaptation steps, for methods that
+            adapt by steps.
+    """
+
+    episodes: int = Field(600, ge=2)
+    queries: int = Field(15, ge=1)
+    settings: tuple[Setting, ...]
+    steps: tuple[int, ...] = ()
+
+
+class Track(Strict):
+    """One kind of problem: its sources, extra targets, methods, and the terms they all share."""
+
+    sources: tuple[str, ...] = ()
+    targets: tuple[str, ...] = ()
+    methods: tuple[str, ...] = ()
+    backbone: BackboneChoice = BackboneChoice()
+    budget: Budget = Budget()
+    training: Training = Training()
+    evaluation: Evaluation
+
+    @property
+    def datasets(self) -> tuple[str, ...]:
+        """Sources, then the targets that are no source."""
+        return tuple(dict.fromkeys([*self.sources, *self.targets]))
+
+
+TRACKS = ("classification", "regression")
+
+
+class Config(Strict):
+    """The whole of ``params.yaml``.
+
+    Attributes:
+        profile: name of this set of parameters.
+        reports: folder for the generated reports.
+        datasets: every dataset that is prepared (those of all tracks).
+        methods: hyper-parameters by source and method, ``methods.<source>.<method>``.
+    """
+
+    profile: str
+    reports: str = "reports"
+    seeds: tuple[int, ...] = Field(min_length=1)
+    compute: Compute = Compute()
+    datasets: tuple[str, ...]
+    classification: Track
+    regression: Track
+    methods: dict[str, dict[str, dict[str, Any]]]
+
+    @model_validator(mode="after")
+    def _names_agree(self) -> Config:
+        for field in ("seeds", "datasets"):
+            values = getattr(self, field)
+            if len(set(values)) != len(values):
+                raise ValueError(f"{field}: {list(values)} names something twice")
+        for name in TRACKS:
+            track: Track = getattr(self, name)
+            missing = [d for d in track.datasets if d not in self.datasets]
+            if missing:
+                raise ValueError(f"{name} uses dataset '{missing[0]}': add it to `datasets`")
+            for source in track.sources:
+                for method in track.methods:
+                    if method not in self.methods.get(source, {}):
+                        raise ValueError(
+                            f"methods.{source}.{method} is missing: add it ({{}} for defaults)"
+                        )
+        return self
+
+    def track_of(self, dataset: str) -> Track:
+        """The track in which ``dataset`` is a source or a target.
+
+        Raises:
+            InputError: no track uses it.
+        """
+        for name in TRACKS:
+            track: Track = getattr(self, name)
+            if dataset in track.datasets:
+                return track
+        raise InputError(f"params.yaml: dataset '{dataset}' is in no track's sources or targets")
+
+
+def _fields_at(model: type[BaseModel], location: tuple[Any, ...]) -> list[str]:
+    """Names that are valid at ``location`` (best effort, for suggestions)."""
+    for part in location[:-1]:
+        field = model.model_fields.get(part) if isinstance(part, str) else None
+        if field is None:
+            continue
+        inner = field.annotation
+        candidates = [inner, *getattr(inner, "__args__", ())]
+        found = next(
+            (c for c in candidates if isinstance(c, type) and issubclass(c, BaseModel)), None
+        )
+        if found is None:
+            return []
+        model = found
+    return list(model.model_fields)
+
+
+def explain(error: ValidationError, model: type[BaseModel], where: str) -> InputError:
+    """Turn pydantic's report into one line a problem: key, value, nearest valid names."""
+    lines = []
+    for problem in error.errors():
+        location = problem["loc"]
+        key = ".".join(str(part) for part in location)
+        if problem["type"] == "extra_forbidden":
+            valid = _fields_at(model, location)
+            near = difflib.get_close_matches(str(location[-1]), valid, n=3, cutoff=0.4) or valid
+            lines.append(
+                f"{key}: unknown key (value {problem['input']!r}). Valid here: {', '.join(near)}."
+            )
+        elif problem["type"] == "value_error":
+            lines.append(f"{key + ': ' if key else ''}{problem['ctx']['error']}")
+        else:
+            lines.append(f"{key}: {problem['msg']} (value {problem['input']!r})")
+    return InputError("\n".join(f"{where}: {line}" for line in lines))
+
+
+def load(path: Path = Path("params.yaml")) -> Config:
+    """Read and validate the structure of ``params.yaml``.
+
+    Raises:
+        InputError: not YAML, unknown key, wrong type or names that do not agree.
+    """
+    try:
+        raw = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise InputError(f"{path}: missing. Copy one of profiles/*.yaml to it.") from error
+    except yaml.YAMLError as error:
+        raise InputError(f"{path}: not valid YAML: {error}") from error
+    if not isinstance(raw, dict):
+        raise InputError(f"{path}: must hold a mapping of settings")
+    try:
+        return Config.model_validate(raw)
+    except ValidationError as error:
+        raise explain(error, Config, str(path)) from error
+
+
+def check_names(config: Config) -> None:
+    """Validate all that needs the code: dataset, method and backbone names, hyper-parameters.
+
+    Raises:
+        InputError: naming the key, the value and the nearest valid names.
+    """
+    from metabench.backbones import BACKBONES
+    from metabench.data import DATASETS
+    from metabench.methods import METHODS
+
+    for name in config.datasets:
+        DATASETS.load(name)
+    for label in TRACKS:
+        track: Track = getattr(config, label)
+        if not track.sources:
+            continue
+        BACKBONES.load(track.backbone.name)
+        kinds = {DATASETS.load(source).kind for source in track.sources}
+        for method_name in track.methods:
+            method = METHODS.load(method_name)
+            if not kinds <= method.kinds:
+                raise InputError(
+                    f"params.yaml: {label}.methods: '{method_name}' does not apply to "
+                    f"{', '.join(sorted(kinds - method.kinds))} data"
+                )
+    for source, methods in config.methods.items():
+        for name, settings in methods.items():
+            method_settings(name, settings, f"params.yaml: methods.{source}.{name}")
+
+
+def method_settings(name: str, values: dict[str, Any], where: str) -> Any:
+    """The validated hyper-parameters of method ``name``.
+
+    Raises:
+        InputError: unknown method, unknown key or wrong value.
+    """
+    from metabench.methods import METHODS
+
+    model = METHODS.load(name).Settings
+    try:
+        return model.model_validate(values)
+    except ValidationError as error:
+        raise explain(error, model, where) from error

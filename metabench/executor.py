@@ -1,0 +1,132 @@
+"""Fan-out of cells over local processes, with progress; the driver alone keeps records."""
+
+from __future__ import annotations
+
+import multiprocessing as mp
+import os
+import queue
+import sys
+import threading
+import traceback
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    Progress,
+    TaskProgressColumn,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
+
+from metabench.config import Compute
+from metabench.files import InputError
+from metabench.runtime import configure
+
+
+class CellFailed(RuntimeError):
+    """A cell ended with an error; the message says which and why."""
+
+
+@dataclass(frozen=True)
+class Job:
+    """One cell to compute: ``function(report=..., **arguments)`` in a process of its own."""
+
+    name: str
+    function: Callable[..., Any]
+    arguments: dict[str, Any]
+
+
+def _die_with_parent() -> None:
+    """End this process when the driver is gone, however it went."""
+    parent = mp.parent_process()
+
+    def watch() -> None:
+        if parent is not None:
+            parent.join()
+            os._exit(1)
+
+    threading.Thread(target=watch, daemon=True).start()
+
+
+def _work(job: Job, threads: int, messages: Any) -> None:
+    _die_with_parent()
+    configure(threads)
+    try:
+        job.function(
+            report=lambda share, text: messages.put((job.name, "progress", (share, text))),
+            **job.arguments,
+        )
+        messages.put((job.name, "done", None))
+    except InputError as error:
+        messages.put((job.name, "failed", str(error)))
+    except KeyboardInterrupt:
+        pass
+    except Exception as error:
+        detail = "" if isinstance(error, RuntimeError | OSError) else traceback.format_exc()
+        messages.put((job.name, "failed", f"{type(error).__name__}: {error}\n{detail}".strip()))
+
+
+def run_cells(jobs: Sequence[Job], compute: Compute) -> None:
+    """Run ``jobs``, at most ``compute.workers`` at a time, each in a fresh process.
+
+    A fresh process a cell makes its peak memory its own. Progress is a bar with an estimate of the
+    time left on a terminal, and one line a finished cell elsewhere. If a cell fails the others are
+    still finished (their results are kept), then the failure is raised.
+
+    Raises:
+        CellFailed: naming every failed cell and its reason.
+    """
+    if not jobs:
+        return
+    context = mp.get_context("forkserver")
+    context.set_forkserver_preload(["metabench.training", "metabench.evaluation.run"])
+    messages = context.Queue()
+    waiting, running, failures = list(jobs), {}, {}
+    console = Console(file=sys.stderr)
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        TaskProgressColumn(),
+        TimeElapsedColumn(),
+        TimeRemainingColumn(),
+        TextColumn("{task.fields[text]}"),
+    )
+    with Progress(*columns, console=console, disable=not console.is_terminal) as progress:
+        bars = {job.name: progress.add_task(job.name, total=1.0, text="") for job in jobs}
+        try:
+            while waiting or running:
+                while waiting and len(running) < compute.workers:
+                    job = waiting.pop(0)
+                    process = context.Process(
+                        target=_work, args=(job, compute.threads, messages), daemon=True
+                    )
+                    process.start()
+                    running[job.name] = process
+                try:
+                    name, what, value = messages.get(timeout=0.5)
+                except queue.Empty:
+                    for name, process in list(running.items()):
+                        if not process.is_alive() and messages.empty():
+                            del running[name]
+                            failures[name] = f"process ended with exit code {process.exitcode}"
+                    continue
+                if what == "progress":
+                    progress.update(bars[name], completed=value[0], text=value[1])
+                    continue
+                running.pop(name).join()
+                if what == "failed":
+                    failures[name] = value
+                progress.update(bars[name], completed=1.0, text=what)
+                if not console.is_terminal:
+                    console.print(f"{name}: {what}", highlight=False)
+        finally:
+            for process in running.values():
+                process.terminate()
+    if failures:
+        reasons = "\n".join(f"{name}: {reason}" for name, reason in failures.items())
+        kept = len(jobs) - len(failures)
+        raise CellFailed(f"{len(failures)} of {len(jobs)} cells failed ({kept} kept).\n{reasons}")
