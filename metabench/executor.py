@@ -85,7 +85,9 @@ def run_cells(jobs: Sequence[Job], compute: Compute) -> None:
     context = mp.get_context("forkserver")
     context.set_forkserver_preload(["metabench.training", "metabench.evaluation.run"])
     messages = context.Queue()
-    waiting, running, failures = list(jobs), {}, {}
+    waiting = list(jobs)
+    running: dict[str, Any] = {}
+    failures: dict[str, str] = {}
     console = Console(file=sys.stderr)
     columns = (
         TextColumn("{task.description}"),

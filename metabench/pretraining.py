@@ -10,7 +10,7 @@ from __future__ import annotations
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from metabench.backbones import Backbone
+from metabench.backbones.base import Backbone
 from metabench.episodes import Episodes, class_means
 from metabench.methods.base import Examples, Method, Settings, Task
 from metabench.methods.parts.distances import cosine

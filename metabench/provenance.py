@@ -13,6 +13,8 @@ from typing import Any
 from metabench.files import digest
 
 PACKAGE = "metabench"
+NEUTRAL = {"metabench.config", "metabench.files", "metabench.registry"}
+"""Modules that carry values but decide none: the values themselves are in the keys."""
 
 
 def _source_file(module: str) -> Path | None:
@@ -48,7 +50,7 @@ def code_of(*modules: str) -> dict[str, str]:
     queue = list(modules)
     while queue:
         module = queue.pop()
-        if module in digests or module.split(".")[0] not in roots:
+        if module in digests or module in NEUTRAL or module.split(".")[0] not in roots:
             continue
         file = _source_file(module)
         if file is None:

@@ -17,7 +17,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from metabench import rng
-from metabench.data import Dataset, TaskFamily
+from metabench.data.base import Dataset, TaskFamily
 from metabench.episodes import Episodes
 from metabench.files import InputError, atomic, digest
 from metabench.methods.base import Examples, Source

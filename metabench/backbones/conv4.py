@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from metabench.backbones import Backbone
+from metabench.backbones.base import Backbone
 from metabench.backbones.layers import TaskBatchNorm2d, TaskConv2d, Weights, max_pool, scope
 
 
@@ -48,7 +48,7 @@ class Conv4(Backbone):
         self.blocks = nn.ModuleList(Block(channels if i == 0 else width, width) for i in range(4))
         self.block_prefixes = tuple(f"blocks.{i}." for i in range(4))
         self.feature_dim = width * (height // 16) * (side // 16)
-        self.to(memory_format=torch.channels_last)  # max-pooling is ten times faster so on a CPU
+        self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # max-pooling is ten times faster so on a CPU
 
     def _blocks(
         self, x: Tensor, weights: Weights | None, support: int | None, pool_last: bool

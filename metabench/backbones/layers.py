@@ -79,7 +79,7 @@ class TaskBatchNorm2d(nn.BatchNorm2d):
     - ``support=None``, eval mode: running moments.
     """
 
-    def forward(  # type: ignore[override]
+    def forward(
         self, x: Tensor, weights: Weights | None = None, support: int | None = None
     ) -> Tensor:
         """Normalise ``[N, T, C, H, W]`` over examples and positions, then scale and shift."""
@@ -104,10 +104,10 @@ class TaskBatchNorm2d(nn.BatchNorm2d):
             raise RuntimeError("per-task weights need eval mode or support moments")
         weight, bias = weight.expand(t, -1), bias.expand(t, -1)
         if support is None or support == n:  # one fused call, tasks as channels
-            moments = (mean.repeat(t), var.repeat(t)) if support is None else (None, None)
             y = F.batch_norm(
                 x.flatten(1, 2),
-                *moments,
+                mean.repeat(t) if support is None else None,
+                var.repeat(t) if support is None else None,
                 weight.flatten(),
                 bias.flatten(),
                 training=support is not None,

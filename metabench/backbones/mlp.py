@@ -9,7 +9,7 @@ from collections.abc import Sequence
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from metabench.backbones import Backbone
+from metabench.backbones.base import Backbone
 from metabench.backbones.layers import TaskLinear, Weights, scope
 
 

@@ -1,7 +1,23 @@
-"""Datasets: one file each; the registry and the common types are in :mod:`metabench.data.base`."""
+"""Datasets, one file each: the registry. The common types are in :mod:`metabench.data.base`."""
 
 from __future__ import annotations
 
-from metabench.data.base import DATASETS, Builder, ClassInfo, Dataset, RemoteFile, TaskFamily
+from metabench.data.base import Builder, ClassInfo, Dataset, RemoteFile, TaskFamily
+from metabench.registry import Registry
+
+DATASETS: Registry[Builder] = Registry(
+    "dataset",
+    {
+        "glyphs": "metabench.data.glyphs:GLYPHS",
+        "digits": "metabench.data.digits:DIGITS",
+        "sinusoid": "metabench.data.sinusoid:SINUSOID",
+        "harmonics": "metabench.data.sinusoid:HARMONICS",
+        "omniglot_small1": "metabench.data.omniglot:SMALL1",
+        "omniglot_small2": "metabench.data.omniglot:SMALL2",
+        "omniglot_challenge": "metabench.data.omniglot:CHALLENGE",
+        "omniglot": "metabench.data.omniglot:FULL",
+    },
+    group="metabench.datasets",
+)
 
 __all__ = ["DATASETS", "Builder", "ClassInfo", "Dataset", "RemoteFile", "TaskFamily"]

@@ -10,7 +10,6 @@ from typing import Literal, get_args
 import numpy as np
 
 from metabench.files import InputError, atomic, digest, read_json, write_json
-from metabench.registry import Registry
 
 Partition = Literal["train", "val", "test"]
 PARTITIONS: tuple[str, ...] = get_args(Partition)
@@ -80,7 +79,7 @@ class Dataset:
             with atomic(folder / name) as temporary:
                 np.save(temporary, array, allow_pickle=False)
         with atomic(folder / "fixed.npz") as temporary:
-            np.savez(temporary, **dict(self.fixed))
+            np.savez(temporary, allow_pickle=False, **self.fixed)
         write_json(
             folder / "classes.json",
             {
@@ -159,19 +158,3 @@ class Builder:
     files: tuple[RemoteFile, ...] = ()
     family: TaskFamily | None = None
     mirror: str | None = None
-
-
-DATASETS: Registry[Builder] = Registry(
-    "dataset",
-    {
-        "glyphs": "metabench.data.glyphs:GLYPHS",
-        "digits": "metabench.data.digits:DIGITS",
-        "sinusoid": "metabench.data.sinusoid:SINUSOID",
-        "harmonics": "metabench.data.sinusoid:HARMONICS",
-        "omniglot_small1": "metabench.data.omniglot:SMALL1",
-        "omniglot_small2": "metabench.data.omniglot:SMALL2",
-        "omniglot_challenge": "metabench.data.omniglot:CHALLENGE",
-        "omniglot": "metabench.data.omniglot:FULL",
-    },
-    group="metabench.datasets",
-)

@@ -14,7 +14,7 @@ import torch
 from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor, nn
 
-from metabench.backbones import Backbone
+from metabench.backbones.base import Backbone
 from metabench.episodes import Episodes, cross_entropy
 
 Family = Literal[
@@ -103,6 +103,7 @@ class Method(nn.Module, abc.ABC):
         transductive: True only where a query's prediction may depend on other queries.
         kinds: task kinds the method applies to.
         any_ways: False if the number of classes is fixed by training.
+        eval_tasks: tasks per call of ``predict`` in evaluation (memory against overhead).
     """
 
     family: ClassVar[Family]
@@ -112,11 +113,12 @@ class Method(nn.Module, abc.ABC):
     transductive: ClassVar[bool] = False
     kinds: ClassVar[frozenset[str]] = frozenset({"image", "text", "vector"})
     any_ways: ClassVar[bool] = True
+    eval_tasks: ClassVar[int] = 10
     Settings: ClassVar[type[Settings]] = Settings
 
     backbone: Backbone
 
-    def __init__(self, backbone: Backbone, task: Task, settings: Settings):
+    def __init__(self, backbone: Backbone, task: Task, settings: Any):
         super().__init__()
         self.backbone = backbone
         self.task = task

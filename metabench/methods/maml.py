@@ -17,7 +17,7 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from metabench.backbones import Backbone
+from metabench.backbones.base import Backbone
 from metabench.episodes import Episodes, task_loss
 from metabench.methods.base import Method, Settings, Task
 from metabench.methods.parts.inner_loop import Head, apply_head, gradient_step, per_task

@@ -1,0 +1,47 @@
+"""The protocol of a backbone."""
+
+from __future__ import annotations
+
+import abc
+from typing import ClassVar
+
+from torch import Tensor, nn
+
+from metabench.backbones.layers import Weights
+
+
+class Backbone(nn.Module, abc.ABC):
+    """A network ``[T, N, ...] -> [T, N, feature_dim]`` whose weights may differ per task.
+
+    Attributes:
+        feature_dim: length ``D`` of the feature vector.
+        blocks: the parts from input to output, by parameter-name prefix; what "last block" and
+            "gradual unfreezing" refer to.
+    """
+
+    feature_dim: int
+    block_prefixes: tuple[str, ...]
+    kinds: ClassVar[frozenset[str]]
+
+    @abc.abstractmethod
+    def forward(
+        self, x: Tensor, weights: Weights | None = None, support: int | None = None
+    ) -> Tensor:
+        """Features of a batch of tasks.
+
+        Args:
+            x: ``[T, N, ...]`` examples.
+            weights: replacements of named parameters, with or without a leading task axis.
+            support: the first ``support`` examples of each task provide the normalisation moments
+                for all ``N``; ``None``: running moments (eval) or batch moments (training).
+
+        Returns:
+            ``[T, N, feature_dim]``.
+        """
+
+    def maps(self, x: Tensor, weights: Weights | None = None, support: int | None = None) -> Tensor:
+        """Local features ``[T, N, C, P]`` at ``P`` positions, before the last pooling.
+
+        A backbone without positions has one: its feature vector.
+        """
+        return self(x, weights, support).unsqueeze(-1)

@@ -1,0 +1,362 @@
+"""Cells: one trained learner for each (source, method, seed), keyed, atomic and reusable.
+
+A cell's key is the digest of all that its result depends on. A finished cell with the same key is
+reused; anything else is computed again. ``cell.json`` is written last, so a folder without it is
+unfinished, whatever else it holds.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import resource
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import torch
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from metabench import rng
+from metabench.backbones import BACKBONES, build_backbone
+from metabench.checks import method_settings
+from metabench.config import Config, Track
+from metabench.data import DATASETS, Dataset
+from metabench.evaluation.run import EpisodeSet, mean_score
+from metabench.files import InputError, atomic, read_json, write_json
+from metabench.methods import METHODS
+from metabench.methods.base import Method, Task
+from metabench.pretraining import Pretrain, PretrainSettings
+from metabench.provenance import code_of, git_commit, key_of
+from metabench.runtime import pick_device
+from metabench.sampling import ArraySource, Frozen, TaskSource, freeze, freeze_tasks
+from metabench.training import AnySource, Report, State, train
+
+BACKBONE = "backbone"
+"""Name of the pretrained backbone's folder, beside the methods'."""
+
+
+@dataclass(frozen=True)
+class Layout:
+    """Where everything is, below the project's root."""
+
+    root: Path = Path()
+
+    def raw(self, dataset: str) -> Path:
+        """Verified downloads."""
+        return self.root / "data/raw" / dataset
+
+    def processed(self, dataset: str) -> Path:
+        """Arrays."""
+        return self.root / "data/processed" / dataset
+
+    def episodes(self, dataset: str, partition: str) -> Path:
+        """Frozen episodes."""
+        return self.root / "data/episodes" / dataset / partition
+
+    def run(self, source: str, method: str, seed: int) -> Path:
+        """A trained learner."""
+        return self.root / "runs" / source / method / str(seed)
+
+    def result(self, source: str, method: str, seed: int) -> Path:
+        """Per-episode results; the record is beside it, with suffix ``.json``."""
+        return self.root / "results" / source / method / f"{seed}.parquet"
+
+
+def is_done(folder: Path, key: str) -> bool:
+    """Whether ``folder`` holds the finished cell ``key``."""
+    try:
+        return bool(read_json(folder / "cell.json")["key"] == key)
+    except (InputError, KeyError, TypeError):
+        return False
+
+
+def frozen_files(folder: Path) -> list[Frozen]:
+    """All frozen episodes of a folder, by name."""
+    return [Frozen.load(path) for path in sorted(folder.glob("*.npz"))]
+
+
+def source_facts(config: Config, layout: Layout, source: str) -> dict[str, Any]:
+    """What every cell of ``source`` depends on: data, validation episodes, shared terms."""
+    track = config.track_of(source)
+    return {
+        "data": read_json(layout.processed(source) / "classes.json")["digest"],
+        "val": [f.hash for f in frozen_files(layout.episodes(source, "val"))],
+        "backbone": track.backbone.model_dump(),
+        "budget": track.budget.model_dump(),
+        "training": track.training.model_dump(),
+        "code": code_of("metabench.training", BACKBONES.target(track.backbone.name).split(":")[0]),
+    }
+
+
+def pretrain_key(config: Config, layout: Layout, source: str, seed: int) -> str:
+    """Key of the pretrained backbone of (source, seed)."""
+    return key_of(
+        seed=seed,
+        code=code_of("metabench.pretraining"),
+        **{"facts": source_facts(config, layout, source)},
+    )
+
+
+def train_key(config: Config, layout: Layout, source: str, method: str, seed: int) -> str:
+    """Key of the learner of (source, method, seed)."""
+    cls = METHODS.load(method)
+    return key_of(
+        seed=seed,
+        method=method,
+        settings=config.methods[source][method],
+        code=code_of(METHODS.target(method).split(":")[0]),
+        start=None if cls.start == "random" else pretrain_key(config, layout, source, seed),
+        facts=source_facts(config, layout, source),
+    )
+
+
+def _load_source(
+    config: Config, layout: Layout, name: str, seed: int, device: torch.device
+) -> tuple[AnySource, Task, tuple[int, ...]]:
+    """The training side of a dataset, the task it poses, and the shape of an example."""
+    builder = DATASETS.load(name)
+    track = config.track_of(name)
+    if builder.family is not None:
+        task = Task("regression", 0, 0, builder.family.outputs)
+        return TaskSource(builder.family, seed, device), task, (builder.family.inputs,)
+    dataset = Dataset.load(layout.processed(name))
+    source = ArraySource(dataset, seed, device)
+    task = Task(builder.kind, track.training.ways, source.classes)
+    return source, task, tuple(dataset.x.shape[1:])
+
+
+def _validator(config: Config, layout: Layout, source: str, device: torch.device) -> Any:
+    """``method -> score`` on the frozen ``val`` episodes of ``source``: higher is better."""
+    frozen = frozen_files(layout.episodes(source, "val"))
+    if not frozen:
+        raise InputError(f"{layout.episodes(source, 'val')}: no episodes. Run `dvc repro`.")
+    family = DATASETS.load(source).family
+    dataset = None if family else Dataset.load(layout.processed(source))
+    sets = [EpisodeSet.of(f, dataset, None, device) for f in frozen]
+    return lambda method: mean_score(method, sets)
+
+
+def _finish_cell(
+    folder: Path,
+    method: Method,
+    state: State,
+    cell: dict[str, Any],
+    cost: dict[str, Any],
+) -> None:
+    with atomic(folder / "model.safetensors") as temporary:
+        save_file(_contiguous(method.state_dict()), temporary)
+    with atomic(folder / "curve.csv") as temporary:
+        columns = ["examples", "train_loss", "val"]
+        pd.DataFrame(state.curve, columns=columns).to_csv(temporary, index=False)
+    write_json(folder / "cost.json", cost)
+    write_json(folder / "cell.json", cell)
+    for stale in folder.glob("state-*.pt"):
+        stale.unlink()
+
+
+def _contiguous(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    return {name: value.contiguous().cpu() for name, value in weights.items()}
+
+
+def _costs(method: Method, state: State, pretraining: Mapping[str, float]) -> dict[str, Any]:
+    trained = method.learns_from != "nothing"
+    return {
+        "train_seconds": state.seconds,
+        "pretrain_seconds": pretraining.get("seconds", 0.0),
+        "examples": state.spent + pretraining.get("examples", 0),
+        "train_flops": state.flops * state.spent + pretraining.get("flops", 0.0),
+        "train_peak_memory_mb": peak_memory_mb(),
+        "parameters": sum(p.numel() for p in method.parameters()),
+        "trainable_parameters": sum(p.numel() for p in method.parameters() if p.requires_grad)
+        if trained
+        else 0,
+    }
+
+
+def peak_memory_mb() -> float:
+    """Peak memory of this process: of the GPU if one is used, else resident."""
+    if torch.cuda.is_available() and torch.cuda.max_memory_allocated():
+        return torch.cuda.max_memory_allocated() / 2**20
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**10
+
+
+def _build(
+    method: str, settings: Any, track: Track, task: Task, shape: tuple[int, ...], seed: int
+) -> Method:
+    """A fresh method; its random weights are named by the seed, so methods share their start."""
+    torch.manual_seed(rng.seed_of(seed, "weights"))
+    backbone = build_backbone(track.backbone.name, shape, **track.backbone.settings)
+    cls = Pretrain if method == BACKBONE else METHODS.load(method)
+    return cls(backbone, task, settings)
+
+
+def pretrain_cell(report: Report, config: Config, layout: Layout, source: str, seed: int) -> None:
+    """Pretrain the shared backbone of (source, seed); also keeps the half-budget weights."""
+    track, device = config.track_of(source), pick_device(config.compute.device)
+    folder, key = layout.run(source, BACKBONE, seed), pretrain_key(config, layout, source, seed)
+    if is_done(folder, key):
+        return
+    data, task, shape = _load_source(config, layout, source, seed, device)
+    settings = PretrainSettings()
+    method = _build(BACKBONE, settings, track, task, shape, seed).to(device)
+
+    def keep_half(weights: dict[str, Tensor]) -> None:
+        with atomic(folder / "half.safetensors") as temporary:
+            save_file(_contiguous(weights), temporary)
+
+    state = train(
+        method, data, _validator(config, layout, source, device), track.budget, track.training,
+        folder / f"state-{key}.pt", report, keep_half,
+    )  # fmt: skip
+    cell = _describe(BACKBONE, settings, track, task, shape, source, seed, key, state)
+    _finish_cell(folder, method, state, cell, _costs(method, state, {}))
+
+
+def _describe(
+    method: str, settings: Any, track: Track, task: Task, shape: tuple[int, ...], source: str,
+    seed: int, key: str, state: State,
+) -> dict[str, Any]:  # fmt: skip
+    return {
+        "key": key,
+        "method": method,
+        "settings": settings.model_dump(mode="json"),
+        "backbone": track.backbone.model_dump(mode="json"),
+        "task": asdict(task),
+        "input_shape": list(shape),
+        "source": source,
+        "seed": seed,
+        "val": state.best if math.isfinite(state.best) else None,
+        "git_commit": git_commit(),
+    }
+
+
+def _take_start(method: Method, folder: Path) -> dict[str, float]:
+    """Load the shared backbone (and regression head) into ``method``; returns what it cost."""
+    half = method.start == "half"
+    weights = load_file(folder / ("half.safetensors" if half else "model.safetensors"))
+    own = method.state_dict()
+    wanted = {
+        name: value
+        for name, value in weights.items()
+        if name.startswith("backbone.")
+        or (method.task.kind == "regression" and name.startswith("head.") and name in own)
+    }
+    missing = method.load_state_dict(wanted, strict=False)
+    if missing.unexpected_keys:
+        raise InputError(f"{folder}: pretrained weights do not fit: {missing.unexpected_keys}")
+    cost = read_json(folder / "cost.json")
+    share = 0.5 if half else 1.0
+    return {
+        "seconds": share * cost["train_seconds"],
+        "flops": share * cost["train_flops"],
+        "examples": round(share * cost["examples"]),
+    }
+
+
+def train_cell(
+    report: Report, config: Config, layout: Layout, source: str, method: str, seed: int
+) -> None:
+    """Train (source, method, seed), or prepare it where there is nothing to train."""
+    track, device = config.track_of(source), pick_device(config.compute.device)
+    folder, key = layout.run(source, method, seed), train_key(config, layout, source, method, seed)
+    if is_done(folder, key):
+        return
+    data, task, shape = _load_source(config, layout, source, seed, device)
+    where = f"params.yaml: methods.{source}.{method}"
+    settings = method_settings(method, config.methods[source][method], where)
+    learner = _build(method, settings, track, task, shape, seed)
+    spent_before: dict[str, float] = {}
+    if learner.start != "random":
+        spent_before = _take_start(learner, layout.run(source, BACKBONE, seed))
+    learner.to(device)
+    state = State()
+    if learner.learns_from != "nothing":
+        budget = track.budget
+        if learner.start == "half":
+            budget = budget.model_copy(
+                update={
+                    "examples": budget.examples - budget.examples // 2,
+                    "validations": max(1, budget.validations // 2),
+                }
+            )
+        validate = _validator(config, layout, source, device)
+        state = train(
+            learner, data, validate, budget, track.training, folder / f"state-{key}.pt", report
+        )
+    learner.eval()
+    learner.finish(data)
+    cell = _describe(method, settings, track, task, shape, source, seed, key, state)
+    _finish_cell(folder, learner, state, cell, _costs(learner, state, spent_before))
+
+
+def load_learner(folder: Path) -> tuple[Method, dict[str, Any]]:
+    """The trained learner of a cell's folder, in eval mode, and its ``cell.json``.
+
+    Raises:
+        InputError: unfinished or damaged cell.
+    """
+    cell = read_json(folder / "cell.json")
+    task = Task(**cell["task"])
+    backbone = build_backbone(
+        cell["backbone"]["name"], tuple(cell["input_shape"]), **cell["backbone"]["settings"]
+    )
+    settings = method_settings(cell["method"], cell["settings"], str(folder / "cell.json"))
+    method = METHODS.load(cell["method"])(backbone, task, settings)
+    try:
+        method.load_state_dict(load_file(folder / "model.safetensors"))
+    except Exception as error:  # safetensors raises its own kinds
+        raise InputError(
+            f"{folder}/model.safetensors: damaged or of other code ({error}). Delete the folder "
+            "and run `dvc repro`."
+        ) from error
+    return method.eval(), cell
+
+
+def read_record(path: Path) -> dict[str, Any]:
+    """A JSON record as a dictionary."""
+    record = read_json(path)
+    if not isinstance(record, dict):
+        raise InputError(f"{path}: expected an object, found {json.dumps(record)[:40]}")
+    return record
+
+
+def freeze_dataset(config: Config, layout: Layout, name: str) -> None:
+    """Write the frozen ``val`` episodes (sources only) and ``test`` episodes of a dataset.
+
+    Files that belong to no setting any more are removed.
+    """
+    track, family = config.track_of(name), DATASETS.load(name).family
+    dataset = None if family else Dataset.load(layout.processed(name))
+    content = read_json(layout.processed(name) / "classes.json")["digest"]
+
+    def draw(partition: str, ways: int, shots: int, queries: int, count: int) -> Frozen:
+        if family is not None:
+            return freeze_tasks(family, partition, shots, queries, count)
+        assert dataset is not None
+        return freeze(dataset, partition, ways, shots, queries, count, content)
+
+    wanted: dict[Path, Frozen] = {}
+    for setting in track.evaluation.settings:
+        if not setting.datasets or name in setting.datasets:
+            e = track.evaluation
+            frozen = draw("test", setting.ways, setting.shots, e.queries, e.episodes)
+            wanted[layout.episodes(name, "test") / f"{setting.label}.npz"] = frozen
+    if name in track.sources:
+        t, count = track.training, track.budget.val_episodes
+        ways = 0 if family else t.ways
+        for shots in t.shots:
+            frozen = draw("val", ways, shots, t.queries, count)
+            label = f"{ways}w{shots}s" if ways else f"{shots}s"
+            wanted[layout.episodes(name, "val") / f"{label}.npz"] = frozen
+    for partition in ("val", "test"):
+        folder = layout.episodes(name, partition)
+        folder.mkdir(parents=True, exist_ok=True)
+        for path in folder.glob("*.npz"):
+            if path not in wanted:
+                path.unlink()
+    for path, frozen in wanted.items():
+        frozen.save(path)

@@ -1,0 +1,160 @@
+"""Evaluation cells and their collection: what was measured, in files that stand by themselves."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pandas as pd
+
+from metabench.cells import (
+    Layout,
+    load_learner,
+    peak_memory_mb,
+    train_key,
+)
+from metabench.config import TRACKS, Config, Track
+from metabench.data import DATASETS, Dataset
+from metabench.evaluation.run import EpisodeSet, episode_cost, evaluate
+from metabench.files import InputError, atomic, read_json, write_json
+from metabench.provenance import code_of, git_commit, key_of
+from metabench.runtime import pick_device
+from metabench.sampling import Frozen
+from metabench.training import Report
+
+CONTRACT = [
+    "source", "target", "method", "family", "seed", "ways", "shots", "queries", "steps", "episode",
+    "episode_hash", "metric", "value", "nll", "brier", "bin_count", "bin_correct", "bin_confidence",
+]  # fmt: skip
+"""Columns of a result file, one row per (target, setting, steps, episode)."""
+
+
+def _test_episodes(track: Track, layout: Layout) -> list[Frozen]:
+    """The frozen test episodes of all targets of ``track``, in the order of ``params.yaml``."""
+    found = []
+    for target in track.datasets:
+        for setting in track.evaluation.settings:
+            if not setting.datasets or target in setting.datasets:
+                found.append(Frozen.load(layout.episodes(target, "test") / f"{setting.label}.npz"))
+    return found
+
+
+def evaluate_key(config: Config, layout: Layout, source: str, method: str, seed: int) -> str:
+    """Key of a result: the learner's, the episodes', and the code that evaluates."""
+    track = config.track_of(source)
+    return key_of(
+        learner=train_key(config, layout, source, method, seed),
+        episodes=[f.hash for f in _test_episodes(track, layout)],
+        steps=track.evaluation.steps,
+        code=code_of("metabench.evaluation.run"),
+    )
+
+
+def evaluate_cell(
+    report: Report, config: Config, layout: Layout, source: str, method: str, seed: int
+) -> None:
+    """Score the learner of (source, method, seed) on every target and setting of its track."""
+    track, device = config.track_of(source), pick_device(config.compute.device)
+    path = layout.result(source, method, seed)
+    key = evaluate_key(config, layout, source, method, seed)
+    if is_evaluated(config, layout, source, method, seed, key):
+        return
+    folder = layout.run(source, method, seed)
+    learner, cell = load_learner(folder)
+    learner.to(device)
+    shape = tuple(cell["input_shape"])
+    sets = []
+    for frozen in _test_episodes(track, layout):
+        regression = DATASETS.load(frozen.dataset).family is not None
+        dataset = None if regression else Dataset.load(layout.processed(frozen.dataset))
+        sets.append(EpisodeSet.of(frozen, dataset, shape, device))
+    cost = read_json(folder / "cost.json") | episode_cost(learner, sets[0])
+    frame = evaluate(learner, sets, track.evaluation.steps, report)
+    cost["peak_memory_mb"] = max(peak_memory_mb(), cost.pop("train_peak_memory_mb"))
+    facts: dict[str, Any] = {
+        "source": source,
+        "method": method,
+        "family": learner.family,
+        "seed": seed,
+    }
+    with atomic(path) as temporary:
+        frame.assign(**facts)[CONTRACT].to_parquet(temporary, index=False)
+    write_json(
+        path.with_suffix(".json"),
+        facts
+        | cost
+        | {
+            "paper": learner.paper,
+            "transductive": learner.transductive,
+            "start": learner.start,
+            "external_pretraining": getattr(learner.backbone, "external_pretraining", False),
+            "backbone": track.backbone.label,
+            "settings": cell["settings"],
+            "val": cell["val"],
+            "episode_hashes": {
+                f"{s.frozen.dataset}/{s.frozen.ways}w{s.frozen.shots}s": s.frozen.hash for s in sets
+            },
+            "key": key,
+            "git_commit": git_commit(),
+        },
+    )
+
+
+def is_evaluated(
+    config: Config, layout: Layout, source: str, method: str, seed: int, key: str | None = None
+) -> bool:
+    """Whether the result of (source, method, seed) is there and is the one the params ask for."""
+    path = layout.result(source, method, seed)
+    try:
+        record = read_json(path.with_suffix(".json"))
+        wanted = key or evaluate_key(config, layout, source, method, seed)
+        return bool(record["key"] == wanted and path.exists())
+    except (InputError, KeyError, TypeError):
+        return False
+
+
+def read_result(path: Any) -> pd.DataFrame:
+    """Read one result file.
+
+    Raises:
+        InputError: missing, damaged, or not of the contract's columns.
+    """
+    try:
+        frame = pd.read_parquet(path)
+    except (OSError, ValueError) as error:  # pyarrow's errors derive from these
+        raise InputError(
+            f"{path}: damaged or missing result ({error}). Delete it and run `dvc repro`."
+        ) from error
+    if list(frame.columns) != CONTRACT:
+        raise InputError(f"{path}: columns are not those of a result. Delete it and run again.")
+    return frame
+
+
+def collect(config: Config, layout: Layout) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """All results and records that ``params.yaml`` asks for: listed from it, never by globbing.
+
+    Raises:
+        InputError: listing every cell that is missing; nothing is averaged over what is there.
+    """
+    cells = [
+        (source, method, seed)
+        for name in TRACKS
+        for source in getattr(config, name).sources
+        for method in getattr(config, name).methods
+        for seed in config.seeds
+    ]
+    paths = {cell: layout.result(*cell) for cell in cells}
+    missing = [
+        "/".join(map(str, cell))
+        for cell, path in paths.items()
+        if not (path.exists() and path.with_suffix(".json").exists())
+    ]
+    if missing:
+        raise InputError(
+            f"{len(missing)} of {len(cells)} cells have no result: {', '.join(missing[:8])}"
+            f"{', …' if len(missing) > 8 else ''}. Run `dvc repro`."
+        )
+    if not cells:
+        raise InputError("params.yaml: no track has sources, so there is nothing to report")
+    results = pd.concat([read_result(path) for path in paths.values()], ignore_index=True)
+    records = pd.DataFrame([read_json(p.with_suffix(".json")) for p in paths.values()])
+    return results, records

@@ -1,0 +1,38 @@
+"""Validate params.yaml and write, for each later stage, the digests of the code it runs."""
+
+from metabench.backbones import BACKBONES
+from metabench.cells import Layout
+from metabench.checks import check_names
+from metabench.config import TRACKS, Config
+from metabench.data import DATASETS
+from metabench.files import write_json
+from metabench.methods import METHODS
+from metabench.provenance import code_of
+from stages import run
+
+
+def main(config: Config, layout: Layout) -> None:
+    """Write ``data/plan/**.json``; DVC reruns a stage when its own file changes, and only then."""
+    check_names(config)
+    plan = layout.root / "data/plan"
+    for name in config.datasets:
+        module = DATASETS.target(name).split(":")[0]
+        write_json(plan / "datasets" / f"{name}.json", code_of(module))
+    write_json(plan / "episodes.json", code_of("metabench.sampling"))
+    write_json(plan / "evaluate.json", code_of("metabench.evaluation.run"))
+    write_json(plan / "aggregate.json", code_of("metabench.reports.leaderboard"))
+    for label in TRACKS:
+        track = getattr(config, label)
+        backbone = BACKBONES.target(track.backbone.name).split(":")[0]
+        loop = ("metabench.training", backbone)
+        for source in track.sources:
+            write_json(
+                plan / "pretrain" / f"{source}.json", code_of("metabench.pretraining", *loop)
+            )
+            for method in track.methods:
+                module = METHODS.target(method).split(":")[0]
+                write_json(plan / "train" / source / f"{method}.json", code_of(module, *loop))
+
+
+if __name__ == "__main__":
+    run(main, __doc__)
