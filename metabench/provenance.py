@@ -13,7 +13,7 @@ from typing import Any
 from metabench.files import digest
 
 PACKAGE = "metabench"
-NEUTRAL = {"metabench.config", "metabench.files", "metabench.registry"}
+NEUTRAL = {"metabench", "metabench.config", "metabench.files", "metabench.registry"}
 """Modules that carry values but decide none: the values themselves are in the keys."""
 
 

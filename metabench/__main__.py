@@ -1,0 +1,5 @@
+"""``python -m metabench``."""
+
+from metabench.cli import app
+
+app(prog_name="metabench")

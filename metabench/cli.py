@@ -1,0 +1,101 @@
+"""The command line: ``metabench`` or ``python -m metabench``."""
+
+from __future__ import annotations
+
+import functools
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from metabench import config as settings
+from metabench.files import InputError, write_text
+
+app = typer.Typer(
+    help="Few labels, new domain: meta-learn or transfer, with which method, at what cost?",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    add_completion=False,
+)
+console = Console()
+PROFILES = Path("profiles")
+
+
+def command(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Register a command whose expected failures end in one message and exit code 1."""
+
+    @functools.wraps(function)
+    def wrapped(*args: Any, **kwargs: Any) -> Any:
+        try:
+            return function(*args, **kwargs)
+        except InputError as error:
+            Console(stderr=True).print(f"error: {error}", style="red", highlight=False)
+            raise typer.Exit(1) from error
+
+    return app.command(name=function.__name__.strip("_"))(wrapped)
+
+
+@command
+def _list() -> None:
+    """Every method: name, family, paper, flags."""
+    from metabench.methods import METHODS
+
+    table = Table("method", "family", "paper", "learns from", "start", "data", "flags")
+    for name in METHODS.names():
+        cls = METHODS.load(name)
+        flags = [*(["transductive"] if cls.transductive else [])]
+        flags += [] if cls.any_ways else ["fixed ways"]
+        kinds = ", ".join(sorted(cls.kinds))
+        table.add_row(
+            name, cls.family, cls.paper, cls.learns_from, cls.start, kinds, ", ".join(flags)
+        )
+    console.print(table)
+
+
+@command
+def profile(
+    name: Annotated[str, typer.Argument(help="a file of profiles/, without .yaml")],
+    force: Annotated[bool, typer.Option(help="overwrite a params.yaml with own edits")] = False,
+) -> None:
+    """Make a profile the one in use: copies profiles/NAME.yaml to params.yaml."""
+    known = {path.stem: path.read_text(encoding="utf-8") for path in PROFILES.glob("*.yaml")}
+    if name not in known:
+        raise InputError(f"unknown profile '{name}'. Known: {', '.join(sorted(known))}.")
+    params = Path("params.yaml")
+    current = params.read_text(encoding="utf-8") if params.exists() else None
+    if current is not None and current not in known.values() and not force:
+        raise InputError(
+            "params.yaml has edits of your own. Save it as profiles/<name>.yaml, or pass --force."
+        )
+    if current != known[name]:
+        write_text(params, known[name])
+    console.print(f"profile {name} is in use")
+
+
+@command
+def where() -> None:
+    """Where the reports are and how to look at the runs."""
+    config = settings.load()
+    folder = Path(config.reports)
+    console.print(f"leaderboard: {folder / 'leaderboard.md'}")
+    for extra in ("index.html", "decision_guide.md"):
+        if (folder / extra).exists():
+            console.print(f"             {folder / extra}")
+    console.print("runs in the MLflow UI: make ui")
+
+
+@command
+def ui(port: Annotated[int, typer.Option(help="port on this machine")] = 5000) -> None:
+    """Open the MLflow UI on the runs of this folder (or of MLFLOW_TRACKING_URI)."""
+    from metabench.tracking import default_uri
+
+    uri = os.environ.get("MLFLOW_TRACKING_URI") or default_uri()
+    console.print(f"http://127.0.0.1:{port}  (Ctrl-C to stop)")
+    call = [sys.executable, "-m", "mlflow", "ui", "--backend-store-uri", uri, "--port", str(port)]
+    raise typer.Exit(subprocess.call(call))
