@@ -6,12 +6,15 @@ the task losses is the gradient of every task by itself (tasks share no adapted 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
 import torch
+from pydantic import Field
 from torch import Tensor, nn
 
-from metabench.episodes import task_loss
+from metabench.backbones.base import Backbone
+from metabench.episodes import Episodes, task_loss
+from metabench.methods.base import Method, Settings, Task
 
 Forward = Callable[[Tensor, dict[str, Tensor]], Tensor]
 """``(x [T, N, ...], weights) -> output [T, N, K]``."""
@@ -76,3 +79,94 @@ def apply_head(features: Tensor, weights: Mapping[str, Tensor]) -> Tensor:
     """``[T, N, D]`` features through per-task ``head.weight`` ``[T, K, D]`` and bias."""
     bias = weights["head.bias"].unsqueeze(1)
     return features @ weights["head.weight"].transpose(1, 2) + bias
+
+
+class InnerLoopSettings(Settings):
+    """Settings of the inner loop.
+
+    Attributes:
+        inner_lr: α.
+        steps: inner steps in training.
+        test_steps: inner steps in prediction (Finn et al. use more than in training).
+    """
+
+    inner_lr: float = Field(0.1, gt=0)
+    steps: int = Field(5, ge=1)
+    test_steps: int = Field(10, ge=0)
+
+
+class GradientMethod(Method):
+    """A method that adapts weights to the support by gradient steps, then answers the queries.
+
+    A subclass says from where (:meth:`initial`), what stays (:meth:`fixed`), how far
+    (:meth:`rate`), and how all this is learned (``loss``). Batch normalisation uses the moments of
+    the task's own support for support and queries alike.
+    """
+
+    kinds = frozenset({"image", "text", "vector", "regression"})
+    Settings = InnerLoopSettings
+
+    def __init__(self, backbone: Backbone, task: Task, settings: InnerLoopSettings):
+        super().__init__(backbone, task, settings)
+        self.head = Head(backbone.feature_dim, task.outputs)
+
+    def initial(self, episodes: Episodes) -> dict[str, Tensor]:
+        """θ, one copy per task: by default all parameters of backbone and head."""
+        parameters = dict(self.backbone.named_parameters()) | self.head.start(episodes.ways)
+        return per_task(parameters, len(episodes))
+
+    def fixed(self, episodes: Episodes) -> dict[str, Tensor]:
+        """Per-task weights that the inner loop leaves alone."""
+        return {}
+
+    def rate(self, name: str, step: int) -> Tensor | float:
+        """α of parameter ``name`` in inner step ``step``."""
+        return self.settings.inner_lr
+
+    def forward(self, x: Tensor, weights: dict[str, Tensor], support: int) -> Tensor:
+        """``[T, N, ...] -> [T, N, K]``; the first ``support`` examples give the moments."""
+        return apply_head(self.backbone(x, weights, support), weights)
+
+    def inner_steps(
+        self, episodes: Episodes, steps: int, second_order: bool
+    ) -> Iterator[dict[str, Tensor]]:
+        """All weights of every task after 0, 1, … ``steps`` inner steps on the support."""
+        fixed, weights = self.fixed(episodes), self.initial(episodes)
+        size = episodes.support_x.shape[1]
+        yield weights | fixed
+        for step in range(steps):
+            weights = gradient_step(
+                lambda x, w: self.forward(x, w | fixed, size),
+                weights,
+                episodes.support_x,
+                episodes.support_y,
+                lambda name: self.rate(name, step),  # noqa: B023 (used within this iteration)
+                second_order,
+            )
+            yield weights | fixed
+
+    def adapt(self, episodes: Episodes, steps: int, second_order: bool) -> dict[str, Tensor]:
+        """θ_i' of every task after ``steps`` inner steps."""
+        *_, weights = self.inner_steps(episodes, steps, second_order)
+        return weights
+
+    def answer(self, episodes: Episodes, weights: dict[str, Tensor]) -> Tensor:
+        """Query outputs ``[T, Q, K]``; support rides along to give the moments."""
+        size = episodes.support_x.shape[1]
+        both = torch.cat([episodes.support_x, episodes.query_x], dim=1)
+        return self.forward(both, weights, size)[:, size:]
+
+    def predict(self, episodes: Episodes) -> Tensor:
+        """Adapt for ``test_steps``, then answer."""
+        return self.predict_after(episodes, [self.settings.test_steps])[0]
+
+    def predict_after(self, episodes: Episodes, steps: Sequence[int]) -> list[Tensor]:
+        """Query outputs after each of the given numbers of inner steps, in one run."""
+        answers = {}
+        with torch.enable_grad():
+            path = enumerate(self.inner_steps(episodes, max(steps), second_order=False))
+            for count, weights in path:
+                if count in steps:
+                    with torch.no_grad():
+                        answers[count] = self.answer(episodes, weights)
+        return [answers[count] for count in steps]
