@@ -6,12 +6,16 @@ import hashlib
 import json
 import os
 import tempfile
+import zipfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import filelock
+
+DAMAGED = (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile)
+"""What numpy, zipfile and pyarrow raise on a file that is truncated or not what it should be."""
 
 
 class InputError(Exception):

@@ -15,7 +15,7 @@ from metabench.cells import (
 from metabench.config import TRACKS, Config, Track
 from metabench.data import DATASETS, Dataset
 from metabench.evaluation.run import EpisodeSet, episode_cost, evaluate
-from metabench.files import InputError, atomic, read_json, write_json
+from metabench.files import DAMAGED, InputError, atomic, read_json, write_json
 from metabench.provenance import code_of, git_commit, key_of
 from metabench.runtime import pick_device
 from metabench.sampling import Frozen
@@ -120,7 +120,7 @@ def read_result(path: Any) -> pd.DataFrame:
     """
     try:
         frame = pd.read_parquet(path)
-    except (OSError, ValueError) as error:  # pyarrow's errors derive from these
+    except DAMAGED as error:
         raise InputError(
             f"{path}: damaged or missing result ({error}). Delete it and run `dvc repro`."
         ) from error

@@ -19,7 +19,7 @@ from torch import Tensor
 from metabench import rng
 from metabench.data.base import Dataset, TaskFamily
 from metabench.episodes import Episodes
-from metabench.files import InputError, atomic, digest
+from metabench.files import DAMAGED, InputError, atomic, digest
 from metabench.methods.base import Examples, Source
 
 
@@ -250,7 +250,7 @@ class Frozen:
                 indices=data.get("indices"),
                 points=(data["x"], data["y"]) if "x" in data else None,
             )
-        except (OSError, ValueError, KeyError, EOFError) as error:
+        except DAMAGED as error:
             raise InputError(
                 f"{path}: damaged or missing episodes ({error}). Delete it and run `dvc repro`."
             ) from error

@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from pickle import UnpicklingError
 from typing import Any
 
 import torch
@@ -20,7 +21,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from metabench import rng
 from metabench.config import Budget, Training
 from metabench.episodes import Episodes
-from metabench.files import InputError, atomic
+from metabench.files import DAMAGED, InputError, atomic
 from metabench.methods.base import Examples, Method
 from metabench.sampling import ArraySource, TaskSource
 
@@ -147,7 +148,7 @@ def _step(
         loss = method.loss(batch, progress)
         optimizer.zero_grad()
         loss.backward()
-    value = float(loss)
+    value = float(loss.detach())
     _check(value, "loss", method, state)
     if method.settings.clip:
         parameters = [p for group in optimizer.param_groups for p in group["params"]]
@@ -195,7 +196,7 @@ def _resume(
         data: dict[str, Any] = torch.load(path, weights_only=True)
         method.load_state_dict(data["method"])
         optimizer.load_state_dict(data["optimizer"])
-    except (OSError, RuntimeError, ValueError, KeyError, EOFError) as error:
+    except (*DAMAGED, RuntimeError, UnpicklingError) as error:
         raise InputError(
             f"{path}: damaged checkpoint ({error}). Delete it; training starts again."
         ) from error

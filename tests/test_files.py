@@ -1,0 +1,50 @@
+from __future__ import annotations
+
+import errno
+import multiprocessing
+
+import pytest
+
+from metabench import files
+from metabench.files import InputError, atomic, digest, lock, read_json, write_json
+
+
+def test_a_failing_write_leaves_the_old_file_and_no_other(tmp_path) -> None:
+    path = tmp_path / "a.json"
+    write_json(path, {"old": 1})
+    with pytest.raises(OSError), atomic(path) as temporary:
+        temporary.write_text("half of the new conte")
+        raise OSError(errno.ENOSPC, "No space left on device")
+    assert read_json(path) == {"old": 1}
+    assert [p.name for p in tmp_path.iterdir()] == ["a.json"]
+
+
+def test_damaged_and_missing_json_are_named(tmp_path) -> None:
+    (tmp_path / "a.json").write_text("{")
+    with pytest.raises(InputError, match=r"a\.json: not valid JSON"):
+        read_json(tmp_path / "a.json")
+    with pytest.raises(InputError, match=r"b\.json: missing"):
+        read_json(tmp_path / "b.json")
+
+
+def test_digest_depends_on_where_parts_end() -> None:
+    assert digest("ab", "c") != digest("a", "bc")
+
+
+def _try_lock(folder, answers) -> None:
+    try:
+        with files.lock(folder):
+            answers.put("got it")
+    except InputError as error:
+        answers.put(str(error))
+
+
+def test_a_second_process_cannot_write_the_same_folder(tmp_path) -> None:
+    context = multiprocessing.get_context("spawn")
+    answers = context.Queue()
+    with lock(tmp_path / "cell"):
+        process = context.Process(target=_try_lock, args=(tmp_path / "cell", answers))
+        process.start()
+        answer = answers.get(timeout=60)
+        process.join()
+    assert "another metabench process is writing here" in answer
