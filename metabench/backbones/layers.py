@@ -65,8 +65,15 @@ class TaskConv2d(nn.Conv2d):
 
 
 def max_pool(x: Tensor) -> Tensor:
-    """2×2 max-pooling of ``[N, T, C, H, W]``, as a view of the layout the convolution left."""
-    return F.max_pool2d(x.flatten(1, 2), 2).unflatten(1, x.shape[1:3])
+    """2×2 max-pooling of ``[N, T, C, H, W]``.
+
+    Tasks join the channels or the examples, whichever is a view of the layout that the convolution
+    left (per-task or shared weights); the other would copy.
+    """
+    by_channel = x.stride(1) == x.shape[2] * x.stride(2)
+    dims = (1, 2) if by_channel else (0, 1)
+    folded = x.flatten(*dims)
+    return F.max_pool2d(folded, 2).unflatten(dims[0], [x.shape[d] for d in dims])
 
 
 class TaskBatchNorm2d(nn.BatchNorm2d):
