@@ -9,7 +9,7 @@ from typing import Literal, get_args
 
 import numpy as np
 
-from metabench.files import InputError, atomic, digest, read_json, write_json
+from metabench.files import DAMAGED, InputError, atomic, digest, read_json, write_json
 
 Partition = Literal["train", "val", "test"]
 PARTITIONS: tuple[str, ...] = get_args(Partition)
@@ -103,7 +103,7 @@ class Dataset:
             y = np.load(folder / "y.npy", allow_pickle=False)
             with np.load(folder / "fixed.npz", allow_pickle=False) as fixed:
                 episodes = {name: fixed[name] for name in fixed.files}
-        except (OSError, ValueError) as error:
+        except DAMAGED as error:
             raise InputError(
                 f"{folder}: damaged or missing array ({error}). Delete the folder and run "
                 "`dvc repro` again."
@@ -130,10 +130,13 @@ class TaskFamily:
 
 @dataclass(frozen=True)
 class RemoteFile:
-    """A public file: where it is, what it must hash to, and its name in a mirror folder."""
+    """A public file: where it is, what it must hash to, and its name in a mirror folder.
+
+    ``hash`` is hex SHA-256, or ``md5:`` and hex where the publisher gives nothing else.
+    """
 
     url: str
-    sha256: str
+    hash: str
     name: str
 
 
