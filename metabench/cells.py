@@ -11,7 +11,7 @@ import json
 import math
 import resource
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -337,7 +337,8 @@ def freeze_dataset(config: Config, layout: Layout, name: str) -> None:
         if family is not None:
             return freeze_tasks(family, partition, shots, queries, count)
         assert dataset is not None
-        return freeze(dataset, partition, ways, shots, queries, count, content)
+        frozen = freeze(dataset, partition, ways, shots, queries, count, content)
+        return replace(frozen, dataset=name)  # a third party's name is its dotted path
 
     wanted: dict[Path, Frozen] = {}
     for setting in track.evaluation.settings:

@@ -66,7 +66,7 @@ def test_missing_cells_are_listed_and_not_averaged_over(project) -> None:
 
 
 def test_a_corrupt_result_is_named(project, tmp_path) -> None:
-    config, layout = project
+    _, layout = project
     whole = layout.result(TOY_NAME, "protonet", 0).read_bytes()
     for content in (whole[:-100], b""):
         (tmp_path / "0.parquet").write_bytes(content)

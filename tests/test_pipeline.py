@@ -1,0 +1,195 @@
+"""The DVC graph on the smoke profile: what runs, what is reused, what bad luck leaves behind.
+
+The tests share one project and run in order; each is a sentence about the next ``dvc repro``.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pandas as pd
+import pytest
+import yaml
+
+from tests.toy import root_of_repository
+
+
+class Project:
+    """A copy of the repository's tracked files in a folder of its own, on the smoke profile."""
+
+    def __init__(self, root: Path):
+        self.root = root
+        source = root_of_repository()
+        listed = ["git", "ls-files", "--cached", "--others", "--exclude-standard"]
+        files = subprocess.run(listed, cwd=source, capture_output=True, text=True, check=True)
+        for name in files.stdout.splitlines():
+            if (source / name).is_file() and not name.startswith(("tests/", "reports/")):
+                (root / name).parent.mkdir(parents=True, exist_ok=True)
+                shutil.copy(source / name, root / name)
+        (root / "dvc.lock").unlink(missing_ok=True)
+        shutil.copy(root / "profiles/smoke.yaml", root / "params.yaml")
+        subprocess.run(["git", "init", "-q"], cwd=root, check=True)
+        self.environment = os.environ | {
+            "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
+            "PYTHONPATH": str(root),
+            "OMP_NUM_THREADS": "1",
+            "DVC_NO_ANALYTICS": "true",
+        }
+        self.environment.pop("MLFLOW_TRACKING_URI", None)
+
+    def start(self) -> subprocess.Popen[str]:
+        return subprocess.Popen(
+            ["dvc", "repro"],
+            cwd=self.root,
+            env=self.environment,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            start_new_session=True,
+        )
+
+    def repro(self) -> tuple[int, str]:
+        process = self.start()
+        output, _ = process.communicate(timeout=300)
+        return process.returncode, output
+
+    def stages(self) -> set[str]:
+        """The stages that the next ``dvc repro`` runs; it must succeed."""
+        code, output = self.repro()
+        assert code == 0, output
+        return set(re.findall(r"Running stage '(.+)':", output))
+
+    def params(self, change) -> None:
+        path = self.root / "params.yaml"
+        values = yaml.safe_load(path.read_text())
+        change(values)
+        path.write_text(yaml.safe_dump(values, sort_keys=False))
+
+    def weights(self) -> dict[Path, int]:
+        """When each trained learner was written."""
+        return {p: p.stat().st_mtime_ns for p in self.root.glob("runs/**/model.safetensors")}
+
+
+@pytest.fixture(scope="module")
+def project(tmp_path_factory) -> Project:
+    return Project(tmp_path_factory.mktemp("project"))
+
+
+MAML = {
+    f"{stage}@{cell}"
+    for stage, cell in [
+        ("train", "glyphs-maml"),
+        ("evaluate", "glyphs-maml"),
+        ("train_regression", "sinusoid-maml"),
+        ("evaluate_regression", "sinusoid-maml"),
+    ]
+}
+
+
+def test_an_unknown_method_ends_in_a_message_that_names_it_and_the_nearest(project) -> None:
+    def misspell(values) -> None:
+        values["classification"]["methods"][0] = "mmal"
+        values["methods"]["glyphs"]["mmal"] = {}
+
+    whole = (project.root / "params.yaml").read_text()
+    project.params(misspell)
+    code, output = project.repro()
+    assert code != 0
+    assert "unknown method 'mmal'. Did you mean" in output and "maml" in output
+    assert "Traceback" not in output
+    (project.root / "params.yaml").write_text(whole)
+
+
+def test_interrupting_training_ends_in_a_message_and_a_failing_exit(project) -> None:
+    process = project.start()
+    assert process.stdout is not None
+    output = ""
+    for line in process.stdout:
+        output += line
+        if "Running stage 'train@" in line:
+            time.sleep(3)
+            os.killpg(process.pid, signal.SIGINT)
+            break
+    output += process.communicate(timeout=60)[0]
+    assert process.returncode != 0
+    assert "interrupted. Nothing is lost" in output and "Traceback" not in output
+    assert not list(project.root.glob("**/.tmp-*"))
+
+
+def test_the_next_repro_finishes_and_writes_a_leaderboard(project) -> None:
+    stages = project.stages()
+    assert "aggregate" in stages and MAML <= stages
+    board = (project.root / "reports/smoke/leaderboard.md").read_text()
+    for method in ("maml", "protonet", "nearest_neighbour"):
+        assert method in board
+    rows = pd.read_parquet(project.root / "results/glyphs/maml/0.parquet")
+    assert set(rows["target"]) == {"glyphs", "digits"}
+    assert (project.root / "mlflow.db").exists()
+
+
+def test_a_second_repro_does_nothing(project) -> None:
+    code, output = project.repro()
+    assert code == 0 and "Running stage" not in output
+    assert "Data and pipelines are up to date" in output
+
+
+def test_editing_one_method_reruns_its_cells_and_the_report_alone(project) -> None:
+    with (project.root / "metabench/methods/maml.py").open("a") as file:
+        file.write("\nEDITED = True\n")
+    assert project.stages() == {"plan", "aggregate"} | MAML
+
+
+def test_adding_a_method_runs_the_new_cells_alone(project) -> None:
+    def add(values) -> None:
+        values["classification"]["methods"].append("linear_probe")
+        values["methods"]["glyphs"]["linear_probe"] = {}
+
+    project.params(add)
+    new = {"train@glyphs-linear_probe", "evaluate@glyphs-linear_probe"}
+    assert project.stages() == {"plan", "aggregate"} | new
+
+
+def test_more_evaluation_episodes_rerun_evaluation_alone(project) -> None:
+    before = project.weights()
+    project.params(lambda v: v["classification"]["evaluation"].update(episodes=12))
+    stages = project.stages()
+    assert not [s for s in stages if s.startswith(("train", "pretrain", "download"))]
+    assert {s for s in stages if s.startswith("evaluate@")} == {
+        f"evaluate@glyphs-{m}" for m in ("maml", "protonet", "nearest_neighbour", "linear_probe")
+    }
+    assert project.weights() == before
+    assert len(pd.read_parquet(project.root / "results/glyphs/maml/0.parquet")) == 24
+
+
+def test_an_added_seed_reuses_the_finished_ones(project) -> None:
+    before = project.weights()
+    project.params(lambda v: v.update(seeds=[0, 1]))
+    project.stages()
+    after = project.weights()
+    assert {p: t for p, t in after.items() if p in before} == before
+    assert len(after) == 2 * len(before)
+
+
+def test_a_killed_stage_leaves_nothing_half_written_and_a_corrupt_result_is_named(project) -> None:
+    shutil.rmtree(project.root / "results/glyphs/maml")
+    shutil.rmtree(project.root / ".dvc/cache", ignore_errors=True)
+    process = project.start()
+    assert process.stdout is not None
+    for line in process.stdout:
+        if "Running stage 'evaluate@glyphs-maml'" in line:
+            os.killpg(process.pid, signal.SIGKILL)
+            break
+    process.communicate(timeout=60)
+    assert process.returncode != 0
+    corrupt = project.root / "results/glyphs/protonet/0.parquet"
+    corrupt.write_bytes(corrupt.read_bytes()[:200])
+    project.stages()
+    rows = pd.read_parquet(corrupt)
+    assert len(rows) == 24 and len(list(project.root.glob("results/glyphs/maml/*.parquet"))) == 2
