@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -72,23 +73,34 @@ class Dataset:
         starts = np.searchsorted(self.y[order], np.arange(len(self.classes) + 1))
         return [order[starts[i] : starts[i + 1]] for i in self.class_ids(partition)]
 
-    def save(self, folder: Path) -> None:
-        """Write ``x.npy``, ``y.npy``, ``fixed.npz`` and, last, ``classes.json`` with a digest."""
-        files = {"x.npy": self.x, "y.npy": self.y}
-        for name, array in files.items():
+    def save(self, folder: Path) -> str:
+        """Write ``x.npy``, ``y.npy``, ``fixed.npz`` and, last, ``classes.json``.
+
+        Returns:
+            The digest of all content: examples, labels, classes with partitions, fixed episodes.
+        """
+        (folder / "classes.json").unlink(missing_ok=True)  # a save cut short is no dataset
+        for name, array in {"x.npy": self.x, "y.npy": self.y}.items():
             with atomic(folder / name) as temporary:
                 np.save(temporary, array, allow_pickle=False)
         with atomic(folder / "fixed.npz") as temporary:
             np.savez(temporary, allow_pickle=False, **self.fixed)
+        classes = [asdict(c) for c in self.classes]
+        content = digest(
+            folder / "x.npy",
+            folder / "y.npy",
+            json.dumps([self.name, self.kind, classes], sort_keys=True),
+            *(
+                part
+                for k, v in sorted(self.fixed.items())
+                for part in (k, str(v.shape), v.tobytes())
+            ),
+        )
         write_json(
             folder / "classes.json",
-            {
-                "name": self.name,
-                "kind": self.kind,
-                "digest": digest(*(folder / name for name in files)),
-                "classes": [asdict(c) for c in self.classes],
-            },
+            {"name": self.name, "kind": self.kind, "digest": content, "classes": classes},
         )
+        return content
 
     @staticmethod
     def load(folder: Path) -> Dataset:
