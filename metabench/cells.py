@@ -26,7 +26,7 @@ from metabench.checks import method_settings
 from metabench.config import Config, Track
 from metabench.data import DATASETS, Dataset
 from metabench.evaluation.run import EpisodeSet, mean_score
-from metabench.files import InputError, atomic, read_json, write_json
+from metabench.files import InputError, atomic, digest, read_json, write_json
 from metabench.methods import METHODS
 from metabench.methods.base import Method, Task
 from metabench.pretraining import Pretrain, PretrainSettings
@@ -67,10 +67,11 @@ class Layout:
 
 
 def is_done(folder: Path, key: str) -> bool:
-    """Whether ``folder`` holds the finished cell ``key``."""
+    """Whether ``folder`` holds the finished cell ``key``, undamaged."""
     try:
-        return bool(read_json(folder / "cell.json")["key"] == key)
-    except (InputError, KeyError, TypeError):
+        cell = read_json(folder / "cell.json")
+        return bool(cell["key"] == key and cell["weights"] == digest(folder / "model.safetensors"))
+    except (InputError, KeyError, TypeError, OSError):
         return False
 
 
@@ -153,7 +154,7 @@ def _finish_cell(
         columns = ["examples", "train_loss", "val"]
         pd.DataFrame(state.curve, columns=columns).to_csv(temporary, index=False)
     write_json(folder / "cost.json", cost)
-    write_json(folder / "cell.json", cell)
+    write_json(folder / "cell.json", cell | {"weights": digest(folder / "model.safetensors")})
     for stale in folder.glob("state-*.pt"):
         stale.unlink()
 

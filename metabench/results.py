@@ -107,7 +107,7 @@ def is_evaluated(
     try:
         record = read_json(path.with_suffix(".json"))
         wanted = key or evaluate_key(config, layout, source, method, seed)
-        return bool(record["key"] == wanted and path.exists())
+        return bool(record["key"] == wanted and len(read_result(path)))
     except (InputError, KeyError, TypeError):
         return False
 
