@@ -16,6 +16,13 @@ DATASETS: Registry[Builder] = Registry(
         "omniglot_small2": "metabench.data.omniglot:SMALL2",
         "omniglot_challenge": "metabench.data.omniglot:CHALLENGE",
         "omniglot": "metabench.data.omniglot:FULL",
+        "cifar_fs": "metabench.data.cifar:CIFAR_FS",
+        "fc100": "metabench.data.cifar:FC100",
+        "mini_imagenet": "metabench.data.mini_imagenet:MINI_IMAGENET",
+        "cub": "metabench.data.cub:CUB",
+        "eurosat": "metabench.data.eurosat:EUROSAT",
+        "fashion_mnist": "metabench.data.mnist_like:FASHION_MNIST",
+        "kmnist": "metabench.data.mnist_like:KMNIST",
     },
     group="metabench.datasets",
 )
