@@ -15,7 +15,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor, nn
 
 from metabench.backbones.base import Backbone
-from metabench.episodes import Episodes, cross_entropy
+from metabench.episodes import Episodes, task_loss
 
 Family = Literal[
     "optimisation", "metric", "model", "feature", "parameter", "hybrid", "transductive", "control"
@@ -178,5 +178,5 @@ class FeatureMethod(Method):
         return self.classify(features)
 
     def loss(self, batch: Episodes, progress: float) -> Tensor:
-        """Cross-entropy of the queries (episodic training)."""
-        return cross_entropy(self.classify(batch.map(self.embed)), batch.query_y)
+        """Loss of the queries (episodic training)."""
+        return task_loss(self.classify(batch.map(self.embed)), batch.query_y).mean()

@@ -1,0 +1,45 @@
+"""Label slots: for methods that read labels as one-hot inputs and answer by fixed outputs.
+
+Such a method has one slot per class of a training episode. Classes take slots by their order of
+appearance in the support, so that how they are called cannot matter.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import torch
+from torch import Tensor
+
+from metabench.episodes import Episodes
+from metabench.files import InputError
+
+
+def to_slots(episodes: Episodes, slots: int) -> tuple[Episodes, Tensor]:
+    """``episodes`` with slots for labels, and ``slot`` ``[T, ways]`` for ``restore_names``.
+
+    Raises:
+        InputError: more ways than slots.
+    """
+    assert episodes.ways is not None
+    if episodes.ways > slots:
+        raise InputError(
+            f"ways: this method was trained with {slots} label slots and cannot answer "
+            f"{episodes.ways}-way episodes. Lower ways in the evaluation settings, or raise ways "
+            "in the method's (or the profile's) training settings and train again."
+        )
+    return episodes.by_appearance()
+
+
+def shuffled(episodes: Episodes) -> Episodes:
+    """The support of each task in random order, for training methods that read it as a sequence.
+
+    Draws from torch's generator, which the training loop seeds by (seed, step).
+    """
+    order = torch.rand(episodes.support_y.shape[:2], device=episodes.support_y.device).argsort(1)
+    rows = torch.arange(len(episodes), device=order.device)[:, None]
+    return replace(
+        episodes,
+        support_x=episodes.support_x[rows, order],
+        support_y=episodes.support_y[rows, order],
+    )
