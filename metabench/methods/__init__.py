@@ -9,6 +9,13 @@ METHODS: Registry[type[Method]] = Registry(
     "method",
     {
         "maml": "metabench.methods.maml:MAML",
+        "fomaml": "metabench.methods.fomaml:FOMAML",
+        "reptile": "metabench.methods.reptile:Reptile",
+        "anil": "metabench.methods.anil:ANIL",
+        "boil": "metabench.methods.boil:BOIL",
+        "meta_sgd": "metabench.methods.meta_sgd:MetaSGD",
+        "maml_plus_plus": "metabench.methods.maml_plus_plus:MAMLPlusPlus",
+        "imaml": "metabench.methods.imaml:IMAML",
         "protonet": "metabench.methods.protonet:ProtoNet",
         "mann": "metabench.methods.mann:MANN",
         "linear_probe": "metabench.methods.linear_probe:LinearProbe",

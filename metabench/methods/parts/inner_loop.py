@@ -123,6 +123,10 @@ class GradientMethod(Method):
         """α of parameter ``name`` in inner step ``step``."""
         return self.settings.inner_lr
 
+    def proximity(self) -> float:
+        """λ of a penalty ``(λ/2)‖θ_i' − θ‖²`` on the distance from the start, in the inner loss."""
+        return 0.0
+
     def forward(self, x: Tensor, weights: dict[str, Tensor], support: int) -> Tensor:
         """``[T, N, ...] -> [T, N, K]``; the first ``support`` examples give the moments."""
         return apply_head(self.backbone(x, weights, support), weights)
@@ -131,10 +135,12 @@ class GradientMethod(Method):
         self, episodes: Episodes, steps: int, second_order: bool
     ) -> Iterator[dict[str, Tensor]]:
         """All weights of every task after 0, 1, … ``steps`` inner steps on the support."""
-        fixed, weights = self.fixed(episodes), self.initial(episodes)
-        size = episodes.support_x.shape[1]
+        fixed, start = self.fixed(episodes), self.initial(episodes)
+        size, pull = episodes.support_x.shape[1], self.proximity()
+        weights = start
         yield weights | fixed
         for step in range(steps):
+            before = weights
             weights = gradient_step(
                 lambda x, w: self.forward(x, w | fixed, size),
                 weights,
@@ -143,6 +149,11 @@ class GradientMethod(Method):
                 lambda name: self.rate(name, step),  # noqa: B023 (used within this iteration)
                 second_order,
             )
+            if pull:
+                weights = {
+                    name: w - self.rate(name, step) * pull * (before[name] - start[name])
+                    for name, w in weights.items()
+                }
             yield weights | fixed
 
     def adapt(self, episodes: Episodes, steps: int, second_order: bool) -> dict[str, Tensor]:

@@ -1,0 +1,50 @@
+"""Almost No Inner Loop (Raghu et al., ICLR 2020).
+
+The inner loop adapts the head alone; the body's features are reused by every task:
+
+    θ_i' = (θ_body, θ_head − α ∇_{θ_head} L_{T_i}(f_θ))      (paper, section 4)
+
+The outer gradient reaches body and head, through the inner steps (second order).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from metabench.episodes import Episodes, task_loss
+from metabench.methods.parts.inner_loop import GradientMethod, apply_head, per_task
+
+
+class ANIL(GradientMethod):
+    """MAML whose inner loop sees features."""
+
+    family = "optimisation"
+    paper = "Raghu et al. 2020"
+
+    def initial(self, episodes: Episodes) -> dict[str, Tensor]:
+        """The head only."""
+        return per_task(self.head.start(episodes.ways), len(episodes))
+
+    def forward(self, x: Tensor, weights: dict[str, Tensor], support: int) -> Tensor:
+        """The head on features ``[T, N, D]``: the body was applied once, by :meth:`features`."""
+        return apply_head(x, weights)
+
+    def features(self, episodes: Episodes) -> Episodes:
+        """The episodes' features, normalised by the moments of each task's support."""
+        size = episodes.support_x.shape[1]
+        return episodes.map(lambda x: self.backbone(x, support=size))
+
+    def loss(self, batch: Episodes, progress: float) -> Tensor:
+        """Mean over tasks of the query loss after adapting the head."""
+        batch = self.features(batch)
+        adapted = self.adapt(batch, self.settings.steps, second_order=True)
+        return task_loss(self.answer(batch, adapted), batch.query_y).mean()
+
+    def predict_after(self, episodes: Episodes, steps: Sequence[int]) -> list[Tensor]:
+        """Query outputs after each of the given numbers of inner steps on the head."""
+        with torch.no_grad():
+            features = self.features(episodes)
+        return super().predict_after(features, steps)

@@ -1,0 +1,25 @@
+"""First-order MAML (Finn, Abbeel & Levine 2017, 5.2; Nichol et al. 2018, section 4).
+
+As MAML, but the inner gradients count as constants when the outer gradient is taken:
+
+    ∇_θ L_{T_i}(f_{θ_i'}) ≈ ∇_{θ_i'} L_{T_i}(f_{θ_i'})
+"""
+
+from __future__ import annotations
+
+from torch import Tensor
+
+from metabench.episodes import Episodes, task_loss
+from metabench.methods.parts.inner_loop import GradientMethod
+
+
+class FOMAML(GradientMethod):
+    """The outer gradient is that at the adapted weights."""
+
+    family = "optimisation"
+    paper = "Finn et al. 2017; Nichol et al. 2018"
+
+    def loss(self, batch: Episodes, progress: float) -> Tensor:
+        """Mean over tasks of the query loss; its gradient stops at the inner gradients."""
+        adapted = self.adapt(batch, self.settings.steps, second_order=False)
+        return task_loss(self.answer(batch, adapted), batch.query_y).mean()
