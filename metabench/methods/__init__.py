@@ -16,6 +16,8 @@ METHODS: Registry[type[Method]] = Registry(
         "meta_sgd": "metabench.methods.meta_sgd:MetaSGD",
         "maml_plus_plus": "metabench.methods.maml_plus_plus:MAMLPlusPlus",
         "imaml": "metabench.methods.imaml:IMAML",
+        "r2d2": "metabench.methods.r2d2:R2D2",
+        "metaoptnet": "metabench.methods.metaoptnet:MetaOptNet",
         "protonet": "metabench.methods.protonet:ProtoNet",
         "mann": "metabench.methods.mann:MANN",
         "linear_probe": "metabench.methods.linear_probe:LinearProbe",

@@ -34,7 +34,7 @@ from metabench.methods.parts.slots import shuffled, to_slots
 
 
 class MANNSettings(Settings):
-    """Sizes. One task a step: many small steps learn to address the memory sooner.
+    """Sizes. Many small steps (one task, few queries) learn to address the memory soonest.
 
     Attributes:
         controller: width of the LSTM.
@@ -45,6 +45,7 @@ class MANNSettings(Settings):
     """
 
     tasks: int = Field(1, ge=1)
+    queries: int | None = Field(5, ge=1)
     controller: int = Field(200, ge=1)
     slots: int = Field(128, ge=1)
     width: int = Field(40, ge=1)
