@@ -48,13 +48,24 @@ def assign(names: list[str], val: float, test: float, *draw: str) -> dict[str, P
 
 
 def pack(name: str, drawings: dict[str, np.ndarray], partition: dict[str, Partition]) -> Dataset:
-    """A dataset with one class for each entry of ``drawings``; its group is its alphabet."""
+    """A dataset whose groups are alphabets; a character to train on gives four classes.
+
+    A character rotated by a multiple of 90° is a class of its own (Santoro et al. 2016, Vinyals et
+    al. 2016), in the same partition as the character. ``val`` and ``test`` are not rotated.
+    """
+    classes: list[ClassInfo] = []
+    images: list[np.ndarray] = []
+    for character, upright in drawings.items():
+        for quarter in range(4 if partition[character] == "train" else 1):
+            label = f"{character}/rot{90 * quarter:03d}"
+            classes.append(ClassInfo(label, character.split("/")[0], partition[character]))
+            images.append(np.rot90(upright, quarter, axes=(2, 3)))
     return Dataset(
         name,
         "image",
-        x=np.concatenate(list(drawings.values())),
-        y=np.repeat(np.arange(len(drawings)), [len(d) for d in drawings.values()]),
-        classes=tuple(ClassInfo(c, c.split("/")[0], partition[c]) for c in drawings),
+        x=np.concatenate(images),
+        y=np.repeat(np.arange(len(classes)), [len(part) for part in images]),
+        classes=tuple(classes),
     )
 
 
@@ -77,19 +88,10 @@ def build_full(raw: Path) -> Dataset:
     """1200 characters for training and 423 for test; 172 of the 1200 are ``val``.
 
     The counts are those of Vinyals et al. 2016 and (``val``) Snell et al. 2017; which characters,
-    over all alphabets, is a draw of our own. A training character gives four classes, one for each
-    rotation by 90°; all four are in its partition. ``val`` and ``test`` are not rotated.
+    over all alphabets, is a draw of our own.
     """
     drawings = characters([raw / "images_background.zip", raw / "images_evaluation.zip"])
-    partition = assign(list(drawings), 172 / 1623, 423 / 1623, "full")
-    rotated: dict[str, np.ndarray] = {}
-    parts: dict[str, Partition] = {}
-    for name, images in drawings.items():
-        for quarter in range(4 if partition[name] == "train" else 1):
-            label = f"{name}/rot{90 * quarter:03d}"
-            rotated[label] = np.rot90(images, quarter, axes=(2, 3))
-            parts[label] = partition[name]
-    return pack("omniglot", rotated, parts)
+    return pack("omniglot", drawings, assign(list(drawings), 172 / 1623, 423 / 1623, "full"))
 
 
 def build_challenge(raw: Path) -> Dataset:

@@ -34,22 +34,39 @@ def drawing(*line: int) -> bytes:
     return buffer.getvalue()
 
 
+def characters(dataset) -> dict[str, tuple[str, int]]:
+    """Partition and number of classes of each character."""
+    found: dict[str, tuple[str, int]] = {}
+    for c in dataset.classes:
+        character, rotation = c.name.rsplit("/", 1)
+        assert rotation in ("rot000", "rot090", "rot180", "rot270")
+        partition, count = found.get(character, (c.partition, 0))
+        assert partition == c.partition, "rotations of a character are in one partition"
+        found[character] = (partition, count + 1)
+    return found
+
+
 def test_small_sets_have_the_published_characters_and_twenty_drawings_of_each(small):
-    assert [len(d.classes) for d in small] == [136, 156]
-    distinct = {c.name for d in small for c in d.classes}
-    assert len(distinct) == 242
-    assert len({n.split("/")[0] for n in distinct}) == 8
+    first, second = (characters(d) for d in small)
+    assert (len(first), len(second)) == (136, 156)
+    assert len(first | second) == 242
+    assert len({n.split("/")[0] for n in first | second}) == 8
     for dataset in small:
         assert dataset.x.shape[1:] == (1, 28, 28)
         assert (np.bincount(dataset.y) == 20).all()
-        share = len(dataset.class_ids("train")) / len(dataset.classes)
-        assert 0.73 < share < 0.77
-        assert len(dataset.class_ids("val")) >= 10
-        assert len(dataset.class_ids("test")) >= 20
+
+
+def test_small_sets_train_on_three_quarters_of_the_characters_of_every_alphabet(small):
+    for dataset in small:
+        partitions = [p for p, _ in characters(dataset).values()]
+        assert 0.73 < partitions.count("train") / len(partitions) < 0.77
+        assert partitions.count("val") >= 10
+        assert partitions.count("test") >= 20
+        assert len({c.group for c in dataset.classes if c.partition == "train"}) == 5
 
 
 def test_a_character_has_the_same_partition_in_both_small_sets(small):
-    first, second = ({c.name: c.partition for c in d.classes} for d in small)
+    first, second = (characters(d) for d in small)
     shared = first.keys() & second.keys()
     assert {n.split("/")[0] for n in shared} == {"Greek", "Latin"}
     assert all(first[n] == second[n] for n in shared)
@@ -113,19 +130,11 @@ def full_like(tmp_path) -> Path:
     return tmp_path
 
 
-def test_full_rotates_training_characters_alone_and_keeps_them_in_one_partition(full_like):
-    dataset = omniglot.FULL.build(full_like)
-    partitions: dict[str, set[str]] = {}
-    rotations: dict[str, int] = {}
-    for c in dataset.classes:
-        character = c.name.rsplit("/", 1)[0]
-        partitions.setdefault(character, set()).add(c.partition)
-        rotations[character] = rotations.get(character, 0) + 1
-    assert len(partitions) == 40
-    assert all(len(p) == 1 for p in partitions.values())
-    for character, (partition,) in partitions.items():
-        assert rotations[character] == (4 if partition == "train" else 1)
-    assert sum(p == {"test"} for p in partitions.values()) == round(40 * 423 / 1623)
+def test_training_characters_alone_are_rotated(full_like):
+    found = characters(omniglot.FULL.build(full_like))
+    assert len(found) == 40
+    assert all(n == (4 if p == "train" else 1) for p, n in found.values())
+    assert [p for p, _ in found.values()].count("test") == round(40 * 423 / 1623)
 
 
 def test_full_keeps_the_published_counts_of_characters():
