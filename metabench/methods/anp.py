@@ -1,0 +1,55 @@
+"""Attentive Neural Processes (Kim et al., ICLR 2019), the deterministic path.
+
+As a conditional neural process, but each query attends to the support instead of getting its mean
+(paper, 3.2; multi-head attention of Vaswani et al. 2017):
+
+    r_i = h(x_i, y_i)      r*(x*) = Attention(x*, {x_i}, {r_i})      p(y* | x*) = g(x*, r*(x*))
+
+Queries and keys share one projection, as the authors' code shares their embedding: an example then
+attends to its likes from the start.
+"""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from pydantic import Field
+from torch import Tensor, nn
+
+from metabench.backbones.base import Backbone
+from metabench.methods.base import Task
+from metabench.methods.parts.neural_process import (
+    NeuralProcess,
+    NeuralProcessSettings,
+    perceptron,
+)
+
+
+class ANPSettings(NeuralProcessSettings):
+    """``heads``: of the attention."""
+
+    heads: int = Field(4, ge=1)
+
+
+class ANP(NeuralProcess):
+    """Every query has a representation of the support of its own."""
+
+    paper = "Kim et al. 2019"
+    Settings = ANPSettings
+
+    def __init__(self, backbone: Backbone, task: Task, settings: ANPSettings):
+        super().__init__(backbone, task, settings)
+        width, dim = settings.width, backbone.feature_dim
+        self.h = perceptron(dim + self.label_dim, width, width)
+        self.address = nn.Linear(dim, width)
+        self.g = self.decoder(width)
+
+    def outputs(self, support_x: Tensor, labels: Tensor, query_x: Tensor) -> Tensor:
+        """``g(x*, r*(x*))``."""
+        values = self.h(torch.cat([support_x, labels], dim=-1))
+        query, key, value = (
+            v.unflatten(-1, (self.settings.heads, -1)).transpose(1, 2)  # [T, heads, N, ·]
+            for v in (self.address(query_x), self.address(support_x), values)
+        )
+        r = F.scaled_dot_product_attention(query, key, value).transpose(1, 2).flatten(2)
+        return self.g(torch.cat([query_x, r], dim=-1))
