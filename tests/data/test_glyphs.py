@@ -27,8 +27,8 @@ def test_every_partition_has_many_classes_and_no_script_is_in_two(dataset):
     total = sum(counts.values())
     assert total > 500
     assert 0.55 < counts["train"] / total < 0.70
-    assert counts["val"] / total > 0.08
-    assert counts["test"] / total > 0.20
+    assert counts["val"] / total > 0.10
+    assert counts["test"] / total > 0.18
     partitions = {}
     for c in dataset.classes:
         assert partitions.setdefault(c.group, c.partition) == c.partition
@@ -60,6 +60,8 @@ def test_characters_that_look_alike_are_one_class(dataset):
     assert "GREEK CAPITAL LETTER ALPHA" not in names
     assert "CYRILLIC CAPITAL LETTER A" not in names
     assert "LATIN SMALL LETTER S" not in names, "same as the capital up to size"
+    assert "OLD ITALIC LETTER KA" not in names, "a Latin K in a test script"
+    assert "NKO DIGIT ZERO" not in names, "a Latin O"
     assert "LATIN CAPITAL LETTER A WITH ACUTE" not in names
 
 
