@@ -29,6 +29,10 @@ METHODS: Registry[type[Method]] = Registry(
         "fine_tune": "metabench.methods.fine_tune:FineTune",
         "scratch": "metabench.methods.scratch:Scratch",
         "nearest_neighbour": "metabench.methods.nearest_neighbour:NearestNeighbour",
+        "meta_baseline": "metabench.methods.meta_baseline:MetaBaseline",
+        "proto_maml": "metabench.methods.proto_maml:ProtoMAML",
+        "mtl": "metabench.methods.mtl:MTL",
+        "pmf": "metabench.methods.pmf:PMF",
     },
     group="metabench.methods",
 )

@@ -24,9 +24,13 @@ from metabench.methods.parts.slots import shuffled, to_slots
 
 
 class ICLTransformerSettings(Settings):
-    """Size of the transformer."""
+    """Size of the transformer.
+
+    Many small steps (one task, few queries) learn to use labels soonest.
+    """
 
     tasks: int = Field(1, ge=1)
+    queries: int | None = Field(5, ge=1)
     width: int = Field(128, ge=1)
     layers: int = Field(2, ge=1)
     heads: int = Field(4, ge=1)

@@ -29,6 +29,8 @@ from metabench.methods.parts.slots import shuffled, to_slots
 class SNAILSettings(Settings):
     """Size of the network.
 
+    Many small steps (one task, few queries) learn to use labels soonest.
+
     Attributes:
         filters: D of the temporal convolutions (paper: 128).
         keys, values: K and V of the first attention; later ones have more (paper: 64, 32).
@@ -36,6 +38,7 @@ class SNAILSettings(Settings):
     """
 
     tasks: int = Field(1, ge=1)
+    queries: int | None = Field(5, ge=1)
     filters: int = Field(32, ge=1)
     keys: int = Field(64, ge=1)
     values: int = Field(32, ge=1)

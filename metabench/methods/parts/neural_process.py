@@ -17,9 +17,13 @@ from metabench.methods.parts.slots import to_slots
 
 
 class NeuralProcessSettings(Settings):
-    """``width``: of the representation and of all hidden layers."""
+    """``width``: of the representation and of all hidden layers.
+
+    Many small steps (one task, few queries) learn to use labels soonest.
+    """
 
     tasks: int = Field(1, ge=1)
+    queries: int | None = Field(5, ge=1)
     width: int = Field(128, ge=1)
 
 

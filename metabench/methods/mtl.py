@@ -1,0 +1,87 @@
+"""Meta-Transfer Learning (Sun et al., CVPR 2019).
+
+The pretrained weights Θ stay; what is meta-learned is light: one scale for every kernel, one shift
+for every filter, and the start θ of the classifier. Only the classifier adapts in the inner loop:
+
+    SS(X; W, b; Φ) = (W ⊙ Φ_S1) X + (b + Φ_S2)             (eq. 7; Φ_S1 starts at 1, Φ_S2 at 0)
+    θ' = θ − β ∇_θ L_support(Θ, Φ, θ)                       (eq. 3)
+    Φ, θ ← Φ, θ − γ ∇_{Φ, θ} L_query(Θ, Φ, θ')              (eq. 4-5)
+
+A convolution before a normalisation has no bias; there the normalisation's bias is shifted.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+
+from metabench.backbones.base import Backbone
+from metabench.episodes import Episodes, task_loss
+from metabench.methods.base import Task
+from metabench.methods.parts.inner_loop import (
+    GradientMethod,
+    InnerLoopSettings,
+    apply_head,
+    per_task,
+)
+
+
+class MTL(GradientMethod):
+    """Scales and shifts on a frozen, pretrained backbone."""
+
+    family = "hybrid"
+    paper = "Sun et al. 2019"
+    start = "half"
+    kinds = frozenset({"image", "text", "vector"})
+
+    def __init__(self, backbone: Backbone, task: Task, settings: InnerLoopSettings):
+        super().__init__(backbone, task, settings)
+        backbone.requires_grad_(False)
+        kernels = [(n, w) for n, w in backbone.named_parameters() if w.dim() > 1]
+        biases = [(n, b) for n, b in backbone.named_parameters() if n.endswith("bias")]
+        self.scaled, self.shifted = [n for n, _ in kernels], [n for n, _ in biases]
+        self.scales = nn.ParameterList(torch.ones_like(_kernel_view(w)) for _, w in kernels)
+        self.shifts = nn.ParameterList(torch.zeros_like(b) for _, b in biases)
+
+    def transferred(self) -> dict[str, Tensor]:
+        """Θ under Φ: the backbone's weights, scaled and shifted."""
+        weights: dict[str, Tensor] = dict(self.backbone.named_parameters())
+        scaled = zip(self.scaled, self.scales, strict=True)
+        shifted = zip(self.shifted, self.shifts, strict=True)
+        return (
+            weights
+            | {name: weights[name] * scale for name, scale in scaled}
+            | {name: weights[name] + shift for name, shift in shifted}
+        )
+
+    def initial(self, episodes: Episodes) -> dict[str, Tensor]:
+        """The classifier only."""
+        return per_task(self.head.start(episodes.ways), len(episodes))
+
+    def forward(self, x: Tensor, weights: dict[str, Tensor], support: int) -> Tensor:
+        """The classifier on features ``[T, N, D]``, which :meth:`features` computed once."""
+        return apply_head(x, weights)
+
+    def features(self, episodes: Episodes) -> Episodes:
+        """The episodes' features, normalised by the moments of each task's support."""
+        weights, size = self.transferred(), episodes.support_x.shape[1]
+        return episodes.map(lambda x: self.backbone(x, weights, size))
+
+    def loss(self, batch: Episodes, progress: float) -> Tensor:
+        """Mean over tasks of the query loss after adapting the classifier."""
+        batch = self.features(batch)
+        adapted = self.adapt(batch, self.settings.steps, second_order=True)
+        return task_loss(self.answer(batch, adapted), batch.query_y).mean()
+
+    def predict_after(self, episodes: Episodes, steps: Sequence[int]) -> list[Tensor]:
+        """Query outputs after each of the given numbers of inner steps on the classifier."""
+        with torch.no_grad():
+            features = self.features(episodes)
+        return super().predict_after(features, steps)
+
+
+def _kernel_view(weight: Tensor) -> Tensor:
+    """One entry per kernel: ``[C', C, 1, 1]`` of a convolution, ``[C', 1]`` of a linear layer."""
+    return weight[:, :, :1, :1] if weight.dim() == 4 else weight[:, :1]

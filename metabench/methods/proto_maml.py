@@ -1,0 +1,43 @@
+"""Proto-MAML (Triantafillou et al., ICLR 2020).
+
+A prototypical network is a linear classifier: ``−‖f − c_k‖² = 2 c_k·f − ‖c_k‖² − ‖f‖²``. So the
+inner loop of MAML starts with the head (paper, 3.2)
+
+    w_k = 2 c_k      b_k = −‖c_k‖²      c_k = (1/|S_k|) Σ f_θ(x_i)
+
+and the outer gradient also goes through this start, into the embedding.
+"""
+
+from __future__ import annotations
+
+from torch import Tensor
+
+from metabench.backbones.base import Backbone
+from metabench.episodes import Episodes, class_means, task_loss
+from metabench.methods.base import Task
+from metabench.methods.parts.inner_loop import GradientMethod, InnerLoopSettings, per_task
+
+
+class ProtoMAML(GradientMethod):
+    """MAML whose head starts from the prototypes."""
+
+    family = "hybrid"
+    paper = "Triantafillou et al. 2020"
+    kinds = frozenset({"image", "text", "vector"})
+
+    def __init__(self, backbone: Backbone, task: Task, settings: InnerLoopSettings):
+        super().__init__(backbone, task, settings)
+        del self.head  # nothing to learn: the support makes the head
+
+    def initial(self, episodes: Episodes) -> dict[str, Tensor]:
+        """The backbone's θ, and a head from the prototypes of each task."""
+        assert episodes.ways is not None
+        features = self.backbone(episodes.support_x, support=episodes.support_x.shape[1])
+        means = class_means(features, episodes.support_y, episodes.ways)
+        head = {"head.weight": 2 * means, "head.bias": -means.square().sum(-1)}
+        return per_task(dict(self.backbone.named_parameters()), len(episodes)) | head
+
+    def loss(self, batch: Episodes, progress: float) -> Tensor:
+        """Mean over tasks of the query loss after adaptation (second order)."""
+        adapted = self.adapt(batch, self.settings.steps, second_order=True)
+        return task_loss(self.answer(batch, adapted), batch.query_y).mean()
