@@ -158,3 +158,22 @@ def collect(config: Config, layout: Layout) -> tuple[pd.DataFrame, pd.DataFrame]
     results = pd.concat([read_result(path) for path in paths.values()], ignore_index=True)
     records = pd.DataFrame([read_json(p.with_suffix(".json")) for p in paths.values()])
     return results, records
+
+
+def track_cell(config: Config, layout: Layout, source: str, method: str, seed: int) -> None:
+    """Log a finished cell to MLflow: record, training curve, scores, dataset digests."""
+    from metabench.tracking import log_cell
+
+    path, folder = layout.result(source, method, seed), layout.run(source, method, seed)
+    track = config.track_of(source)
+    log_cell(
+        record=read_json(path.with_suffix(".json")),
+        curve=pd.read_csv(folder / "curve.csv"),
+        results=read_result(path),
+        digests={
+            name: read_json(layout.processed(name) / "classes.json")["digest"]
+            for name in track.datasets
+        },
+        artifacts=[folder / "cell.json", folder / "model.safetensors", folder / "curve.csv"],
+        profile=config.profile,
+    )

@@ -16,22 +16,18 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.utils.flop_counter import FlopCounterMode
 
 from metabench import rng
 from metabench.config import Budget, Training
 from metabench.episodes import Episodes
 from metabench.files import DAMAGED, InputError, atomic
-from metabench.methods.base import Examples, Method
+from metabench.flops import FlopCounter
+from metabench.methods.base import Diverged, Examples, Method
 from metabench.sampling import ArraySource, TaskSource
 
 AnySource = ArraySource | TaskSource
 Report = Callable[[float, str], None]
 """``(share done 0..1, text)``, for progress bars."""
-
-
-class Diverged(RuntimeError):
-    """A loss or a score is not finite; the message names method, step and settings."""
 
 
 @dataclass
@@ -136,13 +132,13 @@ def _step(
 ) -> float:
     """One optimiser step; counts floating-point operations in a few of the steps."""
     method.train()
-    counter = FlopCounterMode(display=False) if state.step < 4 else None
+    counter = FlopCounter() if state.step < 4 else None
     if counter:
         with counter:
             loss = method.loss(batch, progress)
             optimizer.zero_grad()
             loss.backward()
-        per_example = counter.get_total_flops() / batch.examples
+        per_example = counter.total / batch.examples
         state.flops += (per_example - state.flops) / (state.step + 1)  # mean of the steps counted
     else:
         loss = method.loss(batch, progress)

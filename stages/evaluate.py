@@ -4,7 +4,7 @@ from metabench.cells import Layout
 from metabench.config import Config
 from metabench.executor import Job, run_cells
 from metabench.files import lock
-from metabench.results import evaluate_cell
+from metabench.results import evaluate_cell, track_cell
 from stages import run
 
 
@@ -19,6 +19,8 @@ def main(config: Config, layout: Layout, source: str, method: str) -> None:
             ],
             config.compute,
         )
+        for seed in config.seeds:
+            track_cell(config, layout, source, method, seed)
 
 
 if __name__ == "__main__":

@@ -17,9 +17,9 @@ from metabench.cells import Layout, load_learner, train_cell
 from metabench.config import Budget, Training
 from metabench.episodes import Episodes
 from metabench.files import InputError
-from metabench.methods.base import Method, Settings, Task
+from metabench.methods.base import Diverged, Method, Settings, Task
 from metabench.sampling import ArraySource
-from metabench.training import Diverged, State, train
+from metabench.training import State, train
 from tests.toy import TOY_NAME, prepared, root_of_repository, toy_config, toy_dataset
 
 

@@ -12,12 +12,12 @@ import numpy as np
 import pandas as pd
 import torch
 from torch import Tensor
-from torch.utils.flop_counter import FlopCounterMode
 
 from metabench.data.base import Dataset
 from metabench.episodes import Episodes
 from metabench.evaluation.metrics import classification_scores, regression_scores
-from metabench.methods.base import FeatureMethod, Method
+from metabench.flops import FlopCounter
+from metabench.methods.base import Diverged, FeatureMethod, Method
 from metabench.sampling import Frozen, conform, to_input
 
 TIMED_EPISODES = 5
@@ -78,12 +78,20 @@ class EpisodeSet:
 def score(
     method: Method, episodes: EpisodeSet, answer: Callable[[Episodes], Tensor] | None = None
 ) -> pd.DataFrame:
-    """One row per episode: ``value``, ``nll``, ``brier`` and confidence bins."""
+    """One row per episode: ``value``, ``nll``, ``brier`` and confidence bins.
+
+    Raises:
+        Diverged: a prediction is not finite.
+    """
     scores = classification_scores if episodes.frozen.ways else regression_scores
-    parts = [
-        scores(outputs.detach(), chunk.query_y)
-        for chunk, outputs in episodes.answers(method, answer)
-    ]
+    parts = []
+    for chunk, outputs in episodes.answers(method, answer):
+        if not outputs.isfinite().all():
+            raise Diverged(
+                f"{type(method).__name__}: predictions on {episodes.frozen.dataset} are not finite. "
+                f"Lower its rates of adaptation; settings: {method.settings}."
+            )
+        parts.append(scores(outputs.detach(), chunk.query_y))
     return pd.concat(parts, ignore_index=True)
 
 
@@ -148,13 +156,13 @@ def episode_cost(method: Method, episodes: EpisodeSet) -> dict[str, float]:
         single = replace(task, query_x=task.query_x[:, :1], query_y=task.query_y[:, :1])
         single_ms.append(_milliseconds(method, single))
         full_ms.append(_milliseconds(method, task))
-    with FlopCounterMode(display=False) as counter:
+    with FlopCounter() as counter:
         method.predict(task)
     adapt = statistics.median(single_ms)
     return {
         "adapt_ms": adapt,
         "predict_ms": max(0.0, statistics.median(full_ms) - adapt),
-        "adapt_flops": float(counter.get_total_flops()),
+        "adapt_flops": float(counter.total),
     }
 
 

@@ -1,0 +1,130 @@
+"""Fine-tuning on a support set: gradient descent on weights of each task's own."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import torch
+import torch.nn.functional as F
+from pydantic import Field
+from torch import Tensor
+
+from metabench.backbones.base import Backbone
+from metabench.episodes import Episodes, class_means, task_loss
+from metabench.methods.base import Method, Settings, Task
+from metabench.methods.parts.inner_loop import Head, apply_head, per_task
+
+
+def descend(
+    loss: Callable[[dict[str, Tensor]], Tensor],
+    weights: dict[str, Tensor],
+    rate: Callable[[str], float],
+    momentum: float,
+    steps: int,
+    velocity: dict[str, Tensor],
+) -> dict[str, Tensor]:
+    """Gradient descent with momentum, ``v ← μv + ∇L, θ ← θ − αv``, on detached weights.
+
+    Args:
+        loss: sum over tasks of the task losses, so that each task has its own gradient.
+        velocity: carried from call to call; empty at first.
+    """
+    for _ in range(steps):
+        leaves = {name: w.detach().requires_grad_() for name, w in weights.items()}
+        gradients = torch.autograd.grad(loss(leaves), list(leaves.values()))
+        for (name, weight), gradient in zip(leaves.items(), gradients, strict=True):
+            velocity[name] = momentum * velocity.get(name, torch.zeros(())) + gradient
+            weights[name] = weight.detach() - rate(name) * velocity[name]
+    return weights
+
+
+SCALE = 10.0
+"""Logits at the start are cosine similarities times this."""
+
+
+class FineTuneSettings(Settings):
+    """Adaptation settings.
+
+    Attributes:
+        rate: step size α on the backbone.
+        head_rate: step size on the head.
+        momentum: μ.
+        steps: number of steps.
+    """
+
+    rate: float = Field(0.005, ge=0)
+    head_rate: float = Field(0.05, ge=0)
+    momentum: float = Field(0.9, ge=0, lt=1)
+    steps: int = Field(15, ge=0)
+
+
+class FineTuneMethod(Method):
+    """Adapts backbone and head to the support from a start that no episode changes.
+
+    The classification head starts at the scaled directions of the class means of the support
+    ("weight imprinting", Qi et al. 2018): it favours no name, works for any number of ways, and
+    spends no steps on what is known in closed form. The regression head is the pretrained one.
+    """
+
+    learns_from = "nothing"
+    kinds = frozenset({"image", "text", "vector", "regression"})
+    Settings = FineTuneSettings
+
+    def __init__(self, backbone: Backbone, task: Task, settings: FineTuneSettings):
+        super().__init__(backbone, task, settings)
+        if task.kind == "regression":
+            self.head = Head(backbone.feature_dim, task.outputs)
+
+    def moments(self, episodes: Episodes) -> int | None:
+        """Whose normalisation moments: running ones of pretraining (``None``), or the support's."""
+        return None
+
+    def adapted(self) -> dict[str, Tensor]:
+        """The backbone's parameters that adapt, by name; by default all."""
+        return dict(self.backbone.named_parameters())
+
+    def penalty(self, weights: dict[str, Tensor]) -> Tensor | float:
+        """What is added to the sum of the task losses."""
+        return 0.0
+
+    def rate(self, name: str) -> float:
+        """Step size of a parameter."""
+        s = self.settings
+        return float(s.head_rate if name.startswith("head.") else s.rate)
+
+    def head_start(self, episodes: Episodes) -> dict[str, Tensor]:
+        """``head.weight`` ``[T, K, D]`` and ``head.bias`` ``[T, K]``."""
+        if episodes.ways is None:
+            return per_task(self.head.start(None), len(episodes))
+        features = self.backbone(episodes.support_x, support=self.moments(episodes))
+        means = class_means(features, episodes.support_y, episodes.ways)
+        size = features.norm(dim=-1).mean(1)[:, None, None]
+        weight = SCALE * F.normalize(means, dim=-1) / size
+        return {"head.weight": weight, "head.bias": torch.zeros_like(weight[..., 0])}
+
+    def predict(self, episodes: Episodes) -> Tensor:
+        """Adapt, then answer."""
+        return self.predict_after(episodes, [self.settings.steps])[0]
+
+    def predict_after(self, episodes: Episodes, steps: Sequence[int]) -> list[Tensor]:
+        """Query outputs after each of the given numbers of steps, in one run."""
+        moments, size = self.moments(episodes), episodes.support_x.shape[1]
+
+        def loss(w: dict[str, Tensor]) -> Tensor:
+            outputs = apply_head(self.backbone(episodes.support_x, w, moments), w)
+            return task_loss(outputs, episodes.support_y).sum() + self.penalty(w)
+
+        with torch.no_grad():
+            weights = per_task(self.adapted(), len(episodes)) | self.head_start(episodes)
+        answers, velocity, done = {}, dict[str, Tensor](), 0
+        both = torch.cat([episodes.support_x, episodes.query_x], dim=1)
+        for count in sorted(set(steps)):
+            with torch.enable_grad():
+                weights = descend(
+                    loss, weights, self.rate, self.settings.momentum, count - done, velocity
+                )
+            done = count
+            with torch.no_grad():
+                features = self.backbone(both, weights, moments)[:, size:]
+                answers[count] = apply_head(features, weights)
+        return [answers[count] for count in steps]

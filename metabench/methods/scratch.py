@@ -1,0 +1,31 @@
+"""From scratch: the support set is all that the network ever sees.
+
+As fine-tuning, but from random weights (the same for every task); there are no running moments, so
+normalisation uses the moments of the task's own support.
+"""
+
+from __future__ import annotations
+
+from pydantic import Field
+
+from metabench.episodes import Episodes
+from metabench.methods.parts.fine_tuning import FineTuneMethod, FineTuneSettings
+
+
+class ScratchSettings(FineTuneSettings):
+    """Random weights have farther to go."""
+
+    rate: float = Field(0.05, ge=0)
+    head_rate: float = Field(0.05, ge=0)
+
+
+class Scratch(FineTuneMethod):
+    """The control that says what the source was worth."""
+
+    family = "control"
+    paper = "–"
+    Settings = ScratchSettings
+
+    def moments(self, episodes: Episodes) -> int | None:
+        """Those of the support."""
+        return episodes.support_x.shape[1]
