@@ -5,11 +5,13 @@ from __future__ import annotations
 import multiprocessing as mp
 import os
 import queue
+import signal
 import sys
 import threading
 import traceback
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from multiprocessing.forkserver import ensure_running
 from typing import Any
 
 from rich.console import Console
@@ -53,6 +55,8 @@ def _die_with_parent() -> None:
 
 
 def _work(job: Job, threads: int, messages: Any) -> None:
+    # Ctrl-C reaches the whole terminal group; the driver alone answers it, and ends its workers
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
     _die_with_parent()
     configure(threads)
     try:
@@ -63,11 +67,18 @@ def _work(job: Job, threads: int, messages: Any) -> None:
         messages.put((job.name, "done", None))
     except InputError as error:
         messages.put((job.name, "failed", str(error)))
-    except KeyboardInterrupt:
-        pass
     except Exception as error:
         detail = "" if isinstance(error, RuntimeError | OSError) else traceback.format_exc()
         messages.put((job.name, "failed", f"{type(error).__name__}: {error}\n{detail}".strip()))
+
+
+def _start_server_deaf_to_interrupts() -> None:
+    """Start the fork server; a signal mask is inherited, so Ctrl-C will not reach it."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        ensure_running()
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def run_cells(jobs: Sequence[Job], compute: Compute) -> None:
@@ -84,6 +95,7 @@ def run_cells(jobs: Sequence[Job], compute: Compute) -> None:
         return
     context = mp.get_context("forkserver")
     context.set_forkserver_preload(["metabench.training", "metabench.evaluation.run"])
+    _start_server_deaf_to_interrupts()
     messages = context.Queue()
     waiting = list(jobs)
     running: dict[str, Any] = {}

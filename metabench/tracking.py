@@ -53,7 +53,7 @@ def log_cell(
         The run's id, or None when even the local store failed; never raises.
     """
     wanted = os.environ.get("MLFLOW_TRACKING_URI") or default_uri()
-    for uri in dict.fromkeys([wanted, wanted, default_uri()]):
+    for uri in dict.fromkeys([wanted, default_uri()]):
         for attempt in range(2):
             try:
                 return _log(uri, record, curve, results, digests, artifacts, profile)

@@ -88,8 +88,8 @@ def score(
     for chunk, outputs in episodes.answers(method, answer):
         if not outputs.isfinite().all():
             raise Diverged(
-                f"{type(method).__name__}: predictions on {episodes.frozen.dataset} are not finite. "
-                f"Lower its rates of adaptation; settings: {method.settings}."
+                f"{type(method).__name__}: predictions on {episodes.frozen.dataset} are not "
+                f"finite. Lower its rates of adaptation; settings: {method.settings}."
             )
         parts.append(scores(outputs.detach(), chunk.query_y))
     return pd.concat(parts, ignore_index=True)

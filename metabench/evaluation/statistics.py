@@ -6,8 +6,8 @@ and they are *crossed*: every seed's learner meets the same episodes. So
     y_se = μ + a_s + b_e + ε_se,      Var(ȳ) = σ_a²/S + σ_b²/E + σ_ε²/(S E)
 
 The two-way analysis of variance splits this in two: V_a = MS_a/(S E), which estimates
-σ_a²/S + σ_ε²/(S E) on S−1 degrees of freedom, and V_b = (MS_b − MS_ε)/(S E), which estimates σ_b²/E.
-The interval gives each part its own quantile (in the manner of Howe 1974, Graybill & Wang 1980):
+σ_a²/S + σ_ε²/(S E) on S−1 degrees of freedom, and V_b = (MS_b − MS_ε)/(S E), which estimates
+σ_b²/E. The interval gives each part its own quantile (as Howe 1974, Graybill & Wang 1980):
 
     ȳ ± sqrt( t²_{S−1} V_a + t²_{E−1} V_b )
 

@@ -23,6 +23,10 @@ Family = Literal[
 FAMILIES: tuple[str, ...] = get_args(Family)
 
 
+class Diverged(RuntimeError):
+    """A loss, score or prediction is not finite; the message names the method and its settings."""
+
+
 @dataclass(frozen=True)
 class Task:
     """What a method may know of the problem before it sees data.
