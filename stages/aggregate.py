@@ -1,10 +1,9 @@
 """Gather the results that params.yaml asks for into leaderboards and figures."""
 
-from metabench.reports.leaderboard import write_reports
-
 from metabench.cells import Layout
 from metabench.config import Config
 from metabench.provenance import git_commit
+from metabench.reports.leaderboard import write_reports
 from metabench.results import collect
 from stages import run
 

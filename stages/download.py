@@ -1,9 +1,8 @@
 """Download and verify one dataset, and turn it into arrays."""
 
-from metabench.data.download import prepare
-
 from metabench.cells import Layout
 from metabench.config import Config
+from metabench.data.download import prepare
 from metabench.files import lock
 from stages import run
 
