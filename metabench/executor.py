@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import multiprocessing as mp
 import os
 import queue
@@ -9,8 +10,9 @@ import signal
 import sys
 import threading
 import traceback
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from multiprocessing import resource_tracker
 from multiprocessing.forkserver import ensure_running
 from typing import Any
 
@@ -72,11 +74,12 @@ def _work(job: Job, threads: int, messages: Any) -> None:
         messages.put((job.name, "failed", f"{type(error).__name__}: {error}\n{detail}".strip()))
 
 
-def _start_server_deaf_to_interrupts() -> None:
-    """Start the fork server; a signal mask is inherited, so Ctrl-C will not reach it."""
+@contextlib.contextmanager
+def _no_interrupts() -> Iterator[None]:
+    """Hold Ctrl-C back; processes started meanwhile inherit the mask and never see it."""
     before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:
-        ensure_running()
+        yield
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
@@ -95,7 +98,9 @@ def run_cells(jobs: Sequence[Job], compute: Compute) -> None:
         return
     context = mp.get_context("forkserver")
     context.set_forkserver_preload(["metabench.training", "metabench.evaluation.run"])
-    _start_server_deaf_to_interrupts()
+    resource_tracker.ensure_running()  # lifts the mask if it is started later
+    with _no_interrupts():
+        ensure_running()
     messages = context.Queue()
     waiting = list(jobs)
     running: dict[str, Any] = {}
@@ -118,7 +123,8 @@ def run_cells(jobs: Sequence[Job], compute: Compute) -> None:
                     process = context.Process(
                         target=_work, args=(job, compute.threads, messages), daemon=True
                     )
-                    process.start()
+                    with _no_interrupts():  # half a start would leave a worker without a driver
+                        process.start()
                     running[job.name] = process
                 try:
                     name, what, value = messages.get(timeout=0.5)
@@ -140,6 +146,7 @@ def run_cells(jobs: Sequence[Job], compute: Compute) -> None:
         finally:
             for process in running.values():
                 process.terminate()
+                process.join()
     if failures:
         reasons = "\n".join(f"{name}: {reason}" for name, reason in failures.items())
         kept = len(jobs) - len(failures)
