@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 import time
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -143,8 +143,10 @@ def _log(
 def _scores(results: pd.DataFrame) -> dict[str, float]:
     """Means by target and setting, such as ``acc.digits.5w1s`` or ``mse.sinusoid.10s.step1``."""
     found = {}
-    for key, rows in results.groupby(["metric", "target", "ways", "shots", "steps"]):
-        metric, target, ways, shots, steps = key
+    groups: Iterable[tuple[Any, pd.DataFrame]] = results.groupby(
+        ["metric", "target", "ways", "shots", "steps"]
+    )
+    for (metric, target, ways, shots, steps), rows in groups:
         setting = f"{ways}w{shots}s" if ways else f"{shots}s"
         name = f"{'acc' if metric == 'accuracy' else metric}.{target}.{setting}"
         found[name.replace(":", ".") + ("" if steps < 0 else f".step{steps}")] = float(

@@ -101,25 +101,26 @@ def cost_front(summary: pd.DataFrame, cost: str, label: str, path: Path) -> None
     """
     figure, axis = plt.subplots(figsize=(7.2, 4.4))
     rows = summary.assign(cost=summary[cost].clip(lower=1e-2)).sort_values(["cost", "mean"])
-    best, front = -1.0, []
-    for row in rows.itertuples():
-        if row.mean > best:
-            best = row.mean
-            front.append(row)
-    axis.plot([r.cost for r in front], [r.mean for r in front], color="#444444", linewidth=1)
+    front = rows[rows["mean"] > rows["mean"].cummax().shift(fill_value=-1.0)]
+    axis.plot(front["cost"], front["mean"], color="#444444", linewidth=1)
     style = styles(summary)
-    for row in rows.itertuples():
-        look = style[row.method]
+    for row in rows.to_dict("records"):
+        look = style[row["method"]]
         axis.errorbar(
-            row.cost, row.mean, yerr=row.half, capsize=2, color=look["color"], marker=look["marker"]
+            row["cost"],
+            row["mean"],
+            yerr=row["half"],
+            capsize=2,
+            color=look["color"],
+            marker=look["marker"],
         )
         axis.annotate(
-            row.method,
-            (row.cost, row.mean),
+            row["method"],
+            (row["cost"], row["mean"]),
             textcoords="offset points",
             xytext=(6, 4),
             fontsize=8,
-            fontweight="bold" if row in front else "normal",
+            fontweight="bold" if row["method"] in set(front["method"]) else "normal",
         )
     axis.set_xscale("log")
     axis.margins(x=0.15)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -51,7 +52,8 @@ def _environment() -> jinja2.Environment:
 def _source(name: Any, rows: pd.DataFrame, folder: Path) -> dict[str, Any]:
     main = rows[rows["steps"] == -1]
     found = []
-    for ways, part in main.groupby("ways"):
+    by_ways: Iterable[tuple[Any, pd.DataFrame]] = main.groupby("ways")
+    for ways, part in by_ways:
         if part["shots"].nunique() > 1:
             file = f"shots-{name}-{ways}w.svg" if ways else f"shots-{name}.svg"
             figures.accuracy_against_shots(part, folder / "figures" / file)
@@ -63,7 +65,7 @@ def _source(name: Any, rows: pd.DataFrame, folder: Path) -> dict[str, Any]:
                 (block["target"] == block["target"].iloc[0])
                 & (block["shots"] == block["shots"].iloc[0])
             ]
-            setting = setting_label(ways, first["shots"].iloc[0])
+            setting = setting_label(ways, int(first["shots"].min()))
             total = first.assign(seconds=first["train_seconds"] + first["pretrain_seconds"])
             for cost, label in (
                 ("seconds", "seconds to train, pretraining included"),

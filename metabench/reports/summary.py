@@ -25,12 +25,16 @@ def check_comparable(results: pd.DataFrame) -> None:
     """
     for setting, rows in results.groupby(["target", "ways", "shots"]):
         if rows["episode_hash"].nunique() > 1:
-            by_hash = rows.groupby("episode_hash").apply(
-                lambda r: sorted(
-                    {"/".join(map(str, c)) for c in r[["source", "method"]].to_numpy()}
+            cells = [
+                sorted(
+                    {
+                        f"{source}/{method}"
+                        for source, method in zip(r["source"], r["method"], strict=True)
+                    }
                 )
-            )
-            odd = by_hash[by_hash.map(len).idxmin()]
+                for _, r in rows.groupby("episode_hash")
+            ]
+            odd = min(cells, key=len)
             raise InputError(
                 f"{setting}: results on different episodes cannot be compared. "
                 f"{', '.join(odd)} differ from the rest: run `dvc repro` to evaluate them again."
