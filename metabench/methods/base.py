@@ -107,6 +107,8 @@ class Method(nn.Module, abc.ABC):
         transductive: True only where a query's prediction may depend on other queries.
         kinds: task kinds the method applies to.
         any_ways: False if the number of classes is fixed by training.
+        ordered: True only where a prediction may depend on the order of the support: the method
+            reads it as a sequence, or classes take label slots by order of appearance.
         eval_tasks: tasks per call of ``predict`` in evaluation (memory against overhead).
     """
 
@@ -117,6 +119,7 @@ class Method(nn.Module, abc.ABC):
     transductive: ClassVar[bool] = False
     kinds: ClassVar[frozenset[str]] = frozenset({"image", "text", "vector"})
     any_ways: ClassVar[bool] = True
+    ordered: ClassVar[bool] = False
     eval_tasks: ClassVar[int] = 10
     Settings: ClassVar[type[Settings]] = Settings
 

@@ -33,6 +33,7 @@ class BOIL(GradientMethod):
     paper = "Oh et al. 2021"
     kinds = frozenset({"image", "text", "vector"})
     any_ways = False
+    ordered = True
 
     def __init__(self, backbone: Backbone, task: Task, settings: InnerLoopSettings):
         super().__init__(backbone, task, settings)

@@ -42,6 +42,7 @@ class ICLTransformer(FeatureMethod):
     family = "model"
     paper = "Kirsch et al. 2022"
     any_ways = False
+    ordered = True
     Settings = ICLTransformerSettings
 
     def __init__(self, backbone: Backbone, task: Task, settings: ICLTransformerSettings):

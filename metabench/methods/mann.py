@@ -83,6 +83,7 @@ class MANN(FeatureMethod):
     family = "model"
     paper = "Santoro et al. 2016"
     any_ways = False
+    ordered = True
     Settings = MANNSettings
 
     def __init__(self, backbone: Backbone, task: Task, settings: MANNSettings):

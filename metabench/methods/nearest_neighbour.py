@@ -25,5 +25,5 @@ class NearestNeighbour(FeatureMethod):
         assert features.ways is not None
         distance = squared_euclidean(features.query_x, features.support_x)  # [T, Q, S]
         member = one_hot(features.support_y, features.ways, distance)[:, None] > 0
-        far = distance.amax((1, 2), keepdim=True)[..., None] + 1  # for classes without support
+        far = distance.amax(2, keepdim=True)[..., None] + 1  # for classes without support
         return -distance[..., None].where(member, far).amin(2)

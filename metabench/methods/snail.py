@@ -92,6 +92,7 @@ class SNAIL(FeatureMethod):
     family = "model"
     paper = "Mishra et al. 2018"
     any_ways = False
+    ordered = True
     Settings = SNAILSettings
 
     def __init__(self, backbone: Backbone, task: Task, settings: SNAILSettings):

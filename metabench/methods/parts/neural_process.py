@@ -45,6 +45,7 @@ class NeuralProcess(FeatureMethod):
     family = "model"
     kinds = frozenset({"image", "text", "vector", "regression"})
     any_ways = False
+    ordered = True
     Settings = NeuralProcessSettings
 
     def __init__(self, backbone: Backbone, task: Task, settings: NeuralProcessSettings):
