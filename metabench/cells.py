@@ -236,19 +236,13 @@ def _describe(
 
 
 def _take_start(method: Method, folder: Path) -> dict[str, float]:
-    """Load the shared backbone (and regression head) into ``method``; returns what it cost."""
+    """Hand the shared backbone to ``method``; returns what it cost."""
     half = method.start == "half"
     weights = load_file(folder / ("half.safetensors" if half else "model.safetensors"))
-    own = method.state_dict()
-    wanted = {
-        name: value
-        for name, value in weights.items()
-        if name.startswith("backbone.")
-        or (method.task.kind == "regression" and name.startswith("head.") and name in own)
-    }
-    missing = method.load_state_dict(wanted, strict=False)
-    if missing.unexpected_keys:
-        raise InputError(f"{folder}: pretrained weights do not fit: {missing.unexpected_keys}")
+    try:
+        method.start_from(weights)
+    except RuntimeError as error:
+        raise InputError(f"{folder}: pretrained weights do not fit: {error}") from error
     cost = read_json(folder / "cost.json")
     share = 0.5 if half else 1.0
     return {

@@ -152,6 +152,17 @@ class Method(nn.Module, abc.ABC):
         """
         raise NotImplementedError(f"{type(self).__name__} does not train")
 
+    def start_from(self, weights: dict[str, Tensor]) -> None:
+        """Take the weights of the shared pretraining: ``backbone.*`` and its ``head.*``.
+
+        By default the backbone, and in regression also the head, whose outputs mean the same.
+        """
+        own = self.state_dict()
+        parts = ("backbone.", "head.") if self.task.kind == "regression" else ("backbone.",)
+        self.load_state_dict(
+            {n: w for n, w in weights.items() if n in own and n.startswith(parts)}, strict=False
+        )
+
     def finish(self, source: Source) -> None:
         """Called once after training (or at once, if there is none), in eval mode.
 

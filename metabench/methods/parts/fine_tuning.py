@@ -18,23 +18,24 @@ from metabench.methods.parts.inner_loop import Head, apply_head, per_task
 def descend(
     loss: Callable[[dict[str, Tensor]], Tensor],
     weights: dict[str, Tensor],
-    rate: Callable[[str], float],
+    rate: Callable[[str, int], float],
     momentum: float,
-    steps: int,
+    steps: range,
     velocity: dict[str, Tensor],
 ) -> dict[str, Tensor]:
     """Gradient descent with momentum, ``v ← μv + ∇L, θ ← θ − αv``, on detached weights.
 
     Args:
         loss: sum over tasks of the task losses, so that each task has its own gradient.
+        rate: α of a parameter, by name and step.
         velocity: carried from call to call; empty at first.
     """
-    for _ in range(steps):
+    for step in steps:
         leaves = {name: w.detach().requires_grad_() for name, w in weights.items()}
         gradients = torch.autograd.grad(loss(leaves), list(leaves.values()))
         for (name, weight), gradient in zip(leaves.items(), gradients, strict=True):
             velocity[name] = momentum * velocity.get(name, torch.zeros(())) + gradient
-            weights[name] = weight.detach() - rate(name) * velocity[name]
+            weights[name] = weight.detach() - rate(name, step) * velocity[name]
     return weights
 
 
@@ -87,8 +88,8 @@ class FineTuneMethod(Method):
         """What is added to the sum of the task losses."""
         return 0.0
 
-    def rate(self, name: str) -> float:
-        """Step size of a parameter."""
+    def rate(self, name: str, step: int) -> float:
+        """Step size of a parameter in step ``step``."""
         s = self.settings
         return float(s.head_rate if name.startswith("head.") else s.rate)
 
@@ -121,7 +122,7 @@ class FineTuneMethod(Method):
         for count in sorted(set(steps)):
             with torch.enable_grad():
                 weights = descend(
-                    loss, weights, self.rate, self.settings.momentum, count - done, velocity
+                    loss, weights, self.rate, self.settings.momentum, range(done, count), velocity
                 )
             done = count
             with torch.no_grad():

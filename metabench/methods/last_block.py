@@ -1,0 +1,25 @@
+"""Last-block fine-tuning: the head and the backbone's last block adapt, the rest stays.
+
+Early layers transfer, late ones are specific to the source (Yosinski et al. 2014):
+
+    θ_last ← θ_last − α ∇_{θ_last} Σ_{(x,y) ∈ support} CE(f_θ(x), y)
+"""
+
+from __future__ import annotations
+
+from torch import Tensor
+
+from metabench.methods.parts.fine_tuning import FineTuneMethod
+
+
+class LastBlock(FineTuneMethod):
+    """Fewer weights to overfit, and no gradient through the early blocks."""
+
+    family = "parameter"
+    paper = "Yosinski et al. 2014"
+    start = "pretrained"
+
+    def adapted(self) -> dict[str, Tensor]:
+        """The parameters of the last block."""
+        last = self.backbone.block_prefixes[-1]
+        return {n: p for n, p in self.backbone.named_parameters() if n.startswith(last)}
