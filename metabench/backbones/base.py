@@ -23,6 +23,11 @@ class Backbone(nn.Module, abc.ABC):
     block_prefixes: tuple[str, ...]
     kinds: ClassVar[frozenset[str]]
 
+    @property
+    def channels(self) -> int:
+        """Length ``C`` of a local feature (see :meth:`maps`)."""
+        return self.feature_dim
+
     @abc.abstractmethod
     def forward(
         self, x: Tensor, weights: Weights | None = None, support: int | None = None

@@ -48,7 +48,13 @@ class Conv4(Backbone):
         self.blocks = nn.ModuleList(Block(channels if i == 0 else width, width) for i in range(4))
         self.block_prefixes = tuple(f"blocks.{i}." for i in range(4))
         self.feature_dim = width * (height // 16) * (side // 16)
+        self.width = width
         self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # max-pooling is ten times faster so on a CPU
+
+    @property
+    def channels(self) -> int:
+        """``width``."""
+        return self.width
 
     def _blocks(
         self, x: Tensor, weights: Weights | None, support: int | None, pool_last: bool

@@ -10,6 +10,7 @@ from __future__ import annotations
 from pydantic import Field
 from torch import Tensor
 
+from metabench.episodes import Episodes
 from metabench.methods.parts.fine_tuning import FineTuneMethod, FineTuneSettings
 
 
@@ -28,9 +29,9 @@ class L2SP(FineTuneMethod):
     start = "pretrained"
     Settings = L2SPSettings
 
-    def penalty(self, weights: dict[str, Tensor]) -> Tensor | float:
-        """Sum over tasks of both terms."""
-        total: Tensor | float = 0.0
+    def objective(self, episodes: Episodes, weights: dict[str, Tensor]) -> Tensor:
+        """Loss of the support, and both penalties."""
+        total = super().objective(episodes, weights)
         for name, start in self.backbone.named_parameters():
             total = (
                 total + self.settings.alpha / 2 * (weights[name] - start.detach()).square().sum()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Sequence
 
 import torch
@@ -84,9 +85,10 @@ class FineTuneMethod(Method):
         """The backbone's parameters that adapt, by name; by default all."""
         return dict(self.backbone.named_parameters())
 
-    def penalty(self, weights: dict[str, Tensor]) -> Tensor | float:
-        """What is added to the sum of the task losses."""
-        return 0.0
+    def objective(self, episodes: Episodes, weights: dict[str, Tensor]) -> Tensor:
+        """What adaptation minimises, summed over tasks: the loss of the support."""
+        features = self.backbone(episodes.support_x, weights, self.moments(episodes))
+        return task_loss(apply_head(features, weights), episodes.support_y).sum()
 
     def rate(self, name: str, step: int) -> float:
         """Step size of a parameter in step ``step``."""
@@ -111,10 +113,6 @@ class FineTuneMethod(Method):
         """Query outputs after each of the given numbers of steps, in one run."""
         moments, size = self.moments(episodes), episodes.support_x.shape[1]
 
-        def loss(w: dict[str, Tensor]) -> Tensor:
-            outputs = apply_head(self.backbone(episodes.support_x, w, moments), w)
-            return task_loss(outputs, episodes.support_y).sum() + self.penalty(w)
-
         with torch.no_grad():
             weights = per_task(self.adapted(), len(episodes)) | self.head_start(episodes)
         answers, velocity, done = {}, dict[str, Tensor](), 0
@@ -122,7 +120,12 @@ class FineTuneMethod(Method):
         for count in sorted(set(steps)):
             with torch.enable_grad():
                 weights = descend(
-                    loss, weights, self.rate, self.settings.momentum, range(done, count), velocity
+                    functools.partial(self.objective, episodes),
+                    weights,
+                    self.rate,
+                    self.settings.momentum,
+                    range(done, count),
+                    velocity,
                 )
             done = count
             with torch.no_grad():
