@@ -99,3 +99,32 @@ def ui(port: Annotated[int, typer.Option(help="port on this machine")] = 5000) -
     console.print(f"http://127.0.0.1:{port}  (Ctrl-C to stop)")
     call = [sys.executable, "-m", "mlflow", "ui", "--backend-store-uri", uri, "--port", str(port)]
     raise typer.Exit(subprocess.call(call))
+
+
+@command
+def check(
+    method: Annotated[str, typer.Argument(help="a registered name, or my_pkg:MyMethod")],
+) -> None:
+    """Examine a method: leaks, state that is lost, names that matter; says what is wrong."""
+    from metabench.conformance import check as examine
+
+    sys.path.insert(0, str(Path.cwd()))  # where the user's module is
+    with console.status(f"examining {method} …"):
+        verdicts = examine(method)
+    kinds = list(dict.fromkeys(v.kind for v in verdicts))
+    marks = {True: "[green]pass[/]", False: "[bold red]FAIL[/]", None: "–"}
+    table = Table("property", *kinds, "remark")
+    for sentence in dict.fromkeys(v.property for v in verdicts):
+        row = {v.kind: v for v in verdicts if v.property == sentence}
+        remarks = dict.fromkeys(v.detail for v in row.values() if v.passed is None)
+        table.add_row(sentence, *(marks[row[k].passed] for k in kinds), "; ".join(remarks))
+    console.print(table)
+    wrong = [v for v in verdicts if v.passed is False]
+    for verdict in wrong:
+        console.print(f"[bold red]{verdict.property}[/] ({verdict.kind}):", highlight=False)
+        console.print(f"  {verdict.detail}", markup=False, highlight=False)
+    if wrong:
+        broken = len({v.property for v in wrong})
+        console.print(f"{method} does not conform: {broken} properties are broken", style="red")
+        raise typer.Exit(1)
+    console.print(f"{method} conforms, on {', '.join(kinds)} data", style="green")

@@ -48,6 +48,7 @@ class PMF(Method):
     family = "hybrid"
     paper = "Hu et al. 2022"
     start = "half"
+    ordered = True  # each position of the support has shifts of its own
     Settings = PMFSettings
 
     def __init__(self, backbone: Backbone, task: Task, settings: PMFSettings):

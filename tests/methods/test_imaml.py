@@ -79,6 +79,17 @@ def test_conjugate_gradient_solves_each_tasks_system():
 
 
 @pytest.mark.parametrize("steps", [1, 5])
-def test_conjugate_gradient_stops_at_negative_curvature(steps):
-    (x,) = conjugate_gradient(lambda v: [-v[0]], [torch.ones(1, 3)], steps)
-    assert torch.equal(x, torch.zeros(1, 3))
+def test_negative_curvature_at_once_leaves_the_first_order_gradient(steps):
+    b = torch.tensor([[1.0, 2.0, 3.0]])
+    (x,) = conjugate_gradient(lambda v: [-v[0]], [b], steps)
+    assert torch.equal(x, b)  # not zero: the task would teach nothing
+
+
+def test_negative_curvature_later_ends_the_search_with_what_it_has():
+    system = torch.diag(torch.tensor([1.0, -0.5], dtype=torch.float64))
+    b = torch.tensor([[1.0, 1.0]], dtype=torch.float64)
+    (one,) = conjugate_gradient(lambda v: [v[0] @ system], [b], 1)
+    (many,) = conjugate_gradient(lambda v: [v[0] @ system], [b], 9)
+    # step length bᵀb / bᵀAb = 2 / 0.5; the next direction curves down
+    torch.testing.assert_close(one, 4 * b)
+    assert torch.equal(many, one)

@@ -24,6 +24,9 @@ def _add(a: Vector, scale: Tensor, b: Vector) -> Vector:
 def conjugate_gradient(product: Callable[[Vector], Vector], b: Vector, steps: int) -> Vector:
     """Approximate ``A^{-1} b`` for symmetric positive definite ``A`` (Hestenes & Stiefel 1952).
 
+    Where ``A`` is not, the search of a task ends at a direction of negative curvature with what it
+    has, and if that is the first one, with ``b`` (Nocedal & Wright 2006, algorithm 7.1).
+
     Args:
         product: ``v -> A v``; tasks must not mix.
         b: right-hand sides.
@@ -34,11 +37,13 @@ def conjugate_gradient(product: Callable[[Vector], Vector], b: Vector, steps: in
     size = _dot(residual, residual)
     tiny = torch.finfo(size.dtype).tiny
     going = torch.ones_like(size, dtype=torch.bool)
-    for _ in range(steps):
+    for step in range(steps):
         image = product(direction)
         curvature = _dot(direction, image)
         # an exact solution ends a task's search, as does negative curvature, far from a minimum
         going = going & (curvature > tiny)
+        if step == 0:
+            x = _add(x, torch.where(going, 0.0, 1.0), b)
         length = torch.where(going, size / curvature.clamp_min(tiny), 0)
         x = _add(x, length, direction)
         residual = _add(residual, -length, image)
