@@ -130,7 +130,7 @@ def _load_source(
     return source, task, tuple(dataset.x.shape[1:])
 
 
-def _validator(config: Config, layout: Layout, source: str, device: torch.device) -> Any:
+def validator(config: Config, layout: Layout, source: str, device: torch.device) -> Any:
     """``method -> score`` on the frozen ``val`` episodes of ``source``: higher is better."""
     frozen = frozen_files(layout.episodes(source, "val"))
     if not frozen:
@@ -210,7 +210,7 @@ def pretrain_cell(report: Report, config: Config, layout: Layout, source: str, s
             save_file(_contiguous(weights), temporary)
 
     state = train(
-        method, data, _validator(config, layout, source, device), track.budget, track.training,
+        method, data, validator(config, layout, source, device), track.budget, track.training,
         folder / f"state-{key}.pt", report, keep_half,
     )  # fmt: skip
     cell = _describe(BACKBONE, settings, track, task, shape, source, seed, key, state)
@@ -278,7 +278,7 @@ def train_cell(
                     "validations": max(1, budget.validations // 2),
                 }
             )
-        validate = _validator(config, layout, source, device)
+        validate = validator(config, layout, source, device)
         state = train(
             learner, data, validate, budget, track.training, folder / f"state-{key}.pt", report
         )

@@ -1,0 +1,161 @@
+"""Hyper-parameters chosen on ``val`` episodes: the same number of trials for every method.
+
+What is searched is decided by the names of a method's settings, alike for all methods; where the
+search starts is the method's own default. A study lives in a sqlite file and goes on where it
+stopped; its name holds the digest of all that a score depends on, so that a study never mixes
+scores of different code, data or budget.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from io import StringIO
+from pathlib import Path
+from typing import Any
+
+import optuna
+from optuna.trial import TrialState
+from pydantic import BaseModel
+from ruamel.yaml import YAML
+
+from metabench import rng
+from metabench.cells import BACKBONE, Layout, load_learner, train_cell, train_key, validator
+from metabench.checks import method_settings
+from metabench.config import Config
+from metabench.files import InputError, write_text
+from metabench.methods import METHODS
+from metabench.provenance import key_of
+from metabench.runtime import pick_device
+
+SPACE: dict[str, tuple[float, float]] = {
+    "lr": (1e-4, 1e-2),
+    "inner_lr": (5e-3, 0.5),
+    "rate": (1e-3, 0.2),
+    "head_rate": (5e-3, 0.5),
+    "c": (0.1, 100.0),
+    "penalty": (0.01, 100.0),
+    "scale": (1.0, 50.0),
+    "alpha": (1e-3, 10.0),
+    "pull": (0.05, 3.0),
+    "temperature": (1.0, 50.0),
+    "beta": (0.05, 20.0),
+    "regularisation": (0.05, 20.0),
+}
+"""Range of each setting, searched on a logarithmic scale; a setting not named here is not tuned."""
+
+
+@dataclass(frozen=True)
+class TrialLayout(Layout):
+    """The project's layout, but for the trained learners: each trial has a folder of its own."""
+
+    trial: str = ""
+
+    def run(self, source: str, method: str, seed: int) -> Path:
+        """The shared backbone is the project's; everything else is the trial's."""
+        if method == BACKBONE:
+            return super().run(source, method, seed)
+        return self.root / "studies/runs" / self.trial / method / str(seed)
+
+
+def searched(settings: type[BaseModel]) -> dict[str, tuple[float, float]]:
+    """The part of :data:`SPACE` that a method has."""
+    return {name: SPACE[name] for name in settings.model_fields if name in SPACE}
+
+
+def with_settings(config: Config, source: str, method: str, settings: dict[str, Any]) -> Config:
+    """``config`` with other settings of one method."""
+    methods = {**config.methods, source: {**config.methods.get(source, {}), method: settings}}
+    return config.model_copy(update={"methods": methods})
+
+
+def score(config: Config, root: Path, source: str, method: str, settings: dict[str, Any]) -> float:
+    """Train with ``settings`` and the first seed; the score on the frozen ``val`` episodes."""
+    config = with_settings(config, source, method, settings)
+    seed = config.seeds[0]
+    layout = TrialLayout(root, key_of(source=source, method=method, settings=settings)[:16])
+    train_cell(lambda share, text: None, config, layout, source, method, seed)
+    learner, _ = load_learner(layout.run(source, method, seed))
+    device = pick_device(config.compute.device)
+    return float(validator(config, layout, source, device)(learner.to(device)))
+
+
+def tune(
+    config: Config,
+    root: Path,
+    source: str,
+    method: str,
+    trials: int,
+    seconds: float,
+    evaluate: Callable[[dict[str, Any]], float] | None = None,
+) -> optuna.Study:
+    """Bring the study of (source, method) to ``trials`` trials, or stop after ``seconds``.
+
+    The first trial is the settings in ``params.yaml``. A diverged trial counts, with the worst
+    score.
+
+    Args:
+        evaluate: score of settings; by default :func:`score`.
+
+    Raises:
+        InputError: the method has no setting that is searched.
+    """
+    base = dict(config.methods.get(source, {}).get(method, {}))
+    where = f"params.yaml: methods.{source}.{method}"
+    space = searched(METHODS.load(method).Settings)
+    if METHODS.load(method).learns_from == "nothing":
+        space.pop("lr", None)
+    if not space:
+        raise InputError(f"{method}: has no setting that is searched ({', '.join(SPACE)})")
+    defaults = method_settings(method, base, where).model_dump()
+    fixed = {name: value for name, value in base.items() if name not in space}
+    facts = train_key(
+        with_settings(config, source, method, fixed), Layout(root), source, method, config.seeds[0]
+    )
+    (root / "studies").mkdir(parents=True, exist_ok=True)
+    study = optuna.create_study(
+        storage=f"sqlite:///{root / 'studies/studies.db'}",
+        study_name=f"{source}/{method}/{facts[:12]}",
+        direction="maximize",
+        load_if_exists=True,
+    )
+    if not study.trials:
+        start = {n: min(max(defaults[n], low), high) for n, (low, high) in space.items()}
+        study.enqueue_trial(start)
+    run = evaluate or (lambda settings: score(config, root, source, method, settings))
+
+    def objective(trial: optuna.Trial) -> float:
+        found = {n: trial.suggest_float(n, *bounds, log=True) for n, bounds in space.items()}
+        try:
+            return run(base | found)
+        except RuntimeError as error:  # diverged: a fact about the settings
+            trial.set_user_attr("error", str(error))
+            return -1e9
+
+    deadline = time.monotonic() + seconds
+    while len(finished(study)) < trials and time.monotonic() < deadline:
+        draw = rng.seed_of(0, "tune", source, method, len(study.trials)) % 2**31
+        study.sampler = optuna.samplers.TPESampler(seed=draw)  # by number, so resuming is exact
+        study.optimize(objective, n_trials=1)
+    return study
+
+
+def finished(study: optuna.Study) -> list[optuna.trial.FrozenTrial]:
+    """Completed trials: what was cut short does not count and is tried again."""
+    return study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
+
+
+def apply(path: Path, study: optuna.Study, source: str, method: str) -> dict[str, Any]:
+    """Write the best settings into ``params.yaml``, with the study's name; comments are kept."""
+    yaml = YAML()
+    yaml.width = 120
+    document = yaml.load(path.read_text(encoding="utf-8"))
+    best = {n: float(f"{v:.3g}") for n, v in study.best_params.items()}
+    section = document["methods"][source]
+    section[method] = dict(section[method]) | best
+    section.yaml_add_eol_comment(f"study {study.study_name}, {len(finished(study))} trials", method)
+    text = StringIO()
+    yaml.dump(document, text)
+    write_text(path, text.getvalue())
+    return best

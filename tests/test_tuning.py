@@ -1,0 +1,83 @@
+"""Tuning: scores belong to settings, trials are counted, studies go on where they stopped."""
+
+from __future__ import annotations
+
+import pytest
+import yaml
+
+from metabench.files import InputError
+from metabench.methods.protonet import ProtoNetSettings
+from metabench.methods.ridge import RidgeSettings
+from metabench.tuning import apply, finished, score, searched, tune
+from tests.test_cells import prepared
+from tests.toy import TOY_NAME, toy_config
+
+
+@pytest.fixture(scope="module")
+def project(tmp_path_factory):
+    config = toy_config()
+    return config, prepared(tmp_path_factory.mktemp("tune"), config).root
+
+
+def test_two_learning_rates_give_two_scores_and_equal_ones_the_same(project) -> None:
+    config, root = project
+    low, high, again = (
+        score(config, root, TOY_NAME, "protonet", {"lr": lr}) for lr in (1e-5, 1e-2, 1e-5)
+    )
+    assert low != high and low == again
+
+
+def test_only_settings_that_the_method_has_are_searched() -> None:
+    assert set(searched(ProtoNetSettings)) == {"lr"}
+    assert set(searched(RidgeSettings)) == {"lr", "penalty"}
+
+
+def test_a_study_starts_from_the_default_counts_its_trials_and_resumes(project) -> None:
+    config, root = project
+    seen: list[dict] = []
+
+    def evaluate(settings: dict) -> float:
+        if len(seen) == 2 and not any(s.get("stop") for s in seen):
+            seen.append({"stop": True})
+            raise KeyboardInterrupt
+        seen.append(settings)
+        return -abs(settings["lr"] - 0.004)
+
+    with pytest.raises(KeyboardInterrupt):
+        tune(config, root, TOY_NAME, "protonet", 5, 60, evaluate)
+    study = tune(config, root, TOY_NAME, "protonet", 5, 60, evaluate)
+    tried = [s["lr"] for s in seen if "lr" in s]
+    assert len(finished(study)) == 5 == len(tried)
+    assert tried[0] == pytest.approx(1e-3) and len(set(tried)) == 5
+    again = tune(config, root, TOY_NAME, "protonet", 5, 60, evaluate)
+    assert again.study_name == study.study_name and len([s for s in seen if "lr" in s]) == 5
+
+
+def test_a_diverged_trial_counts_as_the_worst(project) -> None:
+    config, root = project
+
+    def evaluate(settings: dict) -> float:
+        if settings["inner_lr"] > 0.05:
+            raise RuntimeError("not finite")
+        return 1.0
+
+    study = tune(config, root, TOY_NAME, "maml", 3, 60, evaluate)
+    assert len(finished(study)) == 3
+    assert study.trials[0].user_attrs["error"] == "not finite"
+
+
+def test_the_best_settings_go_into_params_with_the_name_of_the_study(project, tmp_path) -> None:
+    config, root = project
+    study = tune(config, root, TOY_NAME, "ridge", 2, 60, lambda s: s["penalty"])
+    path = tmp_path / "params.yaml"
+    path.write_text(f"# kept\nmethods:\n  {TOY_NAME}:\n    ridge: {{}}  \n    maml: {{steps: 3}}\n")
+    best = apply(path, study, TOY_NAME, "ridge")
+    text = path.read_text()
+    assert "# kept" in text and study.study_name in text and "steps: 3" in text
+    assert yaml.safe_load(text)["methods"][TOY_NAME]["ridge"] == best
+
+
+def test_a_method_without_settings_to_search_is_named(project) -> None:
+    config, root = project
+    with pytest.raises(InputError, match="majority: has no setting"):
+        tune(config, root, TOY_NAME, "majority", 1, 60, lambda s: 0.0)
