@@ -11,6 +11,8 @@ BACKBONES: Registry[type[Backbone]] = Registry(
     "backbone",
     {
         "conv4": "metabench.backbones.conv4:Conv4",
+        "resnet12": "metabench.backbones.resnet12:ResNet12",
+        "timm": "metabench.backbones.timm_model:Timm",
         "mlp": "metabench.backbones.mlp:MLP",
     },
     group="metabench.backbones",

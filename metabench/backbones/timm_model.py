@@ -1,0 +1,255 @@
+"""Any model of the ``timm`` library by its name: for those who have weights, or another network.
+
+timm's layers have one set of weights, so per-task weights are a loop over tasks
+(``torch.func.functional_call``): exact, and slower than the backbones written for tasks.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import difflib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
+
+from metabench.backbones.base import Backbone
+from metabench.backbones.layers import Weights, scope
+from metabench.files import InputError
+
+
+def _timm() -> Any:
+    try:
+        import timm
+    except ImportError as error:
+        raise InputError(
+            "backbone 'timm' needs the package timm: pip install 'metabench[timm]'"
+        ) from error
+    except RuntimeError as error:  # torchvision, which timm imports, was built for another torch
+        raise InputError(
+            f"backbone 'timm': the installed torchvision does not fit torch {torch.__version__} "
+            f"({error}). Install both from the same index."
+        ) from error
+    return timm
+
+
+class Network(nn.Module):
+    """A timm model without classifier, behind one call for both kinds of features."""
+
+    def __init__(self, model: nn.Module):
+        super().__init__()
+        self.model: Any = model
+
+    def forward(self, x: Tensor, local: bool) -> Tensor:
+        """``[B, C, H, W]`` to ``[B, D]``, or to local features ``[B, D', P]``."""
+        if not local:
+            return self.model(x)
+        y = self.model.forward_features(x)
+        if y.dim() == 3:  # tokens, after class and register tokens
+            return y[:, getattr(self.model, "num_prefix_tokens", 0) :].transpose(1, 2)
+        if getattr(self.model, "output_fmt", "NCHW") == "NHWC":
+            y = y.permute(0, 3, 1, 2)
+        return y.flatten(2)
+
+
+@contextlib.contextmanager
+def support_moments(network: nn.Module, size: int | None) -> Iterator[dict[str, Tensor]]:
+    """Make batch norms use the moments of the first ``size`` examples; yields buffers to call with.
+
+    ``None`` leaves everything as it is.
+
+    A hook standardises the input of each batch norm; the layer itself, in eval mode, gets moments
+    that change nothing and only scales and shifts. Running moments stay as they are.
+    """
+
+    def standardise(norm: _BatchNorm, inputs: tuple[Tensor, ...]) -> tuple[Tensor]:
+        (x,) = inputs
+        axes = (0, *range(2, x.dim()))
+        var, mean = torch.var_mean(x[:size], dim=axes, correction=0, keepdim=True)
+        return ((x - mean) * torch.rsqrt(var + norm.eps),)
+
+    neutral, hooks, modes = {}, [], []
+    for name, norm in network.named_modules():
+        if size is not None and isinstance(norm, _BatchNorm):
+            assert norm.running_mean is not None and norm.running_var is not None
+            neutral[f"{name}.running_mean"] = torch.zeros_like(norm.running_mean)
+            neutral[f"{name}.running_var"] = torch.full_like(norm.running_var, 1 - norm.eps)
+            hooks.append(norm.register_forward_pre_hook(standardise))
+            modes.append((norm, norm.training))
+            norm.eval()
+    try:
+        yield neutral
+    finally:
+        for hook in hooks:
+            hook.remove()
+        for norm, training in modes:
+            norm.train(training)
+
+
+class Timm(Backbone):
+    """A timm model; features before the classifier.
+
+    Normalisation: layers that normalise each example by itself (layer norm, group norm) have no
+    policy to follow. Batch norms follow that of :class:`~metabench.backbones.layers
+    .TaskBatchNorm2d`: ``support=S`` takes the moments of the task's own first ``S`` examples;
+    otherwise the batch's in training and the running ones in evaluation.
+
+    Args:
+        input_shape: ``(C, H, W)``. Any ``C``: timm adapts the first layer, and its weights.
+        model: timm's name of the model, such as ``resnet18``.
+        pretrained: load the weights that timm names (from its cache or the network).
+        checkpoint: file with weights of this model, loaded instead. Finished cells know it by its
+            path: give other weights another name.
+        size: images are resized to this side first; ``None`` takes them as they are.
+        drop_path: rate of stochastic depth while training.
+    """
+
+    kinds = frozenset({"image"})
+    mean: Tensor
+    std: Tensor
+
+    def __init__(
+        self,
+        input_shape: tuple[int, ...],
+        model: str = "resnet18",
+        pretrained: bool = False,
+        checkpoint: str | None = None,
+        size: int | None = None,
+        drop_path: float = 0.0,
+    ):
+        super().__init__()
+        channels, height, width = input_shape
+        self.size = size
+        sides = (size, size) if size else (height, width)
+        self.external_pretraining = pretrained or checkpoint is not None
+        network = _create(model, channels, sides, pretrained, checkpoint, drop_path)
+        self.network = Network(network)
+        self.batch_norms = any(isinstance(m, _BatchNorm) for m in network.modules())
+        for part in ("mean", "std"):  # of the images that external weights were trained on
+            values = torch.tensor(network.pretrained_cfg[part])
+            values = values if len(values) == channels else values.mean().expand(channels)
+            if not self.external_pretraining:
+                values = torch.full_like(values, 0.0 if part == "mean" else 1.0)
+            self.register_buffer(part, values[:, None, None].clone(), persistent=False)
+        self.block_prefixes = tuple(_blocks(self.network))
+        self.feature_dim, self._channels = self._sizes(model, (channels, *sides))
+
+    @property
+    def channels(self) -> int:
+        """Length of a local feature."""
+        return self._channels
+
+    def _sizes(self, name: str, shape: tuple[int, ...]) -> tuple[int, int]:
+        """What comes out for an image of ``shape``; most models have a smallest size."""
+        training = self.training
+        self.eval()
+        try:
+            with torch.no_grad():
+                sizes = [self.network(torch.zeros(1, *shape), local).shape[1] for local in (0, 1)]
+        except (RuntimeError, AssertionError, ValueError) as error:
+            raise InputError(
+                f"backbone.settings: timm model '{name}' does not take {shape[1]}×{shape[2]} "
+                f"images ({error}). Set `size` to a side that it takes, such as 224."
+            ) from error
+        self.train(training)
+        return sizes[0], sizes[1]
+
+    def _features(
+        self, x: Tensor, weights: Weights | None, support: int | None, local: bool
+    ) -> Tensor:
+        t, n = x.shape[:2]
+        x = x.flatten(0, 1)
+        if self.size and x.shape[-2:] != (self.size, self.size):
+            x = nn.functional.interpolate(
+                x, (self.size, self.size), mode="bilinear", antialias=True
+            )
+        x = ((x - self.mean) / self.std).unflatten(0, (t, n))
+        own = dict(self.network.named_parameters())
+        given = dict(scope(weights, "network") or {})
+        shared = all(w.dim() == own[name].dim() for name, w in given.items())
+        if not self.batch_norms:
+            support = None
+        call = torch.func.functional_call
+        if shared and support is None:
+            return call(self.network, given, (x.flatten(0, 1), local)).unflatten(0, (t, n))
+        if support is None and self.batch_norms and self.training:
+            raise RuntimeError("per-task weights need eval mode or support moments")
+        with support_moments(self.network, support) as neutral:
+            tasks = []
+            for i in range(t):
+                mine = {k: w[i] if w.dim() > own[k].dim() else w for k, w in given.items()}
+                tasks.append(call(self.network, mine | neutral, (x[i], local)))
+        return torch.stack(tasks)
+
+    def forward(
+        self, x: Tensor, weights: Weights | None = None, support: int | None = None
+    ) -> Tensor:
+        """``[T, N, C, H, W] -> [T, N, D]``."""
+        return self._features(x, weights, support, local=False)
+
+    def maps(self, x: Tensor, weights: Weights | None = None, support: int | None = None) -> Tensor:
+        """``[T, N, C, H, W] -> [T, N, D', P]``: the last feature map, or the patches' tokens."""
+        return self._features(x, weights, support, local=True)
+
+
+def _create(
+    name: str,
+    channels: int,
+    sides: tuple[int, int],
+    pretrained: bool,
+    checkpoint: str | None,
+    drop_path: float,
+) -> Any:
+    timm = _timm()
+    if not timm.is_model(name):
+        near = difflib.get_close_matches(name, timm.list_models(), n=3, cutoff=0.4)
+        raise InputError(
+            f"backbone.settings.model: timm has no model '{name}'. "
+            + (f"Did you mean {', '.join(near)}?" if near else "See timm.list_models().")
+        )
+    options: dict[str, Any] = {"in_chans": channels, "num_classes": 0}
+    if drop_path:
+        options["drop_path_rate"] = drop_path
+    if timm.get_pretrained_cfg(name).fixed_input_size:
+        options["img_size"] = sides
+    if checkpoint is not None:
+        if not Path(checkpoint).is_file():
+            raise InputError(f"backbone.settings.checkpoint: {checkpoint}: no such file")
+        options["pretrained_cfg_overlay"] = {"file": checkpoint}
+    state = torch.get_rng_state()
+    try:
+        model = timm.create_model(name, pretrained=pretrained or checkpoint is not None, **options)
+    except Exception as error:  # each model, and each way of loading weights, has its own kinds
+        what = f"with the weights of {checkpoint}" if checkpoint else f"for {sides} images"
+        raise InputError(
+            f"backbone.settings: cannot build timm model '{name}' {what}: {error}"
+        ) from error
+    if checkpoint is not None:
+        with torch.random.fork_rng(devices=[]):
+            torch.set_rng_state(state)
+            _require_loaded(model, timm.create_model(name, **options), checkpoint)
+    return model
+
+
+def _require_loaded(model: nn.Module, fresh: nn.Module, checkpoint: str) -> None:
+    """Check that no weight is still as in a ``fresh`` model: timm skips names it does not know."""
+    pairs = zip(model.named_parameters(), fresh.parameters(), strict=True)
+    left = [n for (n, p), start in pairs if p.dim() > 1 and p.any() and torch.equal(p, start)]
+    if left:
+        raise InputError(
+            f"backbone.settings.checkpoint: {checkpoint} has no weights for {len(left)} parts of "
+            f"the model, such as {left[0]}. Is it a checkpoint of this model?"
+        )
+
+
+def _blocks(network: Network) -> Iterator[str]:
+    """Prefixes of the model's parts from input to output that hold more than normalisation."""
+    for name, part in network.model.named_children():
+        listed = isinstance(part, nn.Sequential | nn.ModuleList)
+        parts = part.named_children() if listed else [("", part)]
+        for inner, module in parts:
+            if any(p.dim() > 1 for p in module.parameters()):
+                yield f"network.model.{name}." + (f"{inner}." if inner else "")

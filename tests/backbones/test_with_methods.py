@@ -1,0 +1,49 @@
+"""Methods of every way of using a backbone, trained and saved on the larger ones."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from metabench.cells import load_learner, pretrain_cell, train_cell
+from metabench.config import Config
+from metabench.results import evaluate_cell, read_result
+from tests.backbones.timm_offline import import_timm
+from tests.toy import TOY_NAME, params, prepared
+
+METHODS = {
+    "protonet": {"ways": 5, "queries": 3},  # shared weights, moments of the batch
+    "maml": {"steps": 1, "test_steps": 1, "tasks": 2},  # weights of each task, support moments
+    "mtl": {"steps": 1, "test_steps": 1, "tasks": 2},  # scales and shifts of frozen kernels
+    "fine_tune": {"steps": 2},  # weights of each task, running moments
+    "gradual": {"steps": 2},  # blocks in order
+    "frn": {"ways": 5, "queries": 3},  # local features
+    "linear_probe": {},  # frozen features
+}
+BACKBONES = {
+    "resnet12": {"width": 2, "drop": 0.1},
+    "timm": {"model": "test_resnet", "size": 32},
+}
+
+
+@pytest.mark.parametrize("backbone", BACKBONES)
+def test_methods_train_save_load_and_predict_on_it(backbone, tmp_path) -> None:
+    if backbone == "timm":
+        import_timm()
+    values = params(methods={TOY_NAME: METHODS})
+    values["classification"] |= {
+        "methods": list(METHODS),
+        "backbone": {"name": backbone, "settings": BACKBONES[backbone]},
+        "budget": {"examples": 100, "validations": 2, "val_episodes": 2},
+        "evaluation": {"episodes": 2, "queries": 2, "settings": [{"ways": 5, "shots": 1}]},
+    }
+    config = Config.model_validate(values)
+    layout = prepared(tmp_path, config)
+    pretrain_cell(lambda *a: None, config, layout, TOY_NAME, 0)
+    for method in METHODS:
+        train_cell(lambda *a: None, config, layout, TOY_NAME, method, 0)
+        evaluate_cell(lambda *a: None, config, layout, TOY_NAME, method, 0)
+        rows = read_result(layout.result(TOY_NAME, method, 0))
+        assert len(rows) == 2 and rows["nll"].notna().all()
+        learner, _ = load_learner(layout.run(TOY_NAME, method, 0))
+        assert all(torch.isfinite(p).all() for p in learner.parameters())
