@@ -13,10 +13,12 @@ import resource
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from pickle import UnpicklingError
 from typing import Any
 
 import pandas as pd
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
@@ -26,7 +28,7 @@ from metabench.checks import method_settings
 from metabench.config import Config, Track
 from metabench.data import DATASETS, Dataset
 from metabench.evaluation.run import EpisodeSet, mean_score
-from metabench.files import InputError, atomic, digest, read_json, write_json
+from metabench.files import DAMAGED, InputError, atomic, digest, read_json, write_json
 from metabench.methods import METHODS
 from metabench.methods.base import Method, Task
 from metabench.pretraining import Pretrain, PretrainSettings
@@ -37,6 +39,9 @@ from metabench.training import AnySource, Report, State, train
 
 BACKBONE = "backbone"
 """Name of the pretrained backbone's folder, beside the methods'."""
+
+CELL_FILES = ("model.safetensors", "half.safetensors", "curve.csv", "cost.json")
+"""What a finished cell holds beside ``cell.json``; the half-budget weights are a backbone's."""
 
 
 @dataclass(frozen=True)
@@ -67,11 +72,14 @@ class Layout:
 
 
 def is_done(folder: Path, key: str) -> bool:
-    """Whether ``folder`` holds the finished cell ``key``, undamaged."""
+    """Whether ``folder`` holds the finished cell ``key``, every file of it undamaged."""
     try:
         cell = read_json(folder / "cell.json")
-        return bool(cell["key"] == key and cell["weights"] == digest(folder / "model.safetensors"))
-    except (InputError, KeyError, TypeError, OSError):
+        files = {"model.safetensors": cell["weights"]} | cell.get("files", {})
+        return bool(
+            cell["key"] == key and all(digest(folder / n) == found for n, found in files.items())
+        )
+    except (InputError, KeyError, TypeError, AttributeError, OSError):
         return False
 
 
@@ -154,8 +162,12 @@ def _finish_cell(
         columns = ["examples", "train_loss", "val"]
         pd.DataFrame(state.curve, columns=columns).to_csv(temporary, index=False)
     write_json(folder / "cost.json", cost)
-    write_json(folder / "cell.json", cell | {"weights": digest(folder / "model.safetensors")})
-    for stale in folder.glob("state-*.pt"):
+    parts = [p for p in (folder / name for name in CELL_FILES) if p.exists()]
+    files = {part.name: digest(part) for part in parts}
+    write_json(
+        folder / "cell.json", cell | {"weights": files.pop("model.safetensors"), "files": files}
+    )
+    for stale in folder.glob("state-*"):
         stale.unlink()
 
 
@@ -195,6 +207,29 @@ def _build(
     return cls(backbone, task, settings)
 
 
+def _checkpoint(folder: Path, key: str) -> Path:
+    """Where the training of cell ``key`` keeps its state.
+
+    Raises:
+        InputError: what is there cannot be read. It is set aside, so that the next run starts the
+            training again.
+    """
+    path = folder / f"state-{key}.pt"
+    try:
+        torch.load(path, weights_only=True, mmap=True)
+    except FileNotFoundError:
+        pass
+    except (*DAMAGED, RuntimeError, UnpicklingError) as error:
+        aside = path.with_suffix(".damaged")
+        path.replace(aside)
+        reason = str(error).partition("\n")[0]
+        raise InputError(
+            f"{path}: damaged checkpoint ({reason}), set aside as {aside.name}. Run `dvc repro` "
+            "again: this cell trains from its start."
+        ) from error
+    return path
+
+
 def pretrain_cell(report: Report, config: Config, layout: Layout, source: str, seed: int) -> None:
     """Pretrain the shared backbone of (source, seed); also keeps the half-budget weights."""
     track, device = config.track_of(source), pick_device(config.compute.device)
@@ -211,7 +246,7 @@ def pretrain_cell(report: Report, config: Config, layout: Layout, source: str, s
 
     state = train(
         method, data, validator(config, layout, source, device), track.budget, track.training,
-        folder / f"state-{key}.pt", report, keep_half,
+        _checkpoint(folder, key), report, keep_half,
     )  # fmt: skip
     cell = _describe(BACKBONE, settings, track, task, shape, source, seed, key, state)
     _finish_cell(folder, method, state, cell, _costs(method, state, {}))
@@ -238,11 +273,14 @@ def _describe(
 def _take_start(method: Method, folder: Path) -> dict[str, float]:
     """Hand the shared backbone to ``method``; returns what it cost."""
     half = method.start == "half"
-    weights = load_file(folder / ("half.safetensors" if half else "model.safetensors"))
+    path = folder / ("half.safetensors" if half else "model.safetensors")
     try:
-        method.start_from(weights)
-    except RuntimeError as error:
-        raise InputError(f"{folder}: pretrained weights do not fit: {error}") from error
+        method.start_from(load_file(path))
+    except (OSError, SafetensorError, RuntimeError) as error:
+        raise InputError(
+            f"{path}: pretrained weights are missing, damaged or do not fit ({error}). Delete "
+            f"{folder} and run `dvc repro`."
+        ) from error
     cost = read_json(folder / "cost.json")
     share = 0.5 if half else 1.0
     return {
@@ -280,7 +318,7 @@ def train_cell(
             )
         validate = validator(config, layout, source, device)
         state = train(
-            learner, data, validate, budget, track.training, folder / f"state-{key}.pt", report
+            learner, data, validate, budget, track.training, _checkpoint(folder, key), report
         )
     learner.eval()
     learner.finish(data)
@@ -303,7 +341,7 @@ def load_learner(folder: Path) -> tuple[Method, dict[str, Any]]:
     method = METHODS.load(cell["method"])(backbone, task, settings)
     try:
         method.load_state_dict(load_file(folder / "model.safetensors"))
-    except Exception as error:  # safetensors raises its own kinds
+    except (OSError, SafetensorError, RuntimeError) as error:
         raise InputError(
             f"{folder}/model.safetensors: damaged or of other code ({error}). Delete the folder "
             "and run `dvc repro`."

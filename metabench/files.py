@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
 import os
+import shutil
 import tempfile
 import zipfile
 from collections.abc import Iterator
@@ -28,6 +30,9 @@ def atomic(path: Path) -> Iterator[Path]:
 
     If the block raises (a full disk, Ctrl-C), the temporary file is removed and ``path`` is as
     before. The suffix is kept, since some writers choose the format by it.
+
+    Raises:
+        InputError: the disk is full, in whatever words the writer says so.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     handle, name = tempfile.mkstemp(dir=path.parent, prefix=".tmp-", suffix=path.suffix)
@@ -41,8 +46,26 @@ def atomic(path: Path) -> Iterator[Path]:
         os.umask(umask)
         temporary.chmod(0o666 & ~umask)  # mkstemp is private; artefacts are not
         temporary.replace(path)
+    except Exception as error:
+        if not _disk_is_full(error, path.parent):
+            raise
+        raise InputError(
+            f"{path}: the disk is full, so this file is as it was. Free some space and run again."
+        ) from error
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def _disk_is_full(error: Exception, folder: Path) -> bool:
+    """Whether a write failed for want of space.
+
+    torch and numpy say neither so nor an error number, safetensors in words alone.
+    """
+    if getattr(error, "errno", None) in (errno.ENOSPC, errno.EDQUOT):
+        return True
+    silent = isinstance(error, RuntimeError | OSError) and getattr(error, "errno", None) is None
+    words = "No space left on device" in str(error)
+    return words or (silent and shutil.disk_usage(folder).free < 2**16)
 
 
 def write_text(path: Path, text: str) -> None:

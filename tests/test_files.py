@@ -2,8 +2,10 @@ from __future__ import annotations
 
 import errno
 import multiprocessing
+from types import SimpleNamespace
 
 import pytest
+from safetensors import SafetensorError
 
 from metabench import files
 from metabench.files import InputError, atomic, digest, lock, read_json, write_json
@@ -12,11 +14,33 @@ from metabench.files import InputError, atomic, digest, lock, read_json, write_j
 def test_a_failing_write_leaves_the_old_file_and_no_other(tmp_path) -> None:
     path = tmp_path / "a.json"
     write_json(path, {"old": 1})
-    with pytest.raises(OSError), atomic(path) as temporary:
+    with pytest.raises(InputError, match=r"a\.json: the disk is full"), atomic(path) as temporary:
         temporary.write_text("half of the new conte")
         raise OSError(errno.ENOSPC, "No space left on device")
     assert read_json(path) == {"old": 1}
     assert [p.name for p in tmp_path.iterdir()] == ["a.json"]
+
+
+@pytest.mark.parametrize(
+    ("error", "free"),
+    [
+        (RuntimeError("[enforce fail at inline_container.cc] . unexpected pos 576 vs 534"), 0),
+        (OSError("200000 requested and 51168 written"), 0),
+        (SafetensorError("I/O error: No space left on device (os error 28)"), 10**9),
+    ],
+)
+def test_a_full_disk_is_known_however_the_writer_puts_it(tmp_path, monkeypatch, error, free):
+    """The words of torch, numpy and safetensors on a full tmpfs."""
+    monkeypatch.setattr("shutil.disk_usage", lambda path: SimpleNamespace(free=free))
+    with pytest.raises(InputError, match="the disk is full"), atomic(tmp_path / "a"):
+        raise error
+
+
+def test_another_failure_of_a_writer_is_not_called_a_full_disk(tmp_path):
+    with pytest.raises(RuntimeError, match="unexpected"), atomic(tmp_path / "a"):
+        raise RuntimeError("unexpected")
+    with pytest.raises(PermissionError), atomic(tmp_path / "a"):
+        raise PermissionError(errno.EACCES, "Permission denied")
 
 
 def test_damaged_and_missing_json_are_named(tmp_path) -> None:
