@@ -1,0 +1,157 @@
+"""The decision guide: which family and method for so many shots, so far a domain, so much compute.
+
+Evidence is pooled over all sources and targets of one kind of domain; comparisons are paired on
+episodes, intervals are over seeds and episodes, p-values are corrected for all that was compared.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from metabench.evaluation.statistics import Difference, against_best, contrast, paired
+from metabench.reports.summary import LEVEL, Tables, setting_label, sign_of
+
+CAMPS = {
+    "meta-learning": {"optimisation", "metric", "model"},
+    "transfer": {"feature", "parameter"},
+}
+ONE_PASS = 3.0
+"""A method adapts in one pass if it takes at most so many times the cheapest one's operations."""
+
+
+def guide(summary: pd.DataFrame, tables: Tables) -> list[dict[str, Any]]:
+    """One entry for each (ways, domain, shots), fewest shots first.
+
+    Controls and transductive methods are no candidates: a control is a yardstick, and a
+    transductive method needs many queries at once.
+    """
+    main = summary[(summary["steps"] == -1) & ~summary["transductive"].astype(bool)]
+    main = main[main["family"] != "control"]
+    main = main.assign(cross=main["source"] != main["target"])
+    return [
+        _situation(rows, tables)
+        for _, rows in main.groupby(["ways", "cross", "shots"])
+        if rows["method"].nunique() > 1
+    ]
+
+
+def pool(rows: pd.DataFrame, tables: Tables) -> tuple[dict[str, list[np.ndarray]], list[float]]:
+    """Scores of each method by set of episodes, averaged over sources, and the sets' weights.
+
+    Methods that lack a block are left out. Lower-is-better scores change sign.
+    """
+    blocks = sorted(
+        set(zip(rows["source"], rows["target"], rows["ways"], rows["shots"], strict=True))
+    )
+    by_target = {b[1]: [c for c in blocks if c[1] == b[1]] for b in blocks}
+    sign = sign_of(rows["metric"].iloc[0])
+    pooled = {
+        method: [
+            sign * np.mean([tables[block, method] for block in members], axis=0)
+            for members in by_target.values()
+        ]
+        for method in sorted(rows["method"].unique())
+        if all((block, method) in tables for block in blocks)
+    }
+    return pooled, [len(members) / len(blocks) for members in by_target.values()]
+
+
+def _situation(rows: pd.DataFrame, tables: Tables) -> dict[str, Any]:
+    pooled, weights = pool(rows, tables)
+    facts = rows.groupby("method").agg(
+        family=("family", "first"), train=("train_seconds", "mean"), adapt=("adapt_ms", "mean"),
+        flops=("adapt_flops", "mean"),
+    ).loc[list(pooled)]  # fmt: skip
+    cheapest = facts["flops"].min()
+    limits = {
+        "any": facts.index,
+        "one forward pass to adapt": facts.index[facts["flops"] <= ONE_PASS * cheapest],
+        "nothing to train but the shared backbone": facts.index[facts["train"] < 1],
+    }
+    first = rows.iloc[0]
+    return {
+        "setting": setting_label(first["ways"], first["shots"]),
+        "domain": "cross-domain" if first["cross"] else "in-domain",
+        "blocks": sorted(
+            {f"{s} → {t}" for s, t in zip(rows["source"], rows["target"], strict=True)}
+        ),
+        "metric": first["metric"],
+        "seeds": int(rows["seeds"].min()),
+        "choices": [
+            _choice(name, {m: pooled[m] for m in allowed}, weights, facts, first["metric"])
+            for name, allowed in limits.items()
+            if len(allowed)
+        ],
+        "camps": _camps(pooled, weights, facts, first["metric"]),
+    }
+
+
+def _choice(
+    limit: str, pooled: dict[str, list[np.ndarray]], weights: list[float], facts: pd.DataFrame,
+    metric: str,
+) -> dict[str, Any]:  # fmt: skip
+    compared = against_best(pooled, weights)
+    best = max(pooled, key=lambda m: contrast(pooled[m], weights).mean)
+    score = contrast(pooled[best], weights)
+    tied = [m for m, d in compared.items() if m != best and d.p > LEVEL]
+    cheap = facts.loc[[best, *tied]].sort_values("adapt").index[0]
+    return {
+        "limit": limit,
+        "method": best,
+        "family": facts.loc[best, "family"],
+        "score": amount(abs(score.mean), score.half, metric),
+        "train": facts.loc[best, "train"],
+        "adapt": facts.loc[best, "adapt"],
+        "compared": len(pooled),
+        "tied": sorted(tied, key=lambda m: compared[m].interval.mean),
+        "cheapest": cheap,
+        "cheapest_ms": facts.loc[cheap, "adapt"],
+    }
+
+
+def _camps(
+    pooled: dict[str, list[np.ndarray]], weights: list[float], facts: pd.DataFrame, metric: str
+) -> dict[str, Any] | None:
+    """The best meta-learner against the best transfer method.
+
+    Both are chosen by the same data, so p is multiplied by the number of pairs there were.
+    """
+    members = {
+        camp: [m for m in pooled if facts.loc[m, "family"] in families]
+        for camp, families in CAMPS.items()
+    }
+    if not all(members.values()):
+        return None
+    best = {
+        camp: max(names, key=lambda m: contrast(pooled[m], weights).mean)
+        for camp, names in members.items()
+    }
+    pairs = len(members["meta-learning"]) * len(members["transfer"])
+    found = paired(pooled[best["meta-learning"]], pooled[best["transfer"]], weights)
+    p = min(1.0, found.p * pairs)
+    return best | {"pairs": pairs, "verdict": verdict(best, found, p, metric)}
+
+
+def verdict(best: dict[str, str], found: Difference, p: float, metric: str) -> str:
+    """One sentence: who is ahead and by how much, or that there is no significant difference."""
+    size = amount(abs(found.interval.mean), found.interval.half, metric)
+    evidence = f"{size}, {p_text(p)}, effect size {abs(found.d_z):.2f}"
+    ahead, other = ("meta-learning", "transfer")[:: 1 if found.interval.mean >= 0 else -1]
+    if p > LEVEL:
+        return f"no significant difference ({best[ahead]} is ahead of {best[other]} by {evidence})"
+    return f"{ahead}: {best[ahead]} is better than {best[other]} by {evidence}"
+
+
+def amount(mean: float, half: float, metric: str) -> str:
+    """``71.2 ± 0.8`` (per cent), or ``0.43 ± 0.02`` of squared error."""
+    if metric == "accuracy":
+        return f"{100 * mean:.1f} ± {100 * half:.1f}"
+    return f"{mean:.3g} ± {half:.2g}"
+
+
+def p_text(p: float) -> str:
+    """``p = 0.012`` or ``p < 0.001``."""
+    return "p < 0.001" if p < 0.001 else f"p = {p:.2g}"

@@ -1,0 +1,82 @@
+"""``index.html``: one self-contained page with a table to sort and filter, and the figures."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import jinja2
+import pandas as pd
+
+from metabench.files import write_text
+from metabench.reports.summary import setting_label
+
+COLUMNS = [
+    ("source", "source"),
+    ("target", "target"),
+    ("setting", "setting"),
+    ("method", "method"),
+    ("family", "family"),
+    ("rank", "rank"),
+    ("mean", "score"),
+    ("half", "± 95 %"),
+    ("tied", "best?"),
+    ("ece", "ECE"),
+    ("train_seconds", "train s"),
+    ("pretrain_seconds", "pretrain s"),
+    ("train_flops", "train FLOP"),
+    ("peak_memory_mb", "memory MB"),
+    ("adapt_ms", "adapt ms"),
+    ("adapt_flops", "adapt FLOP"),
+]
+FILTERS = ["source", "target", "setting", "family"]
+
+
+def write_page(
+    summary: pd.DataFrame, figures: list[dict[str, str]], folder: Path, meta: dict[str, Any]
+) -> None:
+    """Write ``folder/index.html``; nothing in it is loaded from elsewhere."""
+    rows = summary[summary["steps"] == -1].copy()
+    rows["setting"] = [
+        setting_label(ways, shots) for ways, shots in zip(rows["ways"], rows["shots"], strict=True)
+    ]
+    accuracy = rows["metric"] == "accuracy"
+    for name in ("mean", "half"):
+        rows[name] = rows[name].where(~accuracy, 100 * rows[name])
+    rows["family"] = rows["family"].where(
+        ~rows["transductive"].astype(bool) | (rows["family"] == "transductive"),
+        rows["family"] + " (T)",
+    )
+    rows["tied"] = [
+        "best" if rank == 1 else "≈" if tied else ""
+        for rank, tied in zip(rows["rank"], rows["tied"], strict=True)
+    ]
+    data = json.loads(
+        rows[[name for name, _ in COLUMNS]].to_json(orient="values", double_precision=6)
+    )
+    drawn = [
+        figure | {"svg": _inline(folder / "figures" / figure["file"], figure["title"])}
+        for figure in figures
+    ]
+    environment = jinja2.Environment(
+        loader=jinja2.PackageLoader("metabench.reports"),
+        undefined=jinja2.StrictUndefined,
+        autoescape=True,
+    )
+    page = environment.get_template("index.html.j2").render(
+        meta=meta,
+        figures=drawn,
+        # "</script>" in a name must not end the script
+        data=json.dumps({"columns": COLUMNS, "rows": data, "filters": FILTERS}).replace(
+            "<", "\\u003c"
+        ),
+    )
+    write_text(folder / "index.html", page + "\n")
+
+
+def _inline(path: Path, title: str) -> str:
+    """The ``<svg>`` element of a figure, with a name for screen readers."""
+    text = path.read_text(encoding="utf-8")
+    label = title.replace("&", "&amp;").replace("<", "&lt;").replace('"', "&quot;")
+    return text[text.index("<svg") :].replace("<svg", f'<svg role="img" aria-label="{label}"', 1)
