@@ -91,6 +91,50 @@ def where() -> None:
 
 
 @command
+def report(
+    readme: Annotated[bool, typer.Option(help="also renew the excerpt in README.md")] = False,
+) -> None:
+    """Write all reports again from the results on disk, and reproduction.md from all profiles."""
+    from metabench.cells import Layout
+    from metabench.reports.excerpt import update_readme
+    from metabench.reports.reproduction import write_reproduction
+    from metabench.results import report as write
+
+    folder = write(settings.load(), Layout())
+    console.print(f"written: {folder}", highlight=False)
+    console.print(f"written: {write_reproduction(Path('reports'))}", highlight=False)
+    if readme:
+        update_readme(Path("README.md"), Path("reports/leaderboard.csv"))
+        console.print("written: README.md", highlight=False)
+
+
+@command
+def compare(
+    first: Annotated[str, typer.Argument(help="a method of params.yaml")],
+    second: Annotated[str, typer.Argument(help="another")],
+    source: Annotated[str, typer.Option(help="only this source")] = "",
+    target: Annotated[str, typer.Option(help="only this target")] = "",
+    shots: Annotated[int, typer.Option(help="only this number of shots; 0: all")] = 0,
+) -> None:
+    """Compare two methods by the paired test on identical episodes, block by block."""
+    from metabench.cells import Layout
+    from metabench.reports.compare import comparisons
+    from metabench.results import collect
+
+    results, _ = collect(settings.load(), Layout(), methods=(first, second))
+    table = Table("source → target", "setting", first, second, "difference", "p (Holm)", "verdict")
+    wanted = {"source": source, "target": target, "shots": shots}
+    for row in comparisons(results, first, second, {k: v for k, v in wanted.items() if v}):
+        table.add_row(*row)
+    console.print(table)
+    console.print(
+        "Difference: first − second, ± half of the 95 % interval over seeds and episodes; p after "
+        "Holm over the rows.",
+        style="dim",
+    )
+
+
+@command
 def ui(port: Annotated[int, typer.Option(help="port on this machine")] = 5000) -> None:
     """Open the MLflow UI on the runs of this folder (or of MLFLOW_TRACKING_URI)."""
     from metabench.tracking import default_uri

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import difflib
+from collections.abc import Collection
+from pathlib import Path
 from typing import Any
 
 import pandas as pd
@@ -129,8 +132,13 @@ def read_result(path: Any) -> pd.DataFrame:
     return frame
 
 
-def collect(config: Config, layout: Layout) -> tuple[pd.DataFrame, pd.DataFrame]:
+def collect(
+    config: Config, layout: Layout, methods: Collection[str] | None = None
+) -> tuple[pd.DataFrame, pd.DataFrame]:
     """All results and records that ``params.yaml`` asks for: listed from it, never by globbing.
+
+    Args:
+        methods: only these, each of which some track must have.
 
     Raises:
         InputError: listing every cell that is missing; nothing is averaged over what is there.
@@ -140,8 +148,16 @@ def collect(config: Config, layout: Layout) -> tuple[pd.DataFrame, pd.DataFrame]
         for name in TRACKS
         for source in getattr(config, name).sources
         for method in getattr(config, name).methods
+        if methods is None or method in methods
         for seed in config.seeds
     ]
+    known = sorted({m for name in TRACKS for m in getattr(config, name).methods})
+    for method in methods or ():
+        if method not in known:
+            near = difflib.get_close_matches(method, known) or known
+            raise InputError(
+                f"params.yaml has no method '{method}'. Did you mean {', '.join(near)}?"
+            )
     paths = {cell: layout.result(*cell) for cell in cells}
     missing = [
         "/".join(map(str, cell))
@@ -158,6 +174,26 @@ def collect(config: Config, layout: Layout) -> tuple[pd.DataFrame, pd.DataFrame]
     results = pd.concat([read_result(path) for path in paths.values()], ignore_index=True)
     records = pd.DataFrame([read_json(p.with_suffix(".json")) for p in paths.values()])
     return results, records
+
+
+def report(config: Config, layout: Layout) -> Path:
+    """Write all reports of the profile in use; returns their folder.
+
+    Raises:
+        InputError: cells are missing or were not measured on the same episodes.
+    """
+    from metabench.reports.leaderboard import write_reports
+
+    results, records = collect(config, layout)
+    folder = layout.root / config.reports
+    meta = {
+        "profile": config.profile,
+        "git_commit": git_commit(),
+        "seeds": list(config.seeds),
+        "params": config.model_dump(mode="json"),
+    }
+    write_reports(results, records, folder, meta)
+    return folder
 
 
 def track_cell(config: Config, layout: Layout, source: str, method: str, seed: int) -> None:

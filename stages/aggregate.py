@@ -1,23 +1,14 @@
-"""Gather the results that params.yaml asks for into leaderboards and figures."""
+"""Gather the results that params.yaml asks for into leaderboards, guide, page and figures."""
 
 from metabench.cells import Layout
 from metabench.config import Config
-from metabench.provenance import git_commit
-from metabench.reports.leaderboard import write_reports
-from metabench.results import collect
+from metabench.results import report
 from stages import run
 
 
 def main(config: Config, layout: Layout) -> None:
     """Write the reports; fails with the list of missing cells rather than average the rest."""
-    results, costs = collect(config, layout)
-    meta = {
-        "profile": config.profile,
-        "git_commit": git_commit(),
-        "seeds": list(config.seeds),
-        "params": config.model_dump(mode="json"),
-    }
-    write_reports(results, costs, layout.root / config.reports, meta)
+    report(config, layout)
 
 
 if __name__ == "__main__":

@@ -82,17 +82,24 @@ def _grid(count: int, columns: int, width: float, height: float) -> tuple[plt.Fi
     return figure, list(axes.flat[:count])
 
 
+def _legend_below(axis: plt.Axes) -> None:
+    axis.legend(
+        fontsize=7, frameon=False, ncols=2, loc="upper center", bbox_to_anchor=(0.5, -0.08),
+        columnspacing=1,
+    )  # fmt: skip
+
+
 def accuracy_against_shots(summary: pd.DataFrame, path: Path) -> None:
     """Label need: mean and interval against shots, a row of panels for each target.
 
     Args:
         summary: rows of one source and one number of ways, main steps only.
     """
-    targets, parts = list(summary["target"].unique()), panels(summary)
+    style, source = styles(summary), summary["source"].iloc[0]
+    targets, parts = sorted(summary["target"].unique(), key=lambda t: t != source), panels(summary)
     cells = [(target, part) for target in targets for part in parts]
     columns = len(targets) if len(parts) == 1 else min(4, len(parts))
     figure, axes = _grid(len(cells), columns, 4.4 if len(parts) == 1 else 3.3, 3.6)
-    style, source = styles(summary), summary["source"].iloc[0]
     for axis, (target, (family, methods)) in zip(axes, cells, strict=True):
         rows = summary[summary["target"] == target]
         for i, method in enumerate(methods):
@@ -111,7 +118,7 @@ def accuracy_against_shots(summary: pd.DataFrame, path: Path) -> None:
         where = f"{source} → {target} ({domain})"
         axis.set_title(f"{where}\n{family}" if family else where, fontsize=9)
         if family:
-            axis.legend(fontsize=7, framealpha=0.6, loc="lower right")
+            _legend_below(axis)
     ways = summary["ways"].iloc[0]
     figure.supxlabel("shots" if ways else "support points", fontsize=10)
     figure.supylabel(f"accuracy, {ways}-way" if ways else "mean squared error", fontsize=10)
@@ -132,7 +139,8 @@ def pareto(rows: pd.DataFrame, cost: str) -> pd.DataFrame:
 def cost_front(summary: pd.DataFrame, cost: str, label: str, path: Path) -> None:
     """Score against a cost, with the Pareto front (nothing cheaper is better) drawn through it.
 
-    A large board names the front and the best of each family.
+    Transductive methods are shown, but are not in the front. A large board names the front and the
+    best of each family.
 
     Args:
         summary: rows of one block, main steps only; accuracy.
@@ -140,7 +148,7 @@ def cost_front(summary: pd.DataFrame, cost: str, label: str, path: Path) -> None
     """
     figure, axis = plt.subplots(figsize=(8, 4.8), layout="constrained")
     rows = summary.assign(cost=summary[cost].clip(lower=1e-2))
-    front = pareto(rows, "cost")
+    front = pareto(rows[~rows["transductive"].astype(bool)], "cost")
     axis.step(front["cost"], front["mean"], where="post", color="#444444", linewidth=1)
     best = rows.loc[rows.groupby("family")["mean"].idxmax(), "method"]
     named = set(front["method"]) | set(best) if len(rows) > TOGETHER else set(rows["method"])
@@ -193,7 +201,7 @@ def heatmap(summary: pd.DataFrame, path: Path) -> None:
     values = pd.concat([values.loc[[f]].sort_values("mean", ascending=False) for f in order])
     values = values[columns]
     figure, axis = plt.subplots(
-        figsize=(2.6 + 0.95 * len(columns), 1.4 + 0.26 * len(values)), layout="constrained"
+        figsize=(2.6 + 1.2 * len(columns), 1.4 + 0.26 * len(values)), layout="constrained"
     )
     image = axis.imshow(values, aspect="auto", cmap="viridis")
     middle = sum(image.get_clim()) / 2
@@ -270,7 +278,7 @@ def reliability_diagram(bins: pd.DataFrame, title: str, path: Path) -> None:
         axis.set_xlim(0, 1)
         axis.set_ylim(0, 1)
         if family:
-            axis.legend(fontsize=6.5, framealpha=0.6)
+            _legend_below(axis)
     if len(parts) > 1:
         figure.suptitle(title, fontsize=10)
     else:

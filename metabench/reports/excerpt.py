@@ -1,0 +1,53 @@
+"""The excerpt of a leaderboard in ``README.md``: made from ``leaderboard.csv``, so never stale."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+from metabench.files import InputError, write_text
+from metabench.reports.leaderboard import overview
+from metabench.reports.reproduction import read_board
+
+START = "<!-- excerpt of reports/leaderboard.md -->"
+END = "<!-- end of the excerpt -->"
+
+
+def excerpt(board: Path) -> str:
+    """The overview of every source, as markdown between the two marks."""
+    if not board.exists():
+        raise InputError(f"{board}: missing. Run `dvc repro` to produce it.")
+    frame = read_board(board)
+    parts = [START]
+    for source, rows in frame.groupby("source", sort=False):
+        seen = overview(rows)
+        columns = ["method", "family", *seen["columns"], "train s", "adapt ms"]
+        lines = ["| " + " | ".join(columns) + " |"]
+        lines += ["| --- | --- |" + " ---: |" * (len(columns) - 2)]
+        lines += [
+            "| "
+            + " | ".join([r["method"], r["family"], *r["scores"], r["train"], r["adapt"]])
+            + " |"
+            for r in seen["rows"]
+        ]
+        seeds = rows["seeds"].max()
+        parts.append(
+            f"Learned from **{source}**, {seen['metric']} (95 % interval over {seeds} seeds and "
+            f"{rows['episodes'].max()} episodes; **best**, ≈ no significant difference to it):"
+        )
+        parts.append("\n".join(lines))
+    return "\n\n".join([*parts, END])
+
+
+def update_readme(readme: Path, board: Path) -> None:
+    """Put the excerpt of ``board`` between the marks of ``readme``.
+
+    Raises:
+        InputError: there is no leaderboard, or no mark.
+    """
+    text = readme.read_text(encoding="utf-8")
+    pattern = re.compile(re.escape(START) + f"(.*?{re.escape(END)})?", re.DOTALL)
+    if not pattern.search(text):
+        raise InputError(f"{readme}: lacks the line {START}")
+    new = excerpt(board)
+    write_text(readme, pattern.sub(lambda _: new, text, count=1))

@@ -1,0 +1,143 @@
+from __future__ import annotations
+
+import itertools
+import re
+import subprocess
+import sys
+
+import pandas as pd
+import pytest
+
+from metabench.files import InputError
+from metabench.reports import figures
+from metabench.reports.compare import comparisons
+from metabench.reports.guide import guide
+from metabench.reports.leaderboard import write_reports
+from metabench.reports.summary import generalisation, label_need, score_tables, summarise
+from tests.reports.synthetic import BOARD, META, made_up
+
+
+@pytest.fixture(scope="module")
+def reports(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("reports")
+    results, costs = made_up()
+    summary = write_reports(results, costs, folder, META)
+    return folder, results, costs, summary
+
+
+def test_methods_alike_are_tied_and_a_clearly_worse_one_is_not(reports) -> None:
+    summary = reports[3].query("target == 'glyphs' and shots == 1 and not transductive")
+    tied = dict(zip(summary["method"], summary["tied"], strict=True))
+    assert tied["protonet"] and tied["linear_probe"]
+    assert not tied["maml"] and not tied["nearest_neighbour"]
+    worst = summary.set_index("method").loc["nearest_neighbour"]
+    assert worst["behind"] == pytest.approx(0.4, abs=0.02) and worst["p"] < 0.01
+
+
+def test_transductive_methods_are_ranked_by_themselves(reports) -> None:
+    summary = reports[3]
+    assert (summary.loc[summary["method"] == "tim", "rank"] == 1).all()
+    inductive = summary[(summary["method"] != "tim") & (summary["rank"] == 1)]
+    assert len(inductive) == 4
+
+
+def test_label_need_and_drop_are_those_that_were_put_in(reports) -> None:
+    _, results, _, summary = reports
+    tables = score_tables(results)
+    need = label_need(summary, tables).query("target == 'glyphs'").set_index("method")
+    assert need.loc["maml", "area"] == pytest.approx(0.65, abs=0.02)
+    assert 1.5 < need.loc["fine_tune", "shots"] < 5  # 0.75 and 0.85; protonet has 0.8 with one
+    assert pd.isna(need.loc["maml", "shots"])
+    drops = generalisation(summary, tables)
+    assert ((drops["drop"] - 0.2).abs() < drops["drop_half"]).mean() > 0.8
+
+
+def test_the_guide_names_the_best_and_says_when_there_is_no_significant_difference(reports) -> None:
+    _, results, _, summary = reports
+    found = guide(summary, score_tables(results))
+    assert {(s["domain"], s["setting"]) for s in found} == {
+        (d, f"5-way {k}-shot") for d in ("in-domain", "cross-domain") for k in (1, 5)
+    }
+    for situation in found:
+        anything, one_pass, untrained = situation["choices"]
+        assert {anything["method"], *anything["tied"]} == {"protonet", "linear_probe"}
+        assert one_pass["compared"] == 2
+        assert untrained["method"] == "linear_probe" and untrained["tied"] == []
+        assert situation["camps"]["verdict"].startswith("no significant difference")
+
+
+def test_the_guide_says_so_when_one_side_is_better() -> None:
+    results, costs = made_up(BOARD | {"protonet": ("metric", 0.95)}, seeds=5)
+    found = guide(summarise(results, costs), score_tables(results))
+    assert found[0]["camps"]["verdict"].startswith("meta-learning: protonet is better than")
+
+
+def test_every_link_of_the_leaderboard_leads_somewhere(reports) -> None:
+    folder = reports[0]
+    text = (folder / "leaderboard.md").read_text()
+    for anchor in re.findall(r"\]\(#(.+?)\)", text):
+        assert f'<a id="{anchor}">' in text
+    for file in re.findall(r"\]\((?!#)(.+?)\)", text):
+        assert (folder / file).exists(), file
+    assert "≈" in text and "the drop from in-domain" in text and "label need" in text
+    lines = text.splitlines()
+    for head, rule in itertools.pairwise(lines):
+        if rule.startswith("| --"):
+            assert head.count("|") == rule.count("|")
+
+
+def test_the_same_results_give_the_same_files(reports, tmp_path) -> None:
+    folder, results, costs, _ = reports
+    write_reports(results, costs, tmp_path, META)
+    for path in folder.rglob("*.*"):
+        assert path.read_bytes() == (tmp_path / path.relative_to(folder)).read_bytes(), path
+
+
+def test_results_on_different_episodes_are_not_compared(reports) -> None:
+    _, results, costs, _ = reports
+    odd = results["episode_hash"].mask(results["method"] == "maml", "other")
+    with pytest.raises(InputError, match="glyphs/maml differ from the rest"):
+        summarise(results.assign(episode_hash=odd), costs)
+
+
+def test_a_large_board_is_split_by_family(tmp_path) -> None:
+    families = [f for f in figures.COLOURS for _ in range(2)]
+    board = {f"method{i}": (family, 0.3 + 0.02 * i) for i, family in enumerate(families)}
+    results, costs = made_up(board, seeds=2, episodes=8, shots=(1,), targets=("glyphs",))
+    summary = write_reports(results, costs, tmp_path, META)
+    assert [title for title, _ in figures.panels(summary)] == list(figures.COLOURS)
+    assert {p.name for p in (tmp_path / "figures").glob("*.svg")} == {
+        "cost-adapt_ms-glyphs-5w.svg", "cost-seconds-glyphs-5w.svg",
+        "reliability-glyphs-glyphs-5w1s.svg",
+    }  # fmt: skip
+
+
+def test_nothing_on_the_front_is_beaten_by_something_cheaper() -> None:
+    rows = pd.DataFrame({"mean": [0.5, 0.4, 0.7, 0.7], "cost": [1, 2, 3, 4]})
+    assert figures.pareto(rows, "cost")["mean"].tolist() == [0.5, 0.7]
+
+
+def test_regression_is_reported_and_lower_is_better(tmp_path) -> None:
+    results, costs = made_up(targets=("glyphs",), ways=0)
+    summary = write_reports(results, costs, tmp_path, META)
+    best = summary[~summary["transductive"]].query("rank == 1")["method"]
+    assert set(best) == {"nearest_neighbour"}
+    assert "mean squared error" in (tmp_path / "leaderboard.md").read_text()
+
+
+def test_two_methods_are_compared_block_by_block(reports) -> None:
+    results = reports[1]
+    rows = comparisons(results, "protonet", "maml", {"shots": 1})
+    assert [row[0] for row in rows] == ["glyphs → glyphs", "glyphs → digits"]
+    assert all(row[-1] == "protonet is better" for row in rows)
+    alike = comparisons(results, "protonet", "linear_probe", {"target": "glyphs", "shots": 1})
+    assert [row[-1] for row in alike] == ["no significant difference"]
+    with pytest.raises(InputError, match="no two results to compare in shots 7"):
+        comparisons(results, "protonet", "maml", {"shots": 7})
+
+
+def test_reports_and_statistics_do_without_torch() -> None:
+    modules = "metabench.reports.leaderboard, metabench.reports.compare"
+    code = f"import sys, metabench.reports.reproduction, metabench.reports.excerpt, {modules}\n"
+    code += "assert 'torch' not in sys.modules and 'mlflow' not in sys.modules"
+    subprocess.run([sys.executable, "-c", code], check=True)
