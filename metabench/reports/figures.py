@@ -23,12 +23,12 @@ TOGETHER = 12
 
 COLOURS = {
     "optimisation": "#d95f02",
-    "metric": "#1b6ca8",
-    "model": "#7a4fbf",
+    "metric": "#1f83c9",
+    "model": "#8e44ad",
     "feature": "#1b9e77",
     "parameter": "#b8860b",
     "hybrid": "#c2185b",
-    "transductive": "#008b9a",
+    "transductive": "#3f3fbf",
     "control": "#777777",
 }
 SHADES = plt.get_cmap("tab10").colors
@@ -96,7 +96,7 @@ def accuracy_against_shots(summary: pd.DataFrame, path: Path) -> None:
         summary: rows of one source and one number of ways, main steps only.
     """
     style, source = styles(summary), summary["source"].iloc[0]
-    targets, parts = sorted(summary["target"].unique(), key=lambda t: t != source), panels(summary)
+    targets, parts = list(summary["target"].unique()), panels(summary)
     cells = [(target, part) for target in targets for part in parts]
     columns = len(targets) if len(parts) == 1 else min(4, len(parts))
     figure, axes = _grid(len(cells), columns, 4.4 if len(parts) == 1 else 3.3, 3.6)
@@ -192,7 +192,7 @@ def heatmap(summary: pd.DataFrame, path: Path) -> None:
     """
     order = [f for f in COLOURS if (summary["family"] == f).any()]
     column = summary["source"] + "\n→ " + summary["target"] + "\n" + summary["shots"].astype(str)
-    table = summary.assign(column=column + "-shot", cross=summary["source"] != summary["target"])
+    table = summary.assign(column=column + "-shot")
     columns = list(
         table.sort_values(["source", "cross", "target", "shots"])["column"].drop_duplicates()
     )
@@ -244,7 +244,7 @@ def critical_difference(found: Ranking, families: dict[str, str], blocks: int, p
     for tick in axis.get_yticklabels():
         tick.set_color(COLOURS[families[tick.get_text()]])
     axis.invert_yaxis()
-    axis.set_xlim(0.5, len(ranks) + 0.7)
+    axis.set_xlim(0.5, 1.06 * len(ranks) + 0.5)
     axis.set_xlabel(f"average rank over {blocks} blocks (1 is best)")
     p = "p < 0.001" if found.p < 0.001 else f"p = {found.p:.3f}"
     axis.set_title(

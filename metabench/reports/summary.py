@@ -74,8 +74,9 @@ def summarise(results: pd.DataFrame, costs: pd.DataFrame) -> pd.DataFrame:
     """Mean, 95 % interval, rank, comparison with the best, calibration and cost of every method.
 
     Returns:
-        One row per (source, target, ways, shots, steps, method), best first within a block. Ranks
-        and comparisons are among methods of the same standing: transductive ones by themselves.
+        One row per (source, target, ways, shots, steps, method): in-domain first, then by rank.
+        Ranks and comparisons are among methods of the same standing: transductive ones by
+        themselves.
         ``behind`` ± ``behind_half`` is the paired difference to the best, positive if worse, ``p``
         its test after Holm, ``tied`` whether that leaves the method among the best.
     """
@@ -118,7 +119,9 @@ def summarise(results: pd.DataFrame, costs: pd.DataFrame) -> pd.DataFrame:
     extra = summary["steps"] != -1
     summary.loc[extra, ["behind", "behind_half", "p", "effect"]] = np.nan
     summary["tied"] = (summary["p"] > LEVEL) & ~extra
-    return summary.sort_values([*BLOCK, "steps", "transductive", "rank"], ignore_index=True)
+    order = ["source", "cross", *BLOCK[1:], "steps", "transductive", "rank"]
+    summary["cross"] = summary["source"] != summary["target"]
+    return summary.sort_values(order, ignore_index=True)
 
 
 def _comparisons(summary: pd.DataFrame, tables: Tables) -> pd.DataFrame:
