@@ -22,7 +22,7 @@ COLUMNS = [
     ("mean", "score"),
     ("half", "± 95 %"),
     ("tied", "best?"),
-    ("ece", "ECE"),
+    ("ece", "ECE %"),
     ("train_seconds", "train s"),
     ("pretrain_seconds", "pretrain s"),
     ("train_flops", "train FLOP"),
@@ -42,7 +42,7 @@ def write_page(
         setting_label(ways, shots) for ways, shots in zip(rows["ways"], rows["shots"], strict=True)
     ]
     accuracy = rows["metric"] == "accuracy"
-    for name in ("mean", "half"):
+    for name in ("mean", "half", "ece"):
         rows[name] = rows[name].where(~accuracy, 100 * rows[name])
     rows["family"] = rows["family"].where(
         ~rows["transductive"].astype(bool) | (rows["family"] == "transductive"),
