@@ -22,7 +22,7 @@ from metabench.files import InputError
 VOCABULARY = Path(__file__).with_name("wordpieces.txt")
 PIECES = 30522
 PAD, UNKNOWN, CLS, SEP = 0, 100, 101, 102
-DRAWS = 5
+DRAWS = 3
 """Support sets drawn for each all-way setting."""
 ALL_WAY_SHOTS = (1, 5, 10)
 

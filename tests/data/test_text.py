@@ -15,7 +15,7 @@ from metabench.data.banking77 import BANKING77
 from metabench.data.base import ClassInfo
 from metabench.data.clinc150 import CLINC150, OUT_OF_SCOPE
 from metabench.data.fewrel import FEWREL, FEWREL_DEV, NYT, marked
-from metabench.data.text import CLS, PIECES, SEP, VOCABULARY, distinct, pack, tokenise
+from metabench.data.text import CLS, DRAWS, PIECES, SEP, VOCABULARY, distinct, pack, tokenise
 from metabench.files import InputError
 
 
@@ -59,7 +59,7 @@ def test_a_text_of_the_test_is_never_support_and_the_whole_test_is_asked() -> No
     assert len(dataset.x) == 6 + 20 - 1
     for shots in (1, 5, 10):
         episodes = dataset.fixed[f"test-2w{shots}s"]
-        assert episodes.shape == (5, 2, shots + 3)
+        assert episodes.shape == (DRAWS, 2, shots + 3)
         for episode in episodes:
             support, queries = episode[:, :shots], episode[:, shots:]
             assert not set(support.ravel()) & set(queries.ravel())
@@ -175,5 +175,5 @@ def test_the_published_files_have_the_published_counts(name, examples, classes) 
     assert (len(dataset.x), len(dataset.classes)) == (examples, classes)
     if name == "banking77":
         queries = dataset.fixed["test-77w10s"][:, :, 10:]
-        assert queries.shape == (5, 77, 40)
+        assert queries.shape == (DRAWS, 77, 40)
         assert len(np.unique(queries[0])) == 3079, "one test line repeats another"
