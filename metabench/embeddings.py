@@ -15,8 +15,6 @@ from metabench.data.base import Dataset
 from metabench.files import DAMAGED, InputError, atomic, digest, read_json, write_json
 from metabench.provenance import code_of, key_of
 
-CHUNK = 512
-
 
 def encoder_of(backbone: str) -> str | None:
     """The encoder whose stored vectors ``backbone`` reads in place of the inputs, if it does."""
@@ -34,14 +32,10 @@ def external_facts(backbone: str) -> dict[str, Any]:
 
 
 def embed(encoder: Backbone, x: np.ndarray) -> np.ndarray:
-    """Features ``[N, D]`` float32 of examples ``x`` ``[N, ...]``."""
-    encoder.eval()
+    """Features ``[N, D]`` float32 of examples ``x`` ``[N, ...]``; the encoder makes batches."""
     with torch.no_grad():
-        parts = [
-            encoder(torch.from_numpy(np.ascontiguousarray(x[i : i + CHUNK]))[None])[0].float()
-            for i in range(0, len(x), CHUNK)
-        ]
-    return torch.cat(parts).numpy()
+        vectors: np.ndarray = encoder.eval()(torch.from_numpy(np.array(x))[None])[0].float().numpy()
+    return vectors
 
 
 def embed_dataset(processed: Path, folder: Path, encoder: str) -> None:
