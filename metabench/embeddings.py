@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ import torch
 
 from metabench.backbones import BACKBONES, build_backbone
 from metabench.backbones.base import Backbone
+from metabench.config import Track
 from metabench.data.base import Dataset
 from metabench.files import DAMAGED, InputError, atomic, digest, read_json, write_json
 from metabench.provenance import code_of, key_of
@@ -22,12 +24,20 @@ def encoder_of(backbone: str) -> str | None:
     return found
 
 
+def encoders_of(track: Track) -> list[str]:
+    """The encoders whose vectors some learner of ``track`` reads."""
+    if not track.sources:
+        return []
+    found = {encoder_of(track.backbone_of(name).name) for name in track.methods}
+    return sorted(filter(None, found))
+
+
 def external_facts(backbone: str) -> dict[str, Any]:
     """What a learner on ``backbone`` depends on beyond this repository: its external weights."""
     if not getattr(BACKBONES.load(backbone), "external_pretraining", False):
         return {}
-    module = BACKBONES.target(backbone).split(":")[0]
-    weights = getattr(__import__(module, fromlist=["_"]), "weights_digest", None)
+    module = importlib.import_module(BACKBONES.target(backbone).split(":")[0])
+    weights = getattr(module, "weights_digest", None)
     return {"external": weights()} if weights else {}
 
 

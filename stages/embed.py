@@ -1,8 +1,8 @@
 """Embed the text datasets with every frozen encoder that a track uses, once for all cells."""
 
 from metabench.cells import Layout
-from metabench.config import TRACKS, Config, Track
-from metabench.embeddings import embed_dataset, encoder_of
+from metabench.config import TRACKS, Config
+from metabench.embeddings import embed_dataset, encoders_of
 from metabench.files import lock
 from metabench.runtime import configure
 from stages import run
@@ -11,14 +11,11 @@ from stages import run
 def main(config: Config, layout: Layout) -> None:
     """Write ``data/embeddings/<dataset>/<encoder>.npy``; what is there and right is kept."""
     configure(config.compute.workers * config.compute.threads)
-    with lock(layout.embeddings("").parent / "embeddings"):
-        for label in TRACKS:
-            track: Track = getattr(config, label)
-            if track.sources:
-                names = {encoder_of(track.backbone_of(name).name) for name in track.methods}
-                for encoder in sorted(filter(None, names)):
-                    for name in track.datasets:
-                        embed_dataset(layout.processed(name), layout.embeddings(name), encoder)
+    with lock(layout.root / "data/embeddings"):
+        for track in (getattr(config, label) for label in TRACKS):
+            for encoder in encoders_of(track):
+                for name in track.datasets:
+                    embed_dataset(layout.processed(name), layout.embeddings(name), encoder)
 
 
 if __name__ == "__main__":

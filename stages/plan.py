@@ -5,6 +5,7 @@ from metabench.cells import Layout
 from metabench.checks import check_names
 from metabench.config import TRACKS, BackboneChoice, Config
 from metabench.data import DATASETS
+from metabench.embeddings import encoders_of
 from metabench.files import write_json
 from metabench.methods import METHODS
 from metabench.provenance import code_of
@@ -24,7 +25,9 @@ def main(config: Config, layout: Layout) -> None:
         module = DATASETS.target(name).split(":")[0]
         write_json(plan / "datasets" / f"{name}.json", code_of(module))
     write_json(plan / "episodes.json", code_of("metabench.sampling"))
-    write_json(plan / "embed.json", code_of("metabench.embeddings"))
+    encoders = {e for label in TRACKS for e in encoders_of(getattr(config, label))}
+    modules = (BACKBONES.target(encoder).split(":")[0] for encoder in encoders)
+    write_json(plan / "embed.json", code_of("metabench.embeddings", *modules))
     write_json(plan / "evaluate.json", code_of("metabench.evaluation.run"))
     write_json(plan / "aggregate.json", code_of("metabench.reports.leaderboard"))
     for label in TRACKS:
