@@ -16,6 +16,7 @@ from metabench.data.base import ClassInfo, Dataset
 from metabench.data.text import tokenise
 from metabench.embeddings import embed, embed_dataset, with_vectors
 from metabench.files import InputError
+from tests.backbones.timm_offline import import_timm
 
 TEXTS = ["Where is my card?", "", "card " * 200, "我的卡在哪里", "hello there"]
 
@@ -73,10 +74,9 @@ def test_padding_and_the_other_texts_of_a_call_change_nothing(which, ids, encode
 
 
 def test_minilm_is_the_encoder_of_transformers(ids, encoder) -> None:
-    try:
-        from transformers.models.bert.modeling_bert import BertModel
-    except (ImportError, RuntimeError) as error:
-        pytest.skip(f"transformers cannot be imported: {error}")
+    import_timm()  # declares the operators of torchvision, which transformers imports, too
+    from transformers.models.bert.modeling_bert import BertModel
+
     theirs = BertModel.from_pretrained(find_model(), add_pooling_layer=False).eval()
     mask = (ids != 0).long()
     with torch.no_grad():

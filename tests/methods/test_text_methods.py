@@ -22,6 +22,7 @@ from metabench.methods.parts.language_tuning import LanguageTuningSettings, warm
 from metabench.methods.setfit import SetFit, SetFitSettings
 from metabench.methods.tfidf import Tfidf
 from metabench.methods.tfidf_neighbour import SCALE, TfidfNeighbour
+from tests.backbones.timm_offline import import_timm
 
 WAYS = 3
 
@@ -93,10 +94,9 @@ def test_lora_starts_at_the_encoder_itself() -> None:
 
 
 def test_lora_merged_into_the_weights_is_peft_s_adapter() -> None:
-    try:
-        from peft import LoraConfig, inject_adapter_in_model
-    except (ImportError, RuntimeError) as error:
-        pytest.skip(f"peft cannot be imported: {error}")
+    import_timm()  # declares the operators of torchvision, which peft imports, too
+    from peft import LoraConfig, inject_adapter_in_model
+
     torch.manual_seed(1)
     plain = nn.Sequential(nn.Linear(6, 5)).double()
     config = LoraConfig(r=2, lora_alpha=6.0, target_modules=["0"], lora_dropout=0.0)
