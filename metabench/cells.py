@@ -408,7 +408,7 @@ def freeze_dataset(config: Config, layout: Layout, name: str) -> None:
         return replace(frozen, dataset=name)  # a third party's name is its dotted path
 
     wanted: dict[Path, Frozen] = {}
-    for setting in track.evaluation.settings:
+    for setting in track.evaluation.settings if name in track.datasets else ():
         if not setting.datasets or name in setting.datasets:
             e = track.evaluation
             frozen = draw("test", setting.ways, setting.shots, e.queries, e.episodes)

@@ -118,13 +118,15 @@ class Variant(Strict):
 class Track(Strict):
     """One kind of problem: its sources, extra targets, methods, and the terms they all share.
 
-    ``methods`` lists what is run: registered methods, or names in ``variants``.
+    ``methods`` lists what is run: registered methods, or names in ``variants``. ``outside`` gives a
+    target a dataset whose examples are of none of its classes, for the open-set figure.
     """
 
     sources: tuple[str, ...] = ()
     targets: tuple[str, ...] = ()
     methods: tuple[str, ...] = ()
     variants: dict[str, Variant] = Field(default_factory=dict)
+    outside: dict[str, str] = Field(default_factory=dict)
     backbone: BackboneChoice = BackboneChoice()
     budget: Budget = Budget()
     training: Training = Training()
@@ -176,7 +178,8 @@ class Config(Strict):
                 raise ValueError(f"{field}: {list(values)} names something twice")
         for name in TRACKS:
             track: Track = getattr(self, name)
-            missing = [d for d in track.datasets if d not in self.datasets]
+            used = (*track.datasets, *track.outside.values())
+            missing = [d for d in used if d not in self.datasets]
             if missing:
                 raise ValueError(f"{name} uses dataset '{missing[0]}': add it to `datasets`")
             unused = set(track.variants) - set(track.methods)
@@ -203,7 +206,7 @@ class Config(Strict):
         """
         for name in TRACKS:
             track: Track = getattr(self, name)
-            if dataset in track.datasets:
+            if dataset in track.datasets or dataset in track.outside.values():
                 return track
         raise InputError(f"params.yaml: dataset '{dataset}' is in no track's sources or targets")
 

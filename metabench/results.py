@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
 import pandas as pd
+import torch
 
 from metabench.cells import (
     Layout,
@@ -13,14 +16,18 @@ from metabench.cells import (
     peak_memory_mb,
     train_key,
 )
-from metabench.config import TRACKS, Config, Track
+from metabench.config import TRACKS, BackboneChoice, Config, Track
 from metabench.data import DATASETS
+from metabench.evaluation.open_set import auroc
 from metabench.evaluation.run import EpisodeSet, episode_cost, evaluate
 from metabench.files import DAMAGED, InputError, atomic, read_json, write_json
+from metabench.methods.base import Method
 from metabench.provenance import code_of, git_commit, key_of
 from metabench.runtime import pick_device
 from metabench.sampling import Frozen
 from metabench.training import Report
+
+OPEN_SET = "metabench.evaluation.open_set"
 
 CONTRACT = [
     "source", "target", "method", "family", "seed", "ways", "shots", "queries", "steps", "episode",
@@ -58,7 +65,12 @@ def _test_classes(layout: Layout, name: str) -> float:
 def evaluate_key(config: Config, layout: Layout, source: str, method: str, seed: int) -> str:
     """Key of a result: the learner's, the episodes', and the code that evaluates."""
     track = config.track_of(source)
+    outside = {
+        name: read_json(layout.processed(name) / "classes.json")["digest"]
+        for name in track.outside.values()
+    }
     return key_of(
+        **({"outside": outside, "code_outside": code_of(OPEN_SET)} if outside else {}),
         learner=train_key(config, layout, source, method, seed),
         episodes=[f.hash for f in _test_episodes(track, layout, source, method)],
         steps=track.evaluation.steps,
@@ -87,6 +99,7 @@ def evaluate_cell(
         sets.append(EpisodeSet.of(frozen, dataset, shape, device))
     cost = read_json(folder / "cost.json") | episode_cost(learner, sets[0])
     frame = evaluate(learner, sets, track.evaluation.steps, report)
+    cost["open_set_auroc"] = _open_set(track, layout, choice, learner, sets)
     cost["peak_memory_mb"] = max(peak_memory_mb(), cost.pop("train_peak_memory_mb"))
     facts: dict[str, Any] = {
         "source": source,
@@ -115,6 +128,28 @@ def evaluate_cell(
             "git_commit": git_commit(),
         },
     )
+
+
+def _open_set(
+    track: Track,
+    layout: Layout,
+    choice: BackboneChoice,
+    learner: Method,
+    sets: Sequence[EpisodeSet],
+) -> dict[str, float]:
+    """Open-set AUROC by ``target/setting``, where all classes of a target are asked for.
+
+    With fewer classes in an episode, much of the target itself would be of none of them.
+    """
+    found = {}
+    for s in sets:
+        target, ways = s.frozen.dataset, s.frozen.ways
+        possible = learner.any_ways or ways == learner.task.ways
+        if target in track.outside and ways > _test_classes(layout, target) and possible:
+            outside = examples_of(layout, track.outside[target], choice).x
+            label = f"{target}/{ways}w{s.frozen.shots}s"
+            found[label] = auroc(learner, s, torch.from_numpy(np.array(outside)))
+    return found
 
 
 def is_evaluated(

@@ -14,7 +14,7 @@ def main(config: Config, layout: Layout) -> None:
     with lock(layout.root / "data/embeddings"):
         for track in (getattr(config, label) for label in TRACKS):
             for encoder in encoders_of(track):
-                for name in track.datasets:
+                for name in (*track.datasets, *track.outside.values()):
                     embed_dataset(layout.processed(name), layout.embeddings(name), encoder)
 
 

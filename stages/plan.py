@@ -29,7 +29,8 @@ def main(config: Config, layout: Layout) -> None:
     modules = (BACKBONES.target(encoder).split(":")[0] for encoder in encoders)
     write_json(plan / "embed.json", code_of("metabench.embeddings", *modules))
     write_json(plan / "evaluate.json", code_of("metabench.evaluation.run"))
-    write_json(plan / "aggregate.json", code_of("metabench.reports.leaderboard"))
+    reports = ("metabench.reports.leaderboard", "metabench.reports.open_set")
+    write_json(plan / "aggregate.json", code_of(*reports))
     for label in TRACKS:
         track = getattr(config, label)
         for source in track.sources:
