@@ -9,7 +9,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from metabench.episodes import Episodes, one_hot
+from metabench.episodes import Episodes
 from metabench.methods.base import Method
 from metabench.methods.parts.bag import tfidf
 
@@ -31,6 +31,7 @@ class TfidfNeighbour(Method):
         for t in range(len(episodes)):
             x, query = tfidf(episodes.support_x[t], episodes.query_x[t])
             similarity = torch.from_numpy((query @ x.T).toarray()).to(like)  # [Q, S]
-            member = one_hot(episodes.support_y[t], episodes.ways, like)[None] > 0
-            answers.append(similarity[..., None].where(member, similarity.new_tensor(-1)).amax(1))
+            labels = episodes.support_y[t].expand_as(similarity)
+            least = similarity.new_full((len(similarity), episodes.ways), -1.0)
+            answers.append(least.scatter_reduce(1, labels, similarity, "amax"))
         return SCALE * torch.stack(answers)
