@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import re
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -27,25 +29,36 @@ CHUNK = 500
 """Queries answered at once by a learner that answers each by itself."""
 
 
-def open_run(run: str | Path) -> tuple[Method, dict[str, Any]]:
-    """The learner of a folder ``runs/<source>/<method>/<seed>`` or of an MLflow run, and its cell.
+@contextmanager
+def learner_folder(run: str | Path) -> Iterator[Path]:
+    """The folder of a learner, ``runs/<source>/<method>/<seed>``, or that of an MLflow run.
 
     Raises:
-        InputError: neither of the two, a damaged learner, or one for regression.
+        InputError: neither of the two.
     """
     run_id = str(run).removeprefix("runs:/")
     if (Path(run) / "cell.json").is_file():
-        learner, cell = load_learner(Path(run))
+        yield Path(run)
     elif re.fullmatch("[0-9a-f]{32}", run_id):
         from metabench.tracking import fetch_learner
 
         with tempfile.TemporaryDirectory() as folder:
-            learner, cell = load_learner(fetch_learner(run_id, Path(folder)))
+            yield fetch_learner(run_id, Path(folder))
     else:
         raise InputError(
             f"{run}: neither the folder of a trained learner (runs/<source>/<method>/<seed>, with "
             "a cell.json) nor the id of an MLflow run"
         )
+
+
+def open_run(run: str | Path) -> tuple[Method, dict[str, Any]]:
+    """The learner of ``run`` and its ``cell.json``.
+
+    Raises:
+        InputError: no learner, a damaged one, or one for regression.
+    """
+    with learner_folder(run) as folder:
+        learner, cell = load_learner(folder)
     if learner.task.kind == "regression":
         raise InputError(f"{run}: {cell['method']} on {cell['source']} is a regression learner")
     return learner, cell
@@ -57,8 +70,8 @@ class FewShotClassifier(ClassifierMixin, BaseEstimator):
     ``fit`` keeps the labelled examples, the support; ``predict`` adapts to it and answers. Any
     number of examples per class will do, equal or not, with labels of any kind that scikit-learn
     takes. What an example is depends on what the learner was trained on: an image is a uint8 array
-    ``[H, W]``, ``[H, W, C]`` or ``[C, H, W]`` of any size (content bright on dark, as in
-    training), a vector is a row of floats.
+    ``[H, W]``, ``[H, W, C]`` or ``[C, H, W]`` of any size (content bright on dark, unless
+    ``metabench bench`` found yours to be the reverse), a vector is a row of floats.
 
     A transductive learner answers the queries of one call together: its answers depend on them.
 
@@ -152,7 +165,8 @@ class FewShotClassifier(ClassifierMixin, BaseEstimator):
         """Stored form of examples: ``[N, C, H, W]`` uint8 or ``[N, D]`` float32."""
         shape = tuple(self.cell_["input_shape"])
         if self.learner_.task.kind == "image":
-            return as_batch(X, shape)
+            images = as_batch(X, shape)
+            return 255 - images if self.cell_.get("invert") else images
         x = validate_data(self, X, dtype=np.float32, reset=reset)
         if x.shape[1] != shape[0]:
             raise ValueError(f"X has {x.shape[1]} features, the learner was trained on {shape[0]}")

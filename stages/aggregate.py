@@ -5,6 +5,7 @@ from metabench.config import Config
 from metabench.provenance import git_commit
 from metabench.reports.leaderboard import write_reports
 from metabench.results import collect
+from metabench.serving import publish
 from stages import run
 
 
@@ -18,6 +19,7 @@ def main(config: Config, layout: Layout) -> None:
         "params": config.model_dump(mode="json"),
     }
     write_reports(results, costs, layout.root / config.reports, meta)
+    publish(config, layout, git_commit())
 
 
 if __name__ == "__main__":
