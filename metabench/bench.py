@@ -201,7 +201,14 @@ def recommend(results: pd.DataFrame, costs: pd.DataFrame) -> tuple[str, str]:
     tied = [m for m in methods if found[m].p > 0.05]
     speed = costs.groupby("method")["adapt_ms"].mean()
     winner = str(speed[tied].idxmin())
-    lines = []
+    ranked = sorted(methods, key=lambda m: -means[m])
+    lines = ["| method | " + " | ".join(f"{r['shots'].iloc[0]}-shot" for r in settings)]
+    lines[0] += " | adapt ms |"
+    lines.append("| --- |" + " ---: |" * (len(settings) + 1))
+    for m in ranked:
+        cells = [f"{100 * interval(t).mean:.1f} ± {100 * interval(t).half:.1f}" for t in tables[m]]
+        lines.append(f"| {m} | {' | '.join(cells)} | {speed[m]:.1f} |")
+    lines.append("")
     for rows in settings:
         part = rows[(rows["method"] == best) & (rows["steps"] == -1)]
         score: Interval = interval(table_of(part))
