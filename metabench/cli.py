@@ -95,10 +95,11 @@ def ui(port: Annotated[int, typer.Option(help="port on this machine")] = 5000) -
     from metabench.tracking import wanted_uri
 
     uri = wanted_uri()
+    page = "/#/experiments?workflowType=machine_learning"  # MLflow 3 opens its GenAI pages first
     if uri.startswith("http"):
-        console.print(f"runs are at {uri}: open it in a browser")
+        console.print(f"{uri.rstrip('/')}{page}", soft_wrap=True)
         return
-    console.print(f"http://127.0.0.1:{port}  (Ctrl-C to stop)")
+    console.print(f"http://127.0.0.1:{port}{page}  (Ctrl-C to stop)", soft_wrap=True)
     call = [sys.executable, "-m", "mlflow", "ui", "--backend-store-uri", uri, "--port", str(port)]
     process = subprocess.Popen(call)
     while True:

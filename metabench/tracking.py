@@ -341,6 +341,4 @@ def _experiment(client: Any, name: str) -> str:
     """The experiment's id; created once, serially: first writers on a new store would collide."""
     with filelock.FileLock(".mlflow.lock"):
         found = client.get_experiment_by_name(name)
-        # without a kind the UI opens an experiment as "GenAI", where training runs are hard to find
-        kind = {"mlflow.experimentKind": "custom_model_development"}
-        return str(found.experiment_id if found else client.create_experiment(name, tags=kind))
+        return str(found.experiment_id if found else client.create_experiment(name))

@@ -74,8 +74,6 @@ def test_a_cell_is_one_run_with_curve_costs_scores_datasets_and_the_learner(proj
     assert run.data.metrics[f"acc/{TOY_NAME}.5w1s".replace(":", ".")] == pytest.approx(
         scores.mean()
     )
-    experiment = here.get_experiment(run.info.experiment_id)
-    assert experiment.tags["mlflow.experimentKind"] == "custom_model_development"
     curve = here.get_metric_history(run.info.run_id, "curve/val")
     assert [m.step for m in curve] == sorted({m.step for m in curve}) and len(curve) == 4
     (used,) = run.inputs.dataset_inputs
