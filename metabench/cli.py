@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import functools
+import os
+import signal
 import subprocess
 import sys
 from collections.abc import Callable
@@ -100,13 +102,18 @@ def ui(port: Annotated[int, typer.Option(help="port on this machine")] = 5000) -
         console.print(f"{uri.rstrip('/')}{page}", soft_wrap=True)
         return
     console.print(f"http://127.0.0.1:{port}{page}  (Ctrl-C to stop)", soft_wrap=True)
-    call = [sys.executable, "-m", "mlflow", "ui", "--backend-store-uri", uri, "--port", str(port)]
-    process = subprocess.Popen(call)
-    while True:
-        try:
-            raise typer.Exit(process.wait())
-        except KeyboardInterrupt:  # the server has it too, and is on its way out
-            continue
+    call = [sys.executable, "-m", "mlflow", "ui", "--backend-store-uri", uri, "--workers", "1"]
+    call += ["--port", str(port)]
+    # a group of its own: on Ctrl-C every process of the server would print a traceback
+    process = subprocess.Popen(call, start_new_session=True)
+    try:
+        raise typer.Exit(process.wait())
+    except KeyboardInterrupt:
+        console.print("stopped")
+    finally:
+        if process.poll() is None:
+            os.killpg(process.pid, signal.SIGTERM)
+            process.wait()
 
 
 @command
