@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Callable
@@ -137,12 +138,71 @@ def compare(
 @command
 def ui(port: Annotated[int, typer.Option(help="port on this machine")] = 5000) -> None:
     """Open the MLflow UI on the runs of this folder (or of MLFLOW_TRACKING_URI)."""
-    from metabench.tracking import default_uri
+    from metabench.tracking import wanted_uri
 
-    uri = os.environ.get("MLFLOW_TRACKING_URI") or default_uri()
-    console.print(f"http://127.0.0.1:{port}  (Ctrl-C to stop)")
-    call = [sys.executable, "-m", "mlflow", "ui", "--backend-store-uri", uri, "--port", str(port)]
-    raise typer.Exit(subprocess.call(call))
+    uri = wanted_uri()
+    page = "/#/experiments?workflowType=machine_learning"  # MLflow 3 opens its GenAI pages first
+    if uri.startswith("http"):
+        console.print(f"{uri.rstrip('/')}{page}", soft_wrap=True)
+        return
+    console.print(f"http://127.0.0.1:{port}{page}  (Ctrl-C to stop)", soft_wrap=True)
+    call = [sys.executable, "-m", "mlflow", "ui", "--backend-store-uri", uri, "--workers", "1"]
+    call += ["--port", str(port)]
+    # a group of its own: on Ctrl-C every process of the server would print a traceback
+    process = subprocess.Popen(call, start_new_session=True)
+    try:
+        raise typer.Exit(process.wait())
+    except KeyboardInterrupt:
+        console.print("stopped")
+    finally:
+        if process.poll() is None:
+            os.killpg(process.pid, signal.SIGTERM)
+            process.wait()
+
+
+@command
+def export(
+    run: Annotated[str, typer.Argument(help="runs/<source>/<method>/<seed>, or an MLflow run id")],
+    folder: Annotated[Path, typer.Argument(help="where the model goes")],
+) -> None:
+    """Write a learner as an MLflow model, to serve with `mlflow models serve`."""
+    from metabench.serving import export as write
+
+    write(run, folder)
+    console.print(f"mlflow models serve -m {folder} --env-manager local", soft_wrap=True)
+
+
+@command
+def bench(
+    images: Annotated[Path, typer.Option(help="folder with one sub-folder of images per class")],
+    name: Annotated[str, typer.Option(help="work folder bench/NAME; default: as IMAGES")] = "",
+    mode: Annotated[str, typer.Option(help="class-disjoint, all-way, or auto")] = "auto",
+    source: Annotated[
+        str, typer.Option(help="dataset for all-way learners to learn from")
+    ] = "glyphs",
+    seeds: Annotated[int, typer.Option(min=1, help="training runs of each method")] = 2,
+) -> None:
+    """Run few-shot methods on your own images: leaderboard, recommendation, learner to use."""
+    from metabench import bench as own_bench
+    from metabench.data.own import read_images
+
+    modes: dict[str, own_bench.Mode | None] = {
+        "auto": None,
+        "class-disjoint": "class-disjoint",
+        "all-way": "all-way",
+    }
+    if mode not in modes:
+        raise InputError(f"--mode {mode}: must be one of {', '.join(modes)}")
+    own = read_images(images)
+    console.print(
+        f"{len(own.images)} images of {len(own.classes)} classes; {len(own.skipped)} left out"
+    )
+    for path, reason in own.skipped[:10]:
+        console.print(f"  {path}: {reason}", markup=False, highlight=False)
+    chosen = own_bench.plan(own, modes[mode], source, seeds)
+    console.print(f"{chosen.mode}: {chosen.why}", markup=False, highlight=False)
+    text = own_bench.run(own, chosen, Path("bench") / (name or images.resolve().name))
+    console.print(text, markup=False, highlight=False, soft_wrap=True)
 
 
 @command

@@ -1,32 +1,78 @@
-"""MLflow, and only here: one run per cell, written by the driver after the results are on disk.
+"""MLflow, and only here: runs written by the driver after the results are on disk.
 
-Tracking may fail without loss: leaderboards read result files, never MLflow.
+An experiment ``metabench-<profile>`` holds one run per cell (tag ``kind = cell``), one per report,
+and the best learner of each source as a model that ``mlflow models serve`` serves. Tracking may
+fail without loss: leaderboards read result files, never MLflow.
 """
 
 from __future__ import annotations
 
+import importlib.metadata
 import os
+import socket
 import time
 import warnings
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
+from urllib.parse import urlsplit
 
 import filelock
 import pandas as pd
+
+from metabench.files import InputError, digest
 
 os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
 # an unreachable server must not hold up results: fail fast, then use the local store
 os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "1")
 os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "10")
+os.environ.setdefault("GIT_PYTHON_REFRESH", "quiet")
+
+T = TypeVar("T")
 
 CHUNK = 1000
 """Metrics per request that every MLflow store accepts."""
+
+NEEDED = ("filelock", "mlflow", "numpy", "pandas", "pillow", "psutil", "pyarrow", "pydantic",
+          "pyyaml", "requests", "safetensors", "scikit-learn", "torch")  # fmt: skip
+"""What a served model imports, beside the package's own code that it carries."""
 
 
 def default_uri() -> str:
     """The local store: ``mlflow.db`` in the working directory, by its absolute path."""
     return f"sqlite:///{Path('mlflow.db').resolve()}"
+
+
+def wanted_uri() -> str:
+    """``MLFLOW_TRACKING_URI``, or the local store."""
+    return os.environ.get("MLFLOW_TRACKING_URI") or default_uri()
+
+
+def _knock(uri: str) -> None:
+    """Fail within seconds if nothing listens at ``uri``; MLflow's own attempts take a minute."""
+    parts = urlsplit(uri)
+    if parts.scheme in ("http", "https") and parts.hostname:
+        port = parts.port or (443 if parts.scheme == "https" else 80)
+        socket.create_connection((parts.hostname, port), timeout=5).close()
+
+
+def _safely(write: Callable[[str], T], safe: str) -> T | None:
+    """``write(uri)`` to the wanted store, else to the local one; warns, never raises.
+
+    Args:
+        safe: what is on disk whatever happens, for the warning.
+    """
+    for uri in dict.fromkeys([wanted_uri(), default_uri()]):
+        for attempt in range(2):
+            try:
+                _knock(uri)
+                return write(uri)
+            except Exception as error:  # MLflow raises many kinds; none may cost a result
+                reason = f"{type(error).__name__}: {(str(error).splitlines() or [''])[0][:200]}"
+                time.sleep(0.5 * (attempt + 1))
+        fallback = "the local store" if uri != default_uri() else "no store"
+        warnings.warn(f"MLflow at {uri} failed ({reason}); {safe} is safe, using {fallback}.")
+    return None
 
 
 def log_cell(
@@ -52,17 +98,9 @@ def log_cell(
     Returns:
         The run's id, or None when even the local store failed; never raises.
     """
-    wanted = os.environ.get("MLFLOW_TRACKING_URI") or default_uri()
-    for uri in dict.fromkeys([wanted, default_uri()]):
-        for attempt in range(2):
-            try:
-                return _log(uri, record, curve, results, digests, artifacts, profile)
-            except Exception as error:  # MLflow raises many kinds; none may cost a result
-                reason = f"{type(error).__name__}: {str(error).splitlines()[0][:200]}"
-                time.sleep(0.5 * (attempt + 1))
-        fallback = "the local store" if uri != default_uri() else "no store"
-        warnings.warn(f"MLflow at {uri} failed ({reason}); the result is safe, using {fallback}.")
-    return None
+    return _safely(
+        lambda uri: _log(uri, record, curve, results, digests, artifacts, profile), "the result"
+    )
 
 
 def _log(
@@ -86,17 +124,17 @@ def _log(
 
     client = MlflowClient(tracking_uri=uri)
     experiment = _experiment(client, f"metabench-{profile}")
-    same = f"tags.cell_key = '{record['key']}'"
-    for run in client.search_runs([experiment], same):
-        if run.info.status == "FINISHED":
-            return str(run.info.run_id)
-        client.set_terminated(run.info.run_id, "KILLED")
+    found = _finished(client, experiment, "cell_key", record["key"])
+    if found:
+        return found
     name = f"{record['source']}/{record['method']}/s{record['seed']}"
-    run_id = str(client.create_run(experiment, run_name=name).info.run_id)
     now = int(time.time() * 1000)
+    began = now - int(1000 * record["train_seconds"])  # so that the UI's duration is training's
+    run_id = str(client.create_run(experiment, start_time=began, run_name=name).info.run_id)
     tags = {
         key: record[key] for key in ("source", "method", "family", "seed", "transductive", "paper")
-    } | {"profile": profile, "cell_key": record["key"], "git_commit": record["git_commit"]}
+    } | {"kind": "cell", "profile": profile, "cell_key": record["key"]}
+    tags |= _origin(record["git_commit"])
     tags |= {
         f"episode_hash.{setting.replace('/', '.')}": value
         for setting, value in record["episode_hashes"].items()
@@ -105,12 +143,16 @@ def _log(
         f"settings.{name}": value for name, value in record["settings"].items()
     }
     metrics = [
-        Metric(column, float(row[column]), now, int(row["examples"]))
+        Metric(f"curve/{column}", float(row[column]), now, int(row["examples"]))
         for _, row in curve.iterrows()
         for column in ("train_loss", "val")
     ]
-    costs = {k: v for k, v in record.items() if isinstance(v, int | float) and k != "seed"}
-    finals = {f"cost.{k}": float(v) for k, v in costs.items() if not isinstance(v, bool)}
+    costs = {k: v for k, v in record.items() if isinstance(v, int | float)}
+    finals = {
+        f"cost/{k}": float(v)
+        for k, v in costs.items()
+        if not isinstance(v, bool) and k not in ("seed", "val")
+    }
     finals |= _scores(results)
     metrics += [Metric(k, v, now, 0) for k, v in finals.items()]
     client.log_batch(
@@ -141,18 +183,158 @@ def _log(
 
 
 def _scores(results: pd.DataFrame) -> dict[str, float]:
-    """Means by target and setting, such as ``acc.digits.5w1s`` or ``mse.sinusoid.10s.step1``."""
+    """Means by target and setting, such as ``acc/digits.5w1s`` or ``mse/sinusoid.10s.step1``."""
     found = {}
     groups: Iterable[tuple[Any, pd.DataFrame]] = results.groupby(
         ["metric", "target", "ways", "shots", "steps"]
     )
     for (metric, target, ways, shots, steps), rows in groups:
         setting = f"{ways}w{shots}s" if ways else f"{shots}s"
-        name = f"{'acc' if metric == 'accuracy' else metric}.{target}.{setting}"
+        name = f"{'acc' if metric == 'accuracy' else metric}/{target}.{setting}"
         found[name.replace(":", ".") + ("" if steps < 0 else f".step{steps}")] = float(
             rows["value"].mean()
         )
     return found
+
+
+def log_report(folder: Path, profile: str, git_commit: str) -> str | None:
+    """Log the reports below ``folder`` (tables, figures, pages) as one run; once for each content.
+
+    Returns:
+        The run's id, or None when even the local store failed; never raises.
+    """
+    files = sorted(path for path in folder.rglob("*") if path.is_file())
+    content = digest(*(part for path in files for part in (path.name, path)))
+
+    def write(uri: str) -> str:
+        from mlflow import MlflowClient
+
+        client = MlflowClient(tracking_uri=uri)
+        experiment = _experiment(client, f"metabench-{profile}")
+        found = _finished(client, experiment, "report_digest", content)
+        if found:
+            return found
+        tags = {"kind": "report", "profile": profile, "report_digest": content}
+        run = client.create_run(experiment, run_name="report", tags=tags | _origin(git_commit))
+        client.log_artifacts(run.info.run_id, str(folder))
+        client.set_terminated(run.info.run_id, "FINISHED")
+        return str(run.info.run_id)
+
+    return _safely(write, "the report")
+
+
+def log_best(folder: Path, cell: Mapping[str, Any], val: float, profile: str) -> str | None:
+    """Log the learner in ``folder`` as the best of its source: run ``best/<source>`` with a model.
+
+    The model is registered as ``metabench-<profile>-<source>``; a learner that is logged already
+    is left alone.
+
+    Args:
+        cell: ``cell.json`` of the learner.
+        val: its accuracy on ``val`` episodes.
+
+    Returns:
+        The run's id, or None when even the local store failed; never raises.
+    """
+
+    def write(uri: str) -> str:
+        import mlflow
+
+        client = mlflow.MlflowClient(tracking_uri=uri, registry_uri=uri)
+        experiment = _experiment(client, f"metabench-{profile}")
+        found = _finished(client, experiment, "best_key", cell["key"])
+        if found:
+            return found
+        tags = {"kind": "best", "profile": profile, "best_key": cell["key"]}
+        tags |= {k: str(cell[k]) for k in ("source", "method", "seed")}
+        tags |= _origin(cell["git_commit"])
+        name = f"best/{cell['source']}"
+        run_id = str(client.create_run(experiment, run_name=name, tags=tags).info.run_id)
+        client.log_metric(run_id, "val", val)
+        for file in ("cell.json", "model.safetensors"):
+            client.log_artifact(run_id, str(folder / file))
+        before = mlflow.get_tracking_uri(), mlflow.get_registry_uri()
+        mlflow.set_tracking_uri(uri)
+        mlflow.set_registry_uri(uri)
+        try:
+            with mlflow.start_run(run_id=run_id):
+                registered = f"metabench-{profile}-{cell['source']}".replace(":", ".")
+                mlflow.pyfunc.log_model(
+                    name="model", registered_model_name=registered, **_model(folder)
+                )
+        finally:
+            mlflow.set_tracking_uri(before[0])
+            mlflow.set_registry_uri(before[1])
+        return run_id
+
+    return _safely(write, "the learner")
+
+
+def export_model(learner: Path, folder: Path) -> None:
+    """Write the learner as an MLflow model, for ``mlflow models serve -m folder``.
+
+    Raises:
+        InputError: ``folder`` is there and holds something.
+    """
+    import mlflow
+
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        raise InputError(f"{folder}: is there already. Delete it or name another folder.")
+    mlflow.pyfunc.save_model(path=str(folder), **_model(learner))
+
+
+def _model(learner: Path) -> dict[str, Any]:
+    """Model from code: the class is in :mod:`metabench.served`, the package goes with it."""
+    package = Path(__file__).parent
+    return {
+        "python_model": str(package / "served.py"),
+        "artifacts": {"learner": str(learner)},
+        "code_paths": [str(package)],
+        "pip_requirements": [f"{name}=={importlib.metadata.version(name)}" for name in NEEDED],
+    }
+
+
+def fetch_learner(run_id: str, folder: Path) -> Path:
+    """Download the learner (``cell.json`` and weights) of a run into ``folder``.
+
+    Raises:
+        InputError: no such run, or it holds no learner.
+    """
+    from mlflow import MlflowClient
+    from mlflow.exceptions import MlflowException
+
+    uri = wanted_uri()
+    try:
+        _knock(uri)
+        client = MlflowClient(tracking_uri=uri)
+        for file in ("cell.json", "model.safetensors"):
+            client.download_artifacts(run_id, file, str(folder))
+    except (MlflowException, OSError) as error:
+        reason = (str(error).splitlines() or [""])[0]
+        raise InputError(
+            f"run {run_id} at {uri}: holds no learner, or cannot be read ({reason})"
+        ) from error
+    return folder
+
+
+def _origin(git_commit: str) -> dict[str, str]:
+    """Tags from which the UI fills its columns *source* and *version*."""
+    return {
+        "git_commit": git_commit,
+        "mlflow.source.name": "metabench",
+        "mlflow.source.type": "LOCAL",
+        "mlflow.source.git.commit": git_commit.rstrip("+"),
+    }
+
+
+def _finished(client: Any, experiment: str, tag: str, value: str) -> str | None:
+    """Id of the finished run with this tag; runs that a crash left open are marked killed."""
+    for run in client.search_runs([experiment], f"tags.{tag} = '{value}'"):
+        if run.info.status == "FINISHED":
+            return str(run.info.run_id)
+        if run.info.status == "RUNNING":
+            client.set_terminated(run.info.run_id, "KILLED")
+    return None
 
 
 def _experiment(client: Any, name: str) -> str:

@@ -2,13 +2,16 @@
 
 from metabench.cells import Layout
 from metabench.config import Config
+from metabench.provenance import git_commit
 from metabench.results import report
+from metabench.serving import publish
 from stages import run
 
 
 def main(config: Config, layout: Layout) -> None:
     """Write the reports; fails with the list of missing cells rather than average the rest."""
     report(config, layout)
+    publish(config, layout, git_commit())
 
 
 if __name__ == "__main__":

@@ -1,0 +1,254 @@
+"""Few-shot methods on a user's own data: plan, run, recommend, export the winner.
+
+The same cells, episodes, statistics and reports as a profile's, in a work folder of its own. Two
+questions can be asked of own data:
+
+- *class-disjoint*: "I shall meet new classes of this kind". Methods learn from some of the classes
+  and are tested on others.
+- *all-way*: "these are my classes". Methods come trained on another source, and each episode has
+  all classes.
+"""
+
+from __future__ import annotations
+
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import pandas as pd
+import yaml
+
+from metabench import rng
+from metabench.cells import BACKBONE, Layout, freeze_dataset, pretrain_cell, train_cell
+from metabench.checks import check_names
+from metabench.config import Config
+from metabench.data.base import ClassInfo, Dataset, Partition
+from metabench.data.download import prepare
+from metabench.data.images import as_batch
+from metabench.data.own import NAME, OwnImages, bright_background
+from metabench.evaluation.statistics import Interval, against_best, interval, table_of
+from metabench.executor import CellFailed, Job, run_cells
+from metabench.files import InputError, lock, read_json, write_json, write_text
+from metabench.provenance import git_commit
+from metabench.reports.leaderboard import write_reports
+from metabench.results import collect, evaluate_cell
+
+Mode = Literal["class-disjoint", "all-way"]
+ENOUGH = 20
+"""Classes from which on the data can be its own source: 10 to train, 5 to validate, 5 to test."""
+SHOTS = (1, 5)
+METHODS = ("protonet", "linear_probe", "simpleshot", "fine_tune", "scratch", "nearest_neighbour")
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What will be run, and why.
+
+    Attributes:
+        invert: images are inverted, since the source has bright content on dark.
+        shape: ``(C, H, W)`` of an example; None takes the source's.
+    """
+
+    mode: Mode
+    why: str
+    config: Config
+    invert: bool
+    shape: tuple[int, ...] | None
+
+
+def plan(own: OwnImages, mode: Mode | None, source: str, seeds: int) -> Plan:
+    """Choose mode, settings and budget for the data at hand.
+
+    Args:
+        mode: None lets the number of classes decide.
+        source: what learners are trained on in the all-way mode.
+
+    Raises:
+        InputError: the mode asks for more classes than there are.
+    """
+    count, smallest = len(own.classes), own.smallest
+    chosen: Mode = mode or ("class-disjoint" if count >= ENOUGH else "all-way")
+    disjoint = chosen == "class-disjoint"
+    if disjoint and count < ENOUGH:
+        raise InputError(f"--mode class-disjoint needs {ENOUGH} classes, there are {count}")
+    shots = [s for s in SHOTS if s + 3 <= smallest]
+    ways = 5 if disjoint else count
+    queries = min(15, smallest - max(shots), max(3, 150 // ways))
+    trained = NAME if disjoint else source
+    colour = any(image.shape[0] == 3 for image in own.images)
+    if disjoint:
+        why = f"{count} classes are enough to learn from some and test on others"
+    else:
+        fewer = f"fewer than the {ENOUGH} that class-disjoint learning needs"
+        reason = fewer if count < ENOUGH else "as asked"
+        why = f"{count} classes, {reason}: learners trained on {source} meet all of them at once"
+    evaluation = {
+        "episodes": 60,
+        "queries": queries,
+        "settings": [{"ways": ways, "shots": s, "datasets": [NAME]} for s in shots],
+    }
+    settings: dict[str, dict[str, Any]] = {name: {} for name in METHODS}
+    settings["protonet"] = {"queries": min(5, queries)}
+    settings["fine_tune"] = settings["scratch"] = {"steps": 8}
+    config = Config.model_validate(
+        {
+            "profile": "bench",
+            "seeds": list(range(seeds)),
+            "datasets": list(dict.fromkeys([trained, NAME])),
+            "classification": {
+                "sources": [trained],
+                "targets": [NAME],
+                "methods": METHODS,
+                "backbone": {"name": "conv4", "settings": {"width": 32}},
+                "budget": {"examples": 20_000, "validations": 4, "val_episodes": 20},
+                "training": {"ways": 5, "shots": shots, "queries": min(10, queries)},
+                "evaluation": evaluation,
+            },
+            "regression": {"evaluation": {"settings": []}},
+            "methods": {trained: settings},
+        }
+    )
+    check_names(config)
+    shape = ((3, 32, 32) if colour else (1, 28, 28)) if disjoint else None
+    return Plan(chosen, why, config, not disjoint and bright_background(own.images), shape)
+
+
+def arrays(own: OwnImages, shape: tuple[int, ...], mode: Mode, invert: bool) -> Dataset:
+    """The data as a dataset; in the all-way mode every class is ``test``."""
+    names = own.classes
+    parts: list[Partition] = ["test"] * len(names)
+    if mode == "class-disjoint":
+        held = max(5, len(names) // 4)
+        for i, row in enumerate(rng.generator(NAME, "partition").permutation(len(names))):
+            parts[row] = "test" if i < held else "val" if i < 2 * held else "train"
+    images = [255 - image for image in own.images] if invert else own.images
+    classes = tuple(ClassInfo(n, NAME, p) for n, p in zip(names, parts, strict=True))
+    y = np.array([names.index(label) for label in own.labels], dtype=np.int64)
+    return Dataset(NAME, "image", as_batch(images, shape).numpy(), y, classes)
+
+
+def run(own: OwnImages, chosen: Plan, root: Path) -> str:
+    """Run everything in ``root``; finished cells are reused. Returns the recommendation's text.
+
+    Writes ``params.yaml``, ``reports/`` and ``winner/``, which
+    :meth:`metabench.FewShotClassifier.from_run` opens.
+
+    Raises:
+        InputError: a cell failed; the others are kept.
+    """
+    config, layout = chosen.config, Layout(root)
+    source = config.classification.sources[0]
+    with lock(root):
+        values = config.model_dump(mode="json")
+        write_text(root / "params.yaml", yaml.safe_dump(values, sort_keys=False))
+        if source != NAME:
+            prepare(source, layout.root / "data/raw", layout.root / "data/processed")
+        shape = chosen.shape or Dataset.load(layout.processed(source)).x.shape[1:]
+        arrays(own, shape, chosen.mode, chosen.invert).save(layout.processed(NAME))
+        for name in config.datasets:
+            freeze_dataset(config, layout, name)
+        shared = {"config": config, "layout": layout, "source": source}
+        methods = config.classification.methods
+        try:
+            for what, function, names in (
+                ("pretrain", pretrain_cell, (BACKBONE,)),
+                ("train", train_cell, methods),
+                ("evaluate", evaluate_cell, methods),
+            ):
+                jobs = []
+                for name in names:
+                    for seed in config.seeds:
+                        arguments = shared | {"seed": seed}
+                        if name != BACKBONE:
+                            arguments["method"] = name
+                        jobs.append(Job(f"{what} {name}/{seed}", function, arguments))
+                run_cells(jobs, config.compute)
+        except CellFailed as error:
+            raise InputError(str(error)) from error
+        results, costs = collect(config, layout)
+        meta = {
+            "profile": "bench",
+            "git_commit": git_commit(),
+            "seeds": list(config.seeds),
+            "params": values,
+        }
+        write_reports(results, costs, root / "reports", meta)
+        winner, text = recommend(results, costs)
+        export(layout.run(source, winner, config.seeds[0]), root / "winner", chosen.invert)
+        text = _report(own, chosen, text, root)
+        write_text(root / "reports" / "recommendation.md", text)
+    return text
+
+
+def recommend(results: pd.DataFrame, costs: pd.DataFrame) -> tuple[str, str]:
+    """The method to use and the reason: the quickest of those that tie with the best.
+
+    Each method is compared with the best over all settings, on identical episodes, with Holm's
+    correction.
+    """
+    settings = [rows for _, rows in results.groupby("shots")]
+    methods = [str(m) for m in results["method"].unique()]
+    tables = {
+        m: [table_of(rows[(rows["method"] == m) & (rows["steps"] == -1)]) for rows in settings]
+        for m in methods
+    }
+    weights = [1 / len(settings)] * len(settings)
+    found = against_best(tables, weights)
+    means = {m: float(np.mean([t.mean() for t in tables[m]])) for m in methods}
+    best = max(means, key=lambda m: means[m])
+    tied = [m for m in methods if found[m].p > 0.05]
+    speed = costs.groupby("method")["adapt_ms"].mean()
+    winner = str(speed[tied].idxmin())
+    ranked = sorted(methods, key=lambda m: -means[m])
+    lines = ["| method | " + " | ".join(f"{r['shots'].iloc[0]}-shot" for r in settings)]
+    lines[0] += " | adapt ms |"
+    lines.append("| --- |" + " ---: |" * (len(settings) + 1))
+    for m in ranked:
+        cells = [f"{100 * interval(t).mean:.1f} ± {100 * interval(t).half:.1f}" for t in tables[m]]
+        lines.append(f"| {m} | {' | '.join(cells)} | {speed[m]:.1f} |")
+    lines.append("")
+    for rows in settings:
+        part = rows[(rows["method"] == best) & (rows["steps"] == -1)]
+        score: Interval = interval(table_of(part))
+        ways, shots = part["ways"].iloc[0], part["shots"].iloc[0]
+        line = f"{ways}-way {shots}-shot: {best} {100 * score.mean:.1f} ± {100 * score.half:.1f} %"
+        if score.low <= 1 / ways:
+            line += f"; not above guessing ({100 / ways:.1f} %)"
+        lines.append(f"- {line}")
+    others = [m for m in tied if m != best]
+    if others:
+        lines.append(f"- no significant difference between {best} and {', '.join(others)}")
+        lines.append(f"- **use {winner}**: of these it adapts in the shortest time")
+    else:
+        lines.append(f"- **use {best}**: significantly better than every other method")
+    lines.append(
+        "- these are the episodes that chose it, so its own score is slightly optimistic; "
+        "episodes share your examples, so other examples may differ by more than the interval"
+    )
+    return winner, "\n".join(lines)
+
+
+def export(learner: Path, folder: Path, invert: bool) -> None:
+    """Copy the learner to ``folder``, with what was done to the images."""
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
+    shutil.copy(learner / "model.safetensors", folder / "model.safetensors")
+    write_json(folder / "cell.json", read_json(learner / "cell.json") | {"invert": invert})
+
+
+def _report(own: OwnImages, chosen: Plan, recommendation: str, root: Path) -> str:
+    counts = f"{len(own.images)} examples of {len(own.classes)} classes"
+    lines = ["# Recommendation", "", f"Data: {counts}, {len(own.skipped)} left out.", ""]
+    lines += [f"Evaluation: **{chosen.mode}**: {chosen.why}.", ""]
+    if chosen.invert:
+        lines += ["Most images are dark on bright: inverted, as the source is bright on dark.", ""]
+    lines += [recommendation, "", f"Leaderboard: {root / 'reports' / 'leaderboard.md'}", ""]
+    lines += ["```python", "import metabench", ""]
+    lines += [f'model = metabench.FewShotClassifier.from_run("{root / "winner"}")']
+    lines += ["model.fit(images, labels).predict(new_images)", "```"]
+    if own.skipped:
+        lines += ["", "Left out:", ""]
+        lines += [f"- `{path}`: {reason}" for path, reason in own.skipped]
+    return "\n".join(lines) + "\n"

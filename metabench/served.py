@@ -1,0 +1,73 @@
+"""The MLflow model ("model from code"): support and queries in one request, answers in one reply.
+
+A request holds tasks; each is answered by a learner that adapts to that task's support::
+
+    {"inputs": [{"support_x": [...], "support_y": ["cat", "dog", ...], "query_x": [...]}]}
+
+An image is an array of 0 to 255 (``[H, W]``, ``[H, W, C]`` or ``[C, H, W]``) or an image file in
+base64; a vector is a list of numbers. The reply names a label and probabilities for each query.
+"""
+
+from __future__ import annotations
+
+import copy
+from typing import Any
+
+import numpy as np
+from mlflow.exceptions import MlflowException
+from mlflow.models import set_model
+from mlflow.protos.databricks_pb2 import INVALID_PARAMETER_VALUE
+from mlflow.pyfunc import PythonModel
+from pydantic import BaseModel
+
+from metabench.data.images import decode_base64
+from metabench.estimator import FewShotClassifier
+
+
+class FewShotTask(BaseModel):
+    """One task: labelled examples, and the queries to answer."""
+
+    support_x: list[Any]
+    support_y: list[Any]
+    query_x: list[Any]
+
+
+class FewShotModel(PythonModel):
+    """Answers each task by a learner that no request changes."""
+
+    def load_context(self, context: Any) -> None:
+        """Open the learner that was logged with the model."""
+        self.classifier = FewShotClassifier.from_run(context.artifacts["learner"])
+
+    def predict(
+        self, context: Any, model_input: list[FewShotTask], params: dict[str, Any] | None = None
+    ) -> list[dict[str, Any]]:
+        """``labels`` ``[Q]``, ``classes`` ``[K]`` and ``probabilities`` ``[Q, K]`` of each task."""
+        return [self._answer(task) for task in model_input]
+
+    def _answer(self, task: FewShotTask) -> dict[str, Any]:
+        try:
+            fitted = copy.copy(self.classifier).fit(self._examples(task.support_x), task.support_y)
+            probabilities = fitted.predict_proba(self._examples(task.query_x))
+        except ValueError as error:
+            raise MlflowException(str(error), error_code=INVALID_PARAMETER_VALUE) from error
+        return {
+            "labels": fitted.classes_[probabilities.argmax(1)].tolist(),
+            "classes": fitted.classes_.tolist(),
+            "probabilities": probabilities.tolist(),
+        }
+
+    def _examples(self, examples: list[Any]) -> list[Any]:
+        if self.classifier.learner_.task.kind != "image":
+            return examples
+        return [decode_base64(x) if isinstance(x, str) else _pixels(x) for x in examples]
+
+
+def _pixels(image: Any) -> np.ndarray:
+    array = np.asarray(image)
+    if array.dtype.kind not in "iu" or array.size == 0 or array.min() < 0 or array.max() > 255:
+        raise ValueError("an image must be an array of whole numbers from 0 to 255, or base64")
+    return array.astype(np.uint8)
+
+
+set_model(FewShotModel())

@@ -1,0 +1,75 @@
+"""Which learner of a source is the best, and how it goes into service."""
+
+from __future__ import annotations
+
+import warnings
+from pathlib import Path
+
+import pandas as pd
+
+from metabench.cells import Layout, load_learner, validator
+from metabench.config import Config
+from metabench.estimator import learner_folder
+from metabench.files import read_json, write_json
+from metabench.methods import METHODS
+from metabench.runtime import pick_device
+from metabench.tracking import export_model, log_best, log_report
+
+
+def best_on_val(config: Config, layout: Layout, source: str) -> tuple[Path, float] | None:
+    """Folder and validation accuracy of the best learner of ``source``.
+
+    Test episodes have no say. The method with the best mean over seeds is taken, and of its seeds
+    the best. Learners that did not train have no recorded score and are scored here, once, on the
+    same ``val`` episodes. Methods that a service cannot use are left out: transductive ones, whose
+    answer depends on what else was asked, and those with a fixed number of classes.
+
+    Returns:
+        None when no method of ``source`` can be served.
+    """
+    device = pick_device(config.compute.device)
+    validate = validator(config, layout, source, device)
+    rows = []
+    for method in config.track_of(source).methods:
+        cls = METHODS.load(method)
+        if cls.transductive or not cls.any_ways:
+            continue
+        for seed in config.seeds:
+            folder = layout.run(source, method, seed)
+            cell = read_json(folder / "cell.json")
+            val, kept = cell["val"], layout.root / "data/val" / f"{cell['key']}.json"
+            if val is None and kept.exists():
+                val = read_json(kept)["val"]
+            if val is None:
+                val = validate(load_learner(folder)[0].to(device))
+                write_json(kept, {"val": val})
+            rows.append({"method": method, "folder": folder, "val": val})
+    if not rows:
+        return None
+    scores = pd.DataFrame(rows)
+    winner = scores.groupby("method", sort=False)["val"].mean().idxmax()
+    best = scores[scores["method"] == winner].sort_values("val", kind="stable").iloc[-1]
+    return best["folder"], float(best["val"])
+
+
+def publish(config: Config, layout: Layout, git_commit: str) -> None:
+    """Log the report and the best learner of each classification source to MLflow; never raises."""
+    log_report(layout.root / config.reports, config.profile, git_commit)
+    for source in config.classification.sources:
+        try:
+            found = best_on_val(config, layout, source)
+            if found is not None:
+                folder, val = found
+                log_best(folder, read_json(folder / "cell.json"), val, config.profile)
+        except Exception as error:  # a report must not fail for want of a model
+            warnings.warn(f"best learner of {source} not logged ({type(error).__name__}: {error})")
+
+
+def export(run: str | Path, folder: Path) -> None:
+    """Write the learner of ``run`` (a folder or an MLflow run) as an MLflow model.
+
+    Raises:
+        InputError: no such learner, or ``folder`` holds something already.
+    """
+    with learner_folder(run) as learner:
+        export_model(learner, folder)

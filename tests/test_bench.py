@@ -1,0 +1,131 @@
+"""Own data: what is read, what is left out, what is recommended, what is exported."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from PIL import Image
+from typer.testing import CliRunner
+
+from metabench import FewShotClassifier
+from metabench.bench import plan, recommend, run
+from metabench.cli import app
+from metabench.data.own import OwnImages, bright_background, read_images
+from metabench.files import InputError
+
+
+def fill(folder: Path, classes: int, count: int = 8, suffix: str = "png") -> None:
+    """Noisy copies of a dark template on a bright ground, one for each class."""
+    draw = np.random.default_rng(0)
+    for c in range(classes):
+        template = draw.integers(0, 120, (16, 16))
+        (folder / f"klasse {c} é").mkdir(parents=True)
+        for i in range(count):
+            image = np.full((20, 24), 230, np.uint8)
+            image[2:18, 4:20] = template + draw.integers(0, 20, (16, 16))
+            Image.fromarray(image).save(folder / f"klasse {c} é" / f"{i}.{suffix}")
+
+
+def test_what_cannot_be_used_is_listed_with_its_reason_and_the_rest_is_kept(tmp_path) -> None:
+    fill(tmp_path, classes=3)
+    first = tmp_path / "klasse 0 é"
+    (first / "broken.png").write_bytes((first / "0.png").read_bytes()[:60])
+    (first / "notes.txt").write_text("no image")
+    (first / ".hidden").write_text("")
+    (first / "copy.png").write_bytes((first / "0.png").read_bytes())
+    (tmp_path / "klasse 1 é" / "of another.png").write_bytes((first / "1.png").read_bytes())
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "few").mkdir()
+    Image.new("RGB", (5, 5)).save(tmp_path / "few" / "0.jpg")
+    own = read_images(tmp_path)
+    assert own.classes == [f"klasse {c} é" for c in range(3)] and own.smallest == 8
+    reasons = dict(own.skipped)
+    assert reasons.keys() == {
+        "klasse 0 é/broken.png", "klasse 0 é/notes.txt", "klasse 0 é/copy.png",
+        "klasse 1 é/of another.png", "empty/", "few/",
+    }  # fmt: skip
+    assert "not a readable image" in reasons["klasse 0 é/broken.png"]
+    assert reasons["klasse 0 é/copy.png"] == "the same image as klasse 0 é/0.png"
+    assert reasons["few/"] == "class of 1 usable images, at least 4 are needed"
+
+
+def test_a_folder_without_two_usable_classes_is_rejected_with_the_reason(tmp_path) -> None:
+    with pytest.raises(InputError, match="no such folder"):
+        read_images(tmp_path / "nowhere")
+    with pytest.raises(InputError, match="no sub-folders"):
+        read_images(tmp_path)
+    fill(tmp_path, classes=1)
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(InputError, match=r"1 usable class.* empty/: class of 0 usable images"):
+        read_images(tmp_path)
+    shown = CliRunner().invoke(app, ["bench", "--images", str(tmp_path)])
+    assert shown.exit_code == 1 and "Traceback" not in shown.output
+
+
+def own(classes: int, count: int) -> OwnImages:
+    image = np.full((1, 8, 8), 255, np.uint8)
+    labels = [str(c) for c in range(classes) for _ in range(count)]
+    return OwnImages([image] * len(labels), labels)
+
+
+def test_the_number_of_classes_chooses_the_question_and_the_examples_the_shots() -> None:
+    few, many = plan(own(10, 20), None, "glyphs", 1), plan(own(20, 4), None, "glyphs", 1)
+    assert (few.mode, many.mode) == ("all-way", "class-disjoint")
+    assert few.invert and not many.invert
+    evaluation = few.config.classification.evaluation
+    assert [(s.ways, s.shots) for s in evaluation.settings] == [(10, 1), (10, 5)]
+    assert evaluation.queries == 15
+    assert [s.shots for s in many.config.classification.evaluation.settings] == [1]
+    assert plan(own(20, 4), "all-way", "glyphs", 1).mode == "all-way"
+    with pytest.raises(InputError, match="needs 20 classes, there are 19"):
+        plan(own(19, 9), "class-disjoint", "glyphs", 1)
+    assert not bright_background([np.zeros((3, 8, 8), np.uint8)])
+
+
+def results(means: dict[str, float], episodes: int = 80) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Made-up accuracies with common noise of episodes; methods listed later adapt faster."""
+    draw = np.random.default_rng(0)
+    level = draw.normal(0, 0.05, episodes)
+    rows = [
+        {"method": m, "seed": s, "episode": e, "steps": -1, "ways": 5, "shots": 1,
+         "value": mean + level[e] + draw.normal(0, 0.02)}
+        for m, mean in means.items() for s in range(2) for e in range(episodes)
+    ]  # fmt: skip
+    costs = [{"method": m, "adapt_ms": 10.0 - i} for i, m in enumerate(means)]
+    return pd.DataFrame(rows), pd.DataFrame(costs)
+
+
+def test_the_quickest_of_the_tied_is_recommended_and_a_difference_is_said_to_be_one() -> None:
+    winner, text = recommend(*results({"slow": 0.801, "quick": 0.8, "bad": 0.5}))
+    assert winner == "quick"
+    assert "no significant difference between slow and quick\n" in text
+    assert "| bad | 50." in text
+    winner, text = recommend(*results({"good": 0.8, "worse": 0.7}))
+    assert winner == "good" and "significantly better than every other method" in text
+    assert "not above guessing (20.0 %)" in recommend(*results({"a": 0.2, "b": 0.1}))[1]
+
+
+def test_a_run_on_own_classes_leaves_a_board_a_recommendation_and_a_learner(tmp_path) -> None:
+    fill(tmp_path / "mine", classes=20)
+    found = read_images(tmp_path / "mine")
+    chosen = plan(found, None, "glyphs", 1)
+    track = chosen.config.classification
+    small = track.model_copy(
+        update={
+            "methods": ("simpleshot", "nearest_neighbour"),
+            "budget": track.budget.model_copy(update={"examples": 400, "validations": 1}),
+            "evaluation": track.evaluation.model_copy(update={"episodes": 5}),
+        }
+    )
+    chosen = replace(chosen, config=chosen.config.model_copy(update={"classification": small}))
+    text = run(found, chosen, tmp_path / "work")
+    assert "class-disjoint" in text and "**use " in text
+    board = (tmp_path / "work/reports/leaderboard.md").read_text(encoding="utf-8")
+    assert "simpleshot" in board and "own_images" in board
+    model = FewShotClassifier.from_run(tmp_path / "work/winner")
+    x, y = found.images[:40], found.labels[:40]
+    assert model.fit(x[::2], y[::2]).score(x[1::2], y[1::2]) > 0.5
