@@ -24,9 +24,10 @@ from torch import Tensor
 
 from metabench import rng
 from metabench.backbones import BACKBONES, build_backbone
-from metabench.checks import method_settings
-from metabench.config import Config, Track
+from metabench.checks import method_settings, starts_shared
+from metabench.config import BackboneChoice, Config
 from metabench.data import DATASETS, Dataset
+from metabench.embeddings import encoder_of, external_facts, with_vectors
 from metabench.evaluation.run import EpisodeSet, mean_score
 from metabench.files import DAMAGED, InputError, atomic, digest, read_json, write_json
 from metabench.methods import METHODS
@@ -62,6 +63,10 @@ class Layout:
         """Frozen episodes."""
         return self.root / "data/episodes" / dataset / partition
 
+    def embeddings(self, dataset: str) -> Path:
+        """Vectors of frozen encoders."""
+        return self.root / "data/embeddings" / dataset
+
     def run(self, source: str, method: str, seed: int) -> Path:
         """A trained learner."""
         return self.root / "runs" / source / method / str(seed)
@@ -88,16 +93,24 @@ def frozen_files(folder: Path) -> list[Frozen]:
     return [Frozen.load(path) for path in sorted(folder.glob("*.npz"))]
 
 
-def source_facts(config: Config, layout: Layout, source: str) -> dict[str, Any]:
+def examples_of(layout: Layout, name: str, backbone: BackboneChoice) -> Dataset:
+    """A dataset as ``backbone`` reads it: its own arrays, or a frozen encoder's vectors."""
+    dataset, encoder = Dataset.load(layout.processed(name)), encoder_of(backbone.name)
+    return with_vectors(dataset, layout.embeddings(name), encoder) if encoder else dataset
+
+
+def source_facts(
+    config: Config, layout: Layout, source: str, backbone: BackboneChoice
+) -> dict[str, Any]:
     """What every cell of ``source`` depends on: data, validation episodes, shared terms."""
     track = config.track_of(source)
-    return {
+    return external_facts(backbone.name) | {
         "data": read_json(layout.processed(source) / "classes.json")["digest"],
         "val": [f.hash for f in frozen_files(layout.episodes(source, "val"))],
-        "backbone": track.backbone.model_dump(),
+        "backbone": backbone.model_dump(),
         "budget": track.budget.model_dump(),
         "training": track.training.model_dump(),
-        "code": code_of("metabench.training", BACKBONES.target(track.backbone.name).split(":")[0]),
+        "code": code_of("metabench.training", BACKBONES.target(backbone.name).split(":")[0]),
     }
 
 
@@ -106,25 +119,33 @@ def pretrain_key(config: Config, layout: Layout, source: str, seed: int) -> str:
     return key_of(
         seed=seed,
         code=code_of("metabench.pretraining"),
-        **{"facts": source_facts(config, layout, source)},
+        **{"facts": source_facts(config, layout, source, config.track_of(source).backbone)},
     )
 
 
 def train_key(config: Config, layout: Layout, source: str, method: str, seed: int) -> str:
-    """Key of the learner of (source, method, seed)."""
-    cls = METHODS.load(method)
+    """Key of the learner of (source, method or variant, seed)."""
+    track = config.track_of(source)
+    name, backbone = track.variant(method).method, track.backbone_of(method)
     return key_of(
         seed=seed,
         method=method,
         settings=config.methods[source][method],
-        code=code_of(METHODS.target(method).split(":")[0]),
-        start=None if cls.start == "random" else pretrain_key(config, layout, source, seed),
-        facts=source_facts(config, layout, source),
+        code=code_of(METHODS.target(name).split(":")[0]),
+        start=pretrain_key(config, layout, source, seed)
+        if starts_shared(METHODS.load(name), backbone)
+        else None,
+        facts=source_facts(config, layout, source, backbone),
     )
 
 
 def _load_source(
-    config: Config, layout: Layout, name: str, seed: int, device: torch.device
+    config: Config,
+    layout: Layout,
+    name: str,
+    seed: int,
+    device: torch.device,
+    backbone: BackboneChoice,
 ) -> tuple[AnySource, Task, tuple[int, ...]]:
     """The training side of a dataset, the task it poses, and the shape of an example."""
     builder = DATASETS.load(name)
@@ -132,19 +153,26 @@ def _load_source(
     if builder.family is not None:
         task = Task("regression", 0, 0, builder.family.outputs)
         return TaskSource(builder.family, seed, device), task, (builder.family.inputs,)
-    dataset = Dataset.load(layout.processed(name))
+    dataset = examples_of(layout, name, backbone)
     source = ArraySource(dataset, seed, device)
     task = Task(builder.kind, track.training.ways, source.classes)
     return source, task, tuple(dataset.x.shape[1:])
 
 
-def validator(config: Config, layout: Layout, source: str, device: torch.device) -> Any:
+def validator(
+    config: Config,
+    layout: Layout,
+    source: str,
+    device: torch.device,
+    backbone: BackboneChoice | None = None,
+) -> Any:
     """``method -> score`` on the frozen ``val`` episodes of ``source``: higher is better."""
     frozen = frozen_files(layout.episodes(source, "val"))
     if not frozen:
         raise InputError(f"{layout.episodes(source, 'val')}: no episodes. Run `dvc repro`.")
     family = DATASETS.load(source).family
-    dataset = None if family else Dataset.load(layout.processed(source))
+    choice = backbone or config.track_of(source).backbone
+    dataset = None if family else examples_of(layout, source, choice)
     sets = [EpisodeSet.of(f, dataset, None, device) for f in frozen]
     return lambda method: mean_score(method, sets)
 
@@ -198,13 +226,16 @@ def peak_memory_mb() -> float:
 
 
 def _build(
-    method: str, settings: Any, track: Track, task: Task, shape: tuple[int, ...], seed: int
+    cls: type[Method],
+    settings: Any,
+    choice: BackboneChoice,
+    task: Task,
+    shape: tuple[int, ...],
+    seed: int,
 ) -> Method:
     """A fresh method; its random weights are named by the seed, so methods share their start."""
     torch.manual_seed(rng.seed_of(seed, "weights"))
-    backbone = build_backbone(track.backbone.name, shape, **track.backbone.settings)
-    cls = Pretrain if method == BACKBONE else METHODS.load(method)
-    return cls(backbone, task, settings)
+    return cls(build_backbone(choice.name, shape, **choice.settings), task, settings)
 
 
 def _checkpoint(folder: Path, key: str) -> Path:
@@ -236,9 +267,10 @@ def pretrain_cell(report: Report, config: Config, layout: Layout, source: str, s
     folder, key = layout.run(source, BACKBONE, seed), pretrain_key(config, layout, source, seed)
     if is_done(folder, key):
         return
-    data, task, shape = _load_source(config, layout, source, seed, device)
+    choice = track.backbone
+    data, task, shape = _load_source(config, layout, source, seed, device, choice)
     settings = PretrainSettings()
-    method = _build(BACKBONE, settings, track, task, shape, seed).to(device)
+    method = _build(Pretrain, settings, choice, task, shape, seed).to(device)
 
     def keep_half(weights: dict[str, Tensor]) -> None:
         with atomic(folder / "half.safetensors") as temporary:
@@ -248,19 +280,19 @@ def pretrain_cell(report: Report, config: Config, layout: Layout, source: str, s
         method, data, validator(config, layout, source, device), track.budget, track.training,
         _checkpoint(folder, key), report, keep_half,
     )  # fmt: skip
-    cell = _describe(BACKBONE, settings, track, task, shape, source, seed, key, state)
+    cell = _describe(BACKBONE, settings, choice, task, shape, source, seed, key, state)
     _finish_cell(folder, method, state, cell, _costs(method, state, {}))
 
 
 def _describe(
-    method: str, settings: Any, track: Track, task: Task, shape: tuple[int, ...], source: str,
-    seed: int, key: str, state: State,
+    method: str, settings: Any, choice: BackboneChoice, task: Task, shape: tuple[int, ...],
+    source: str, seed: int, key: str, state: State,
 ) -> dict[str, Any]:  # fmt: skip
     return {
         "key": key,
         "method": method,
         "settings": settings.model_dump(mode="json"),
-        "backbone": track.backbone.model_dump(mode="json"),
+        "backbone": choice.model_dump(mode="json"),
         "task": asdict(task),
         "input_shape": list(shape),
         "source": source,
@@ -298,31 +330,33 @@ def train_cell(
     folder, key = layout.run(source, method, seed), train_key(config, layout, source, method, seed)
     if is_done(folder, key):
         return
-    data, task, shape = _load_source(config, layout, source, seed, device)
+    name, choice = track.variant(method).method, track.backbone_of(method)
+    data, task, shape = _load_source(config, layout, source, seed, device, choice)
     where = f"params.yaml: methods.{source}.{method}"
-    settings = method_settings(method, config.methods[source][method], where)
-    learner = _build(method, settings, track, task, shape, seed)
+    settings = method_settings(name, config.methods[source][method], where)
+    learner = _build(METHODS.load(name), settings, choice, task, shape, seed)
     spent_before: dict[str, float] = {}
-    if learner.start != "random":
+    shared = starts_shared(type(learner), choice)
+    if shared:
         spent_before = _take_start(learner, layout.run(source, BACKBONE, seed))
     learner.to(device)
     state = State()
     if learner.learns_from != "nothing":
         budget = track.budget
-        if learner.start == "half":
+        if shared and learner.start == "half":
             budget = budget.model_copy(
                 update={
                     "examples": budget.examples - budget.examples // 2,
                     "validations": max(1, budget.validations // 2),
                 }
             )
-        validate = validator(config, layout, source, device)
+        validate = validator(config, layout, source, device, choice)
         state = train(
             learner, data, validate, budget, track.training, _checkpoint(folder, key), report
         )
     learner.eval()
     learner.finish(data)
-    cell = _describe(method, settings, track, task, shape, source, seed, key, state)
+    cell = _describe(name, settings, choice, task, shape, source, seed, key, state)
     _finish_cell(folder, learner, state, cell, _costs(learner, state, spent_before))
 
 
@@ -374,7 +408,7 @@ def freeze_dataset(config: Config, layout: Layout, name: str) -> None:
         return replace(frozen, dataset=name)  # a third party's name is its dotted path
 
     wanted: dict[Path, Frozen] = {}
-    for setting in track.evaluation.settings:
+    for setting in track.evaluation.settings if name in track.datasets else ():
         if not setting.datasets or name in setting.datasets:
             e = track.evaluation
             frozen = draw("test", setting.ways, setting.shots, e.queries, e.episodes)

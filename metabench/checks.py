@@ -12,6 +12,7 @@ from metabench.config import TRACKS, BackboneChoice, Config, Track, explain
 from metabench.data import DATASETS
 from metabench.files import InputError
 from metabench.methods import METHODS
+from metabench.methods.base import Method
 
 
 def check_names(config: Config) -> None:
@@ -28,16 +29,37 @@ def check_names(config: Config) -> None:
             continue
         check_backbone(track.backbone, f"params.yaml: {label}.backbone.settings")
         kinds = {DATASETS.load(source).kind for source in track.sources}
-        for method_name in track.methods:
-            method = METHODS.load(method_name)
-            if not kinds <= method.kinds:
+        for name in track.methods:
+            method, choice = METHODS.load(track.variant(name).method), track.backbone_of(name)
+            check_backbone(choice, f"params.yaml: {label}.variants.{name}.backbone.settings")
+            for what, able in ((name, method), (choice.name, BACKBONES.load(choice.name))):
+                if not kinds <= able.kinds:
+                    raise InputError(
+                        f"params.yaml: {label}: '{what}' does not apply to "
+                        f"{', '.join(sorted(kinds - able.kinds))} data"
+                    )
+            if starts_shared(method, choice) and choice != track.backbone:
                 raise InputError(
-                    f"params.yaml: {label}.methods: '{method_name}' does not apply to "
-                    f"{', '.join(sorted(kinds - method.kinds))} data"
+                    f"params.yaml: {label}.variants.{name}: {track.variant(name).method} starts "
+                    f"from the source's pretrained backbone, which is {track.backbone.label}, not "
+                    f"{choice.label}. Leave the variant's backbone out"
                 )
+    tracks: list[Track] = [getattr(config, label) for label in TRACKS]
+    stands_for = {n: v.method for track in tracks for n, v in track.variants.items()}
     for source, methods in config.methods.items():
         for name, settings in methods.items():
-            method_settings(name, settings, f"params.yaml: methods.{source}.{name}")
+            method_settings(
+                stands_for.get(name, name), settings, f"params.yaml: methods.{source}.{name}"
+            )
+
+
+def starts_shared(method: type[Method], backbone: BackboneChoice) -> bool:
+    """Whether the method starts from the source's shared pretrained backbone.
+
+    A backbone that was pretrained elsewhere needs no pretraining here.
+    """
+    external = getattr(BACKBONES.load(backbone.name), "external_pretraining", False)
+    return method.start != "random" and not external
 
 
 def check_backbone(choice: BackboneChoice, where: str) -> None:

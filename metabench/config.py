@@ -98,16 +98,47 @@ class Evaluation(Strict):
     steps: tuple[int, ...] = ()
 
 
+class Variant(Strict):
+    """A method under another name: on another backbone, or with its cost kept in bounds.
+
+    Attributes:
+        method: the registered method.
+        backbone: in place of the track's.
+        sources: learn from these alone; empty: all. For learners that use no source, so that the
+            same evaluation is not paid for twice.
+        skip: where it is not evaluated: labels of settings, ``5w1s``, or ``target/5w1s``.
+    """
+
+    method: str
+    backbone: BackboneChoice | None = None
+    sources: tuple[str, ...] = ()
+    skip: tuple[str, ...] = ()
+
+
 class Track(Strict):
-    """One kind of problem: its sources, extra targets, methods, and the terms they all share."""
+    """One kind of problem: its sources, extra targets, methods, and the terms they all share.
+
+    ``methods`` lists what is run: registered methods, or names in ``variants``. ``outside`` gives a
+    target a dataset whose examples are of none of its classes, for the open-set figure.
+    """
 
     sources: tuple[str, ...] = ()
     targets: tuple[str, ...] = ()
     methods: tuple[str, ...] = ()
+    variants: dict[str, Variant] = Field(default_factory=dict)
+    outside: dict[str, str] = Field(default_factory=dict)
     backbone: BackboneChoice = BackboneChoice()
     budget: Budget = Budget()
     training: Training = Training()
-    evaluation: Evaluation
+    evaluation: Evaluation = Evaluation(settings=())
+
+    def variant(self, name: str) -> Variant:
+        """What ``name``, one of ``methods``, stands for."""
+        return self.variants.get(name, Variant(method=name))
+
+    def backbone_of(self, name: str) -> BackboneChoice:
+        """The backbone of ``name``, one of ``methods``."""
+        return self.variant(name).backbone or self.backbone
 
     @property
     def datasets(self) -> tuple[str, ...]:
@@ -115,7 +146,7 @@ class Track(Strict):
         return tuple(dict.fromkeys([*self.sources, *self.targets]))
 
 
-TRACKS = ("classification", "regression")
+TRACKS = ("classification", "regression", "text", "relations")
 
 
 class Config(Strict):
@@ -135,6 +166,8 @@ class Config(Strict):
     datasets: tuple[str, ...]
     classification: Track
     regression: Track
+    text: Track = Track()
+    relations: Track = Track()
     methods: dict[str, dict[str, dict[str, Any]]]
 
     @model_validator(mode="after")
@@ -145,9 +178,13 @@ class Config(Strict):
                 raise ValueError(f"{field}: {list(values)} names something twice")
         for name in TRACKS:
             track: Track = getattr(self, name)
-            missing = [d for d in track.datasets if d not in self.datasets]
+            used = (*track.datasets, *track.outside.values())
+            missing = [d for d in used if d not in self.datasets]
             if missing:
                 raise ValueError(f"{name} uses dataset '{missing[0]}': add it to `datasets`")
+            unused = set(track.variants) - set(track.methods)
+            if unused:
+                raise ValueError(f"{name}.variants: '{min(unused)}' is not in {name}.methods")
             for source in track.sources:
                 for method in track.methods:
                     if method not in self.methods.get(source, {}):
@@ -155,6 +192,11 @@ class Config(Strict):
                             f"methods.{source}.{method} is missing: add it ({{}} for defaults)"
                         )
         return self
+
+    def seeds_of(self, source: str, name: str) -> tuple[int, ...]:
+        """The seeds of (source, method or variant): none where the variant leaves it out."""
+        sources = self.track_of(source).variant(name).sources
+        return self.seeds if not sources or source in sources else ()
 
     def track_of(self, dataset: str) -> Track:
         """The track in which ``dataset`` is a source or a target.
@@ -164,7 +206,7 @@ class Config(Strict):
         """
         for name in TRACKS:
             track: Track = getattr(self, name)
-            if dataset in track.datasets:
+            if dataset in track.datasets or dataset in track.outside.values():
                 return track
         raise InputError(f"params.yaml: dataset '{dataset}' is in no track's sources or targets")
 

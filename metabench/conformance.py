@@ -38,6 +38,7 @@ from metabench.training import AnySource, draw
 KINDS: tuple[Kind, ...] = get_args(Kind)
 BACKBONES_USED: dict[str, tuple[str, dict[str, Any]]] = {
     "image": ("conv4", {"width": 8}),
+    "text": ("words", {"width": 16, "size": 8, "pieces": 512}),
     "vector": ("mlp", {"widths": (16, 16)}),
     "regression": ("mlp", {"widths": (16, 16)}),
 }
@@ -100,6 +101,12 @@ def _dataset(kind: Kind) -> Dataset:
     if kind == "vector":
         x = 4 * np.eye(shapes)[None, :, None] + 0.1 * made.normal(size=(2, shapes, size, shapes))
         x = x.astype(np.float32)
+    elif kind == "text":  # six of the shape's own words, and two of any
+        own = 200 + 20 * np.arange(shapes)[None, :, None, None]
+        own = own + made.integers(0, 2, (2, shapes, size, 6))
+        x = np.concatenate([own, made.integers(400, 500, (2, shapes, size, 2))], axis=-1)
+        x[..., 5:][made.random((2, shapes, size)) < 0.3] = 0  # some are shorter
+        x = x.astype(np.int32)
     else:
         templates = made.integers(0, 256, (shapes, 1, 1, 16, 16))
         noise = made.normal(0, 20, (2, shapes, size, 1, 16, 16))

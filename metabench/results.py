@@ -2,24 +2,32 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
 import pandas as pd
+import torch
 
 from metabench.cells import (
     Layout,
+    examples_of,
     load_learner,
     peak_memory_mb,
     train_key,
 )
-from metabench.config import TRACKS, Config, Track
-from metabench.data import DATASETS, Dataset
+from metabench.config import TRACKS, BackboneChoice, Config, Track
+from metabench.data import DATASETS
+from metabench.evaluation.open_set import auroc
 from metabench.evaluation.run import EpisodeSet, episode_cost, evaluate
 from metabench.files import DAMAGED, InputError, atomic, read_json, write_json
+from metabench.methods.base import Method
 from metabench.provenance import code_of, git_commit, key_of
 from metabench.runtime import pick_device
 from metabench.sampling import Frozen
 from metabench.training import Report
+
+OPEN_SET = "metabench.evaluation.open_set"
 
 CONTRACT = [
     "source", "target", "method", "family", "seed", "ways", "shots", "queries", "steps", "episode",
@@ -28,22 +36,43 @@ CONTRACT = [
 """Columns of a result file, one row per (target, setting, steps, episode)."""
 
 
-def _test_episodes(track: Track, layout: Layout) -> list[Frozen]:
-    """The frozen test episodes of all targets of ``track``, in the order of ``params.yaml``."""
+def _test_episodes(track: Track, layout: Layout, source: str, name: str) -> list[Frozen]:
+    """The frozen test episodes that (source, name) answers, in the order of ``params.yaml``.
+
+    A setting of more ways than the target has test classes asks for classes that learners of the
+    same source were trained on: they do not take part.
+    """
     found = []
     for target in track.datasets:
         for setting in track.evaluation.settings:
-            if not setting.datasets or target in setting.datasets:
+            trained_on = target == source and setting.ways > _test_classes(layout, target)
+            wanted = not setting.datasets or target in setting.datasets
+            skip = track.variant(name).skip
+            skipped = setting.label in skip or f"{target}/{setting.label}" in skip
+            if wanted and not trained_on and not skipped:
                 found.append(Frozen.load(layout.episodes(target, "test") / f"{setting.label}.npz"))
     return found
+
+
+def _test_classes(layout: Layout, name: str) -> float:
+    """Number of test classes of a dataset; no limit where tasks are drawn from a family."""
+    if DATASETS.load(name).family is not None:
+        return float("inf")
+    classes = read_json(layout.processed(name) / "classes.json")["classes"]
+    return sum(c["partition"] == "test" for c in classes)
 
 
 def evaluate_key(config: Config, layout: Layout, source: str, method: str, seed: int) -> str:
     """Key of a result: the learner's, the episodes', and the code that evaluates."""
     track = config.track_of(source)
+    outside = {
+        name: read_json(layout.processed(name) / "classes.json")["digest"]
+        for name in track.outside.values()
+    }
     return key_of(
+        **({"outside": outside, "code_outside": code_of(OPEN_SET)} if outside else {}),
         learner=train_key(config, layout, source, method, seed),
-        episodes=[f.hash for f in _test_episodes(track, layout)],
+        episodes=[f.hash for f in _test_episodes(track, layout, source, method)],
         steps=track.evaluation.steps,
         code=code_of("metabench.evaluation.run"),
     )
@@ -63,12 +92,14 @@ def evaluate_cell(
     learner.to(device)
     shape = tuple(cell["input_shape"])
     sets = []
-    for frozen in _test_episodes(track, layout):
+    choice = track.backbone_of(method)
+    for frozen in _test_episodes(track, layout, source, method):
         regression = DATASETS.load(frozen.dataset).family is not None
-        dataset = None if regression else Dataset.load(layout.processed(frozen.dataset))
+        dataset = None if regression else examples_of(layout, frozen.dataset, choice)
         sets.append(EpisodeSet.of(frozen, dataset, shape, device))
     cost = read_json(folder / "cost.json") | episode_cost(learner, sets[0])
     frame = evaluate(learner, sets, track.evaluation.steps, report)
+    cost["open_set_auroc"] = _open_set(track, layout, choice, learner, sets)
     cost["peak_memory_mb"] = max(peak_memory_mb(), cost.pop("train_peak_memory_mb"))
     facts: dict[str, Any] = {
         "source": source,
@@ -87,7 +118,7 @@ def evaluate_cell(
             "transductive": learner.transductive,
             "start": learner.start,
             "external_pretraining": getattr(learner.backbone, "external_pretraining", False),
-            "backbone": track.backbone.label,
+            "backbone": choice.label,
             "settings": cell["settings"],
             "val": cell["val"],
             "episode_hashes": {
@@ -97,6 +128,28 @@ def evaluate_cell(
             "git_commit": git_commit(),
         },
     )
+
+
+def _open_set(
+    track: Track,
+    layout: Layout,
+    choice: BackboneChoice,
+    learner: Method,
+    sets: Sequence[EpisodeSet],
+) -> dict[str, float]:
+    """Open-set AUROC by ``target/setting``, where all classes of a target are asked for.
+
+    With fewer classes in an episode, much of the target itself would be of none of them.
+    """
+    found = {}
+    for s in sets:
+        target, ways = s.frozen.dataset, s.frozen.ways
+        possible = learner.any_ways or ways == learner.task.ways
+        if target in track.outside and ways > _test_classes(layout, target) and possible:
+            outside = examples_of(layout, track.outside[target], choice).x
+            label = f"{target}/{ways}w{s.frozen.shots}s"
+            found[label] = auroc(learner, s, torch.from_numpy(np.array(outside)))
+    return found
 
 
 def is_evaluated(
@@ -140,7 +193,7 @@ def collect(config: Config, layout: Layout) -> tuple[pd.DataFrame, pd.DataFrame]
         for name in TRACKS
         for source in getattr(config, name).sources
         for method in getattr(config, name).methods
-        for seed in config.seeds
+        for seed in config.seeds_of(source, method)
     ]
     paths = {cell: layout.result(*cell) for cell in cells}
     missing = [

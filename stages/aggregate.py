@@ -4,6 +4,7 @@ from metabench.cells import Layout
 from metabench.config import Config
 from metabench.provenance import git_commit
 from metabench.reports.leaderboard import write_reports
+from metabench.reports.open_set import open_set_figure
 from metabench.results import collect
 from stages import run
 
@@ -17,7 +18,9 @@ def main(config: Config, layout: Layout) -> None:
         "seeds": list(config.seeds),
         "params": config.model_dump(mode="json"),
     }
-    write_reports(results, costs, layout.root / config.reports, meta)
+    folder = layout.root / config.reports
+    write_reports(results, costs, folder, meta)
+    open_set_figure(costs, folder / "figures/open_set.svg")
 
 
 if __name__ == "__main__":

@@ -15,11 +15,11 @@ def main(config: Config, layout: Layout, source: str, method: str) -> None:
         run_cells(
             [
                 Job(f"evaluate {source}/{method}/{seed}", evaluate_cell, shared | {"seed": seed})
-                for seed in config.seeds
+                for seed in config.seeds_of(source, method)
             ],
             config.compute,
         )
-        for seed in config.seeds:
+        for seed in config.seeds_of(source, method):
             track_cell(config, layout, source, method, seed)
 
 

@@ -3,12 +3,18 @@
 from metabench.backbones import BACKBONES
 from metabench.cells import Layout
 from metabench.checks import check_names
-from metabench.config import TRACKS, Config
+from metabench.config import TRACKS, BackboneChoice, Config
 from metabench.data import DATASETS
+from metabench.embeddings import encoders_of
 from metabench.files import write_json
 from metabench.methods import METHODS
 from metabench.provenance import code_of
 from stages import run
+
+
+def backbone_module(choice: BackboneChoice) -> str:
+    """The module that a backbone lives in."""
+    return BACKBONES.target(choice.name).split(":")[0]
 
 
 def main(config: Config, layout: Layout) -> None:
@@ -19,19 +25,22 @@ def main(config: Config, layout: Layout) -> None:
         module = DATASETS.target(name).split(":")[0]
         write_json(plan / "datasets" / f"{name}.json", code_of(module))
     write_json(plan / "episodes.json", code_of("metabench.sampling"))
+    encoders = {e for label in TRACKS for e in encoders_of(getattr(config, label))}
+    modules = (BACKBONES.target(encoder).split(":")[0] for encoder in encoders)
+    write_json(plan / "embed.json", code_of("metabench.embeddings", *modules))
     write_json(plan / "evaluate.json", code_of("metabench.evaluation.run"))
-    write_json(plan / "aggregate.json", code_of("metabench.reports.leaderboard"))
+    reports = ("metabench.reports.leaderboard", "metabench.reports.open_set")
+    write_json(plan / "aggregate.json", code_of(*reports))
     for label in TRACKS:
         track = getattr(config, label)
-        backbone = BACKBONES.target(track.backbone.name).split(":")[0]
-        loop = ("metabench.training", backbone)
         for source in track.sources:
-            write_json(
-                plan / "pretrain" / f"{source}.json", code_of("metabench.pretraining", *loop)
-            )
-            for method in track.methods:
-                module = METHODS.target(method).split(":")[0]
-                write_json(plan / "train" / source / f"{method}.json", code_of(module, *loop))
+            own = backbone_module(track.backbone)
+            pretrained = code_of("metabench.pretraining", "metabench.training", own)
+            write_json(plan / "pretrain" / f"{source}.json", pretrained)
+            for name in track.methods:
+                module = METHODS.target(track.variant(name).method).split(":")[0]
+                used = (module, "metabench.training", backbone_module(track.backbone_of(name)))
+                write_json(plan / "train" / source / f"{name}.json", code_of(*used))
 
 
 if __name__ == "__main__":

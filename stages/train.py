@@ -14,7 +14,7 @@ def main(config: Config, layout: Layout, source: str, method: str) -> None:
         run_cells(
             [
                 Job(f"train {source}/{method}/{seed}", train_cell, shared | {"seed": seed})
-                for seed in config.seeds
+                for seed in config.seeds_of(source, method)
             ],
             config.compute,
         )

@@ -15,6 +15,9 @@ BACKBONES: Registry[type[Backbone]] = Registry(
         "resnet12": "metabench.backbones.resnet12:ResNet12",
         "timm": "metabench.backbones.timm_model:Timm",
         "mlp": "metabench.backbones.mlp:MLP",
+        "words": "metabench.backbones.words:Words",
+        "minilm": "metabench.backbones.minilm:MiniLM",
+        "minilm_frozen": "metabench.backbones.minilm:MiniLMFrozen",
     },
     group="metabench.backbones",
 )

