@@ -1,6 +1,6 @@
 """Heads on frozen features: all episodes at once against scikit-learn, one episode after another.
 
-200 episodes of 5 ways, 5 shots and 15 queries on unit features of 64 dimensions: logistic
+100 episodes of 5 ways, 5 shots and 15 queries on unit features of 64 dimensions: logistic
 regression (C = 10, as ``linear_probe``) and ridge. That both give the same logits is checked.
 """
 
@@ -18,7 +18,7 @@ from metabench.episodes import Episodes, one_hot
 from metabench.methods.parts.heads import logistic, ridge
 from metabench.sampling import assemble
 
-EPISODES, WAYS, SHOTS, QUERIES, WIDTH = 200, 5, 5, 15, 64
+EPISODES, WAYS, SHOTS, QUERIES, WIDTH = 100, 5, 5, 15, 64
 C, PENALTY = 10.0, 1.0
 
 
@@ -60,7 +60,8 @@ def main(repeats: int = 5) -> dict[str, float]:
     def batched_ridge() -> Tensor:
         return ridge(e.support_x, targets, e.query_x, PENALTY)
 
-    found, wanted = batched(), sklearn_logistic(e, 1e-8)
+    few = slice(0, 10)
+    found, wanted = batched()[few], sklearn_logistic(e[few], 1e-8)
     centred = [logits - logits.mean(-1, keepdim=True) for logits in (found, wanted)]
     torch.testing.assert_close(*centred, rtol=1e-3, atol=1e-3)
     torch.testing.assert_close(batched_ridge(), sklearn_ridge(e))
