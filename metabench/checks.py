@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Any
+import inspect
+from typing import Any, get_type_hints
 
-from pydantic import ValidationError
+from pydantic import BaseModel, ConfigDict, ValidationError, create_model
 
 from metabench.backbones import BACKBONES
 from metabench.config import TRACKS, BackboneChoice, Config, Track, explain
@@ -26,10 +27,11 @@ def check_names(config: Config) -> None:
         track: Track = getattr(config, label)
         if not track.sources:
             continue
-        BACKBONES.load(track.backbone.name)
+        check_backbone(track.backbone, f"params.yaml: {label}.backbone.settings")
         kinds = {DATASETS.load(source).kind for source in track.sources}
         for name in track.methods:
             method, choice = METHODS.load(track.variant(name).method), track.backbone_of(name)
+            check_backbone(choice, f"params.yaml: {label}.variants.{name}.backbone.settings")
             for what, able in ((name, method), (choice.name, BACKBONES.load(choice.name))):
                 if not kinds <= able.kinds:
                     raise InputError(
@@ -58,6 +60,32 @@ def starts_shared(method: type[Method], backbone: BackboneChoice) -> bool:
     """
     external = getattr(BACKBONES.load(backbone.name), "external_pretraining", False)
     return method.start != "random" and not external
+
+
+def check_backbone(choice: BackboneChoice, where: str) -> None:
+    """Validate a backbone's name, and its settings against the signature of its constructor.
+
+    Values go to the constructor as they are, so ``"64"`` is no number here.
+
+    Raises:
+        InputError: unknown backbone, unknown or missing setting, or wrong type.
+    """
+    constructor = BACKBONES.load(choice.name).__init__
+    hints = get_type_hints(constructor)
+    _, _, *parameters = inspect.signature(constructor).parameters.values()  # self, input_shape
+    variadic = inspect.Parameter.VAR_KEYWORD
+    fields: dict[str, Any] = {
+        p.name: (hints.get(p.name, Any), ... if p.default is p.empty else p.default)
+        for p in parameters
+        if p.kind is not variadic
+    }
+    extra = "allow" if any(p.kind is variadic for p in parameters) else "forbid"
+    config = ConfigDict(extra=extra, strict=True, protected_namespaces=())  # type: ignore[typeddict-item]
+    model: type[BaseModel] = create_model(f"{choice.name}.settings", __config__=config, **fields)
+    try:
+        model.model_validate(choice.settings)
+    except ValidationError as error:
+        raise explain(error, model, where) from error
 
 
 def method_settings(name: str, values: dict[str, Any], where: str) -> Any:

@@ -4,15 +4,34 @@ from __future__ import annotations
 
 import argparse
 import errno
+import os
+import signal
 import sys
 from collections.abc import Callable
-
-from metabench.cells import Layout
-from metabench.config import Config, load
-from metabench.executor import CellFailed
-from metabench.files import InputError
+from typing import Any, NoReturn
 
 RESUME = "Nothing is lost: finished cells are kept, `dvc repro` goes on from here."
+INTERRUPTED = f"interrupted. {RESUME}"
+
+
+def _end_at_once(*_: Any) -> NoReturn:
+    """Answer Ctrl-C before the work has begun: there is nothing to undo yet.
+
+    Raising is no way out here: among the imports of C extensions an exception may get lost or come
+    out as another one.
+    """
+    os.write(2, f"{INTERRUPTED}\n".encode())
+    os._exit(130)
+
+
+# argv[0] is "-m" while `python -m stages.NAME` imports, which takes seconds; nohup ignores SIGINT
+if sys.argv[0] == "-m" and signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+    signal.signal(signal.SIGINT, _end_at_once)
+
+from metabench.cells import Layout  # noqa: E402 (imports torch)
+from metabench.config import Config, load  # noqa: E402
+from metabench.executor import CellFailed  # noqa: E402
+from metabench.files import InputError  # noqa: E402
 
 
 def run(main: Callable[..., None], description: str, *names: str) -> None:
@@ -25,13 +44,20 @@ def run(main: Callable[..., None], description: str, *names: str) -> None:
         parser.add_argument(name)
     values = vars(parser.parse_args())
     try:
+        interruptible()
         config: Config = load()
         main(config, Layout(), *values.values())
     except (InputError, CellFailed) as error:
         sys.exit(f"error: {error}\n{RESUME}")
     except KeyboardInterrupt:
-        sys.exit(f"interrupted. {RESUME}")
+        sys.exit(INTERRUPTED)
     except OSError as error:
         if error.errno not in (errno.ENOSPC, errno.EDQUOT):
             raise
         sys.exit(f"error: the disk is full ({error}). Free some space. {RESUME}")
+
+
+def interruptible() -> None:
+    """From here on Ctrl-C raises ``KeyboardInterrupt``, so that what was begun is cleaned up."""
+    if signal.getsignal(signal.SIGINT) is _end_at_once:
+        signal.signal(signal.SIGINT, signal.default_int_handler)

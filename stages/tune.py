@@ -18,6 +18,7 @@ from metabench.config import load
 from metabench.files import InputError
 from metabench.runtime import configure
 from metabench.tuning import apply, finished, tune
+from stages import interruptible
 
 
 def main() -> None:
@@ -32,6 +33,7 @@ def main() -> None:
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     console = Console(stderr=True)
     try:
+        interruptible()
         config = load()
         check_names(config)
         configure(config.compute.threads)

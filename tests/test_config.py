@@ -6,8 +6,9 @@ from pathlib import Path
 import pytest
 import yaml
 
-from metabench.checks import check_names, method_settings
-from metabench.config import Config, load
+from metabench.backbones import build_backbone
+from metabench.checks import check_backbone, check_names, method_settings
+from metabench.config import BackboneChoice, Config, load
 from metabench.files import InputError
 from tests.toy import TOY_NAME, params, root_of_repository
 
@@ -84,3 +85,40 @@ def test_unknown_method_dataset_and_backbone_names_get_suggestions() -> None:
 def test_an_unknown_hyper_parameter_gets_suggestions() -> None:
     with pytest.raises(InputError, match=r"here: inner_rl: unknown key .*inner_lr"):
         method_settings("maml", {"inner_rl": 0.1}, "here")
+
+
+@pytest.mark.parametrize(
+    ("name", "settings", "message"),
+    [
+        ("conv4", {"widht": 64}, r"widht: unknown key \(value 64\).*here: width"),
+        ("conv4", {"width": "64"}, r"width: .*integer \(value '64'\)"),
+        ("mlp", {"widths": [40, 2.5]}, r"widths\.1: .*integer .*\(value 2\.5\)"),
+        ("resnet12", {"block_sise": 3}, r"block_sise: unknown key .*block_size"),
+    ],
+)
+def test_settings_of_a_backbone_are_checked_against_its_signature(name, settings, message) -> None:
+    values = yaml.safe_load((root_of_repository() / "profiles/smoke.yaml").read_text())
+    values["classification"]["backbone"] = {"name": name, "settings": settings}
+    where = r"params\.yaml: classification\.backbone\.settings: "
+    with pytest.raises(InputError, match=where + message):
+        check_names(Config.model_validate(values))
+
+
+def test_a_backbone_of_a_third_party_needs_no_annotations() -> None:
+    def check(settings: dict) -> None:
+        check_backbone(BackboneChoice(name="tests.test_config:Plain", settings=settings), "here")
+
+    check({"depth": 3})
+    with pytest.raises(InputError, match=r"here: depth: .*required"):
+        check({})
+    with pytest.raises(InputError, match="here: dept: unknown key"):
+        check({"depth": 3, "dept": 4})
+
+
+class Plain:
+    def __init__(self, input_shape, depth, rate=0.1): ...
+
+
+def test_images_too_small_for_a_backbone_are_named() -> None:
+    with pytest.raises(InputError, match=r"'conv4'.*of shape 1×8×8.*below 16×16"):
+        build_backbone("conv4", (1, 8, 8))

@@ -5,6 +5,7 @@ The tests share one project and run in order; each is a sentence about the next 
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import shutil
@@ -15,6 +16,7 @@ import time
 from pathlib import Path
 
 import pandas as pd
+import psutil
 import pytest
 import yaml
 
@@ -82,6 +84,19 @@ def project(tmp_path_factory) -> Project:
     return Project(tmp_path_factory.mktemp("project"))
 
 
+def wait_for_stage(process: subprocess.Popen[str]) -> None:
+    """Until a stage's own Python has been running below ``dvc`` for a second."""
+    deadline = time.monotonic() + 60
+    while time.monotonic() < deadline:
+        for child in psutil.Process(process.pid).children(recursive=True):
+            with contextlib.suppress(psutil.NoSuchProcess):
+                is_stage = "python" in child.name() and "stages.train" in child.cmdline()
+                if is_stage and time.time() - child.create_time() > 1:
+                    return
+        time.sleep(0.05)
+    raise AssertionError("dvc started no stage")
+
+
 MAML = {
     f"{stage}@{cell}"
     for stage, cell in [
@@ -114,13 +129,38 @@ def test_interrupting_training_ends_in_a_message_and_a_failing_exit(project) -> 
     for line in process.stdout:
         output += line
         if "Running stage 'train@" in line:
-            time.sleep(3)
+            wait_for_stage(process)
             os.killpg(process.pid, signal.SIGINT)
             break
-    output += process.communicate(timeout=60)[0]
+    output += process.communicate(timeout=120)[0]
     assert process.returncode != 0
     assert "interrupted. Nothing is lost" in output and "Traceback" not in output
     assert not list(project.root.glob("**/.tmp-*"))
+
+
+def test_interrupting_the_imports_of_a_stage_ends_in_the_same_message(project, tmp_path) -> None:
+    (tmp_path / "torch.py").write_text(
+        "import os, signal, time\n"
+        "try:\n"
+        "    os.kill(os.getpid(), signal.SIGINT)\n"
+        "    time.sleep(60)\n"
+        "except BaseException as error:\n"
+        "    raise ImportError('as C extensions say whatever happened') from error\n"
+    )
+    path = f"{tmp_path}{os.pathsep}{project.root}"
+    ended = subprocess.run(
+        [sys.executable, "-m", "stages.plan"],
+        cwd=project.root,
+        env=project.environment | {"PYTHONPATH": path},
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert ended.returncode == 130
+    assert (
+        ended.stderr
+        == "interrupted. Nothing is lost: finished cells are kept, `dvc repro` goes on from here.\n"
+    )
 
 
 def test_the_next_repro_finishes_and_writes_a_leaderboard(project) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from metabench.backbones.base import Backbone
+from metabench.files import InputError
 from metabench.registry import Registry
 
 BACKBONES: Registry[type[Backbone]] = Registry(
@@ -23,8 +24,20 @@ BACKBONES: Registry[type[Backbone]] = Registry(
 
 
 def build_backbone(name: str, input_shape: tuple[int, ...], **settings: Any) -> Backbone:
-    """Build the backbone registered as ``name`` for examples of ``input_shape``."""
-    return BACKBONES.load(name)(input_shape, **settings)
+    """Build the backbone registered as ``name`` for examples of ``input_shape``.
+
+    Raises:
+        InputError: unknown name, or it cannot be built for such examples with such settings.
+    """
+    cls = BACKBONES.load(name)
+    try:
+        return cls(input_shape, **settings)
+    except (ValueError, RuntimeError) as error:
+        shape = "×".join(map(str, input_shape))
+        raise InputError(
+            f"backbone '{name}': cannot be built for examples of shape {shape} with settings "
+            f"{settings}: {error}"
+        ) from error
 
 
 __all__ = ["BACKBONES", "Backbone", "build_backbone"]

@@ -1,0 +1,40 @@
+"""Alternating repetitions, medians, ratios: what all benchmarks share."""
+
+from __future__ import annotations
+
+import os
+import statistics
+import time
+from collections.abc import Callable, Mapping
+
+import torch
+
+
+def configure() -> None:
+    """One thread, as a worker of the pipeline has; and say on what this runs."""
+    from metabench.runtime import configure as process
+
+    process(threads=1)
+    load = os.getloadavg()[0]
+    print(f"{os.cpu_count()} CPU cores, load {load:.1f}, torch {torch.__version__}, one thread")
+
+
+def compare(functions: Mapping[str, Callable[[], object]], repeats: int) -> dict[str, float]:
+    """Median seconds of each function; prints them with the ratio to the first.
+
+    All are called once to warm up. Then they take turns, so that other load on the machine meets
+    all alike.
+    """
+    for function in functions.values():
+        function()
+    seconds: dict[str, list[float]] = {name: [] for name in functions}
+    for _ in range(repeats):
+        for name, function in functions.items():
+            start = time.perf_counter()
+            function()
+            seconds[name].append(time.perf_counter() - start)
+    medians = {name: statistics.median(values) for name, values in seconds.items()}
+    base = next(iter(medians.values()))
+    for name, median in medians.items():
+        print(f"{name:40} {1000 * median:9.2f} ms   ×{median / base:.2f}")
+    return medians

@@ -1,0 +1,49 @@
+"""The documents: each method is described with its family, each relative link leads somewhere."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+
+from metabench.methods import METHODS
+from metabench.methods.base import FAMILIES
+from tests.toy import root_of_repository
+
+ROOT = root_of_repository()
+GLOBS = ("README*.md", "docs/**/*.md", "benchmarks/*.md")
+PAGES = sorted(page for glob in GLOBS for page in ROOT.glob(glob))
+FAMILY_PAGES = ROOT / "docs/families"
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_a_family_page_names_each_method_with_its_paper_file_and_equation(family) -> None:
+    text = (FAMILY_PAGES / f"{family}.md").read_text()
+    for name in METHODS.names():
+        method = METHODS.load(name)
+        if method.family != family or not method.__module__.startswith("metabench."):
+            continue
+        _, found, rest = text.partition(f"\n**`{name}`** · ")
+        assert found, f"{name} has no paragraph in {family}.md"
+        paragraph, equation, _ = rest.partition("\n\n$$")
+        assert equation and "\n\n" not in paragraph, f"{name} has no equation"
+        assert f"methods/{method.__module__.rpartition('.')[2]}.py)" in paragraph
+        if method.paper != "–":
+            assert set(re.findall(r"\d{4}", method.paper)) <= set(re.findall(r"\d{4}", paragraph))
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_every_relative_link_leads_to_a_file(page) -> None:
+    prose = re.sub(r"```.*?```|\$\$.*?\$\$", "", page.read_text(), flags=re.DOTALL)
+    links = re.findall(r"\]\(([^)#\s]+)(?:#[^)]*)?\)", prose)
+    broken = [
+        link
+        for link in links
+        if "://" not in link and not (page.parent / link).exists() and not generated(page, link)
+    ]
+    assert not broken
+
+
+def generated(page, link: str) -> bool:
+    """Whether the pipeline writes it: reports of the profile in use."""
+    return (page.parent / link).resolve().parent == ROOT / "reports"
