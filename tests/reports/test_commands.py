@@ -6,6 +6,7 @@ import pytest
 import yaml
 from typer.testing import CliRunner
 
+from metabench import cli
 from metabench.cells import Layout
 from metabench.cli import app
 from metabench.files import write_json
@@ -40,7 +41,7 @@ def project(tmp_path_factory):
 @pytest.fixture
 def run(project, monkeypatch):
     monkeypatch.chdir(project)
-    monkeypatch.setenv("COLUMNS", "200")
+    monkeypatch.setattr(cli.console, "width", 200)
     return lambda *words: CliRunner().invoke(app, list(words))
 
 
