@@ -273,7 +273,7 @@ def reliability_diagram(bins: pd.DataFrame, title: str, path: Path) -> None:
                 line["mean_confidence"], line["accuracy"], label=method, markersize=4,
                 linewidth=1.2, **style[method],
             )  # fmt: skip
-        axis.set_title(family or title, fontsize=9)
+        axis.set_title(family or title.replace(" on ", "\non "), fontsize=9)
         axis.grid(alpha=0.3)
         axis.set_xlim(0, 1)
         axis.set_ylim(0, 1)
