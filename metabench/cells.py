@@ -110,7 +110,7 @@ def source_facts(
         "backbone": backbone.model_dump(),
         "budget": track.budget.model_dump(),
         "training": track.training.model_dump(),
-        "code": code_of("metabench.training", BACKBONES.target(backbone.name).split(":")[0]),
+        "code": code_of("metabench.training", BACKBONES.module(backbone.name)),
     }
 
 
@@ -131,7 +131,7 @@ def train_key(config: Config, layout: Layout, source: str, method: str, seed: in
         seed=seed,
         method=method,
         settings=config.methods[source][method],
-        code=code_of(METHODS.target(name).split(":")[0]),
+        code=code_of(METHODS.module(name)),
         start=pretrain_key(config, layout, source, seed)
         if starts_shared(METHODS.load(name), backbone)
         else None,

@@ -36,7 +36,7 @@ def external_facts(backbone: str) -> dict[str, Any]:
     """What a learner on ``backbone`` depends on beyond this repository: its external weights."""
     if not getattr(BACKBONES.load(backbone), "external_pretraining", False):
         return {}
-    module = importlib.import_module(BACKBONES.target(backbone).split(":")[0])
+    module = importlib.import_module(BACKBONES.module(backbone))
     weights = getattr(module, "weights_digest", None)
     return {"external": weights()} if weights else {}
 
@@ -51,7 +51,7 @@ def embed(encoder: Backbone, x: np.ndarray) -> np.ndarray:
 def embed_dataset(processed: Path, folder: Path, encoder: str) -> None:
     """Write ``folder/<encoder>.npy`` and its record, unless they are there and still right."""
     content = read_json(processed / "classes.json")["digest"]
-    code = code_of(BACKBONES.target(encoder).split(":")[0])
+    code = code_of(BACKBONES.module(encoder))
     key = key_of(content=content, code=code, facts=external_facts(encoder))
     path = folder / f"{encoder}.npy"
     try:

@@ -51,6 +51,10 @@ class Registry(Generic[T]):
         hint = f"Did you mean {', '.join(near)}?" if near else f"Known: {', '.join(self.names())}."
         raise InputError(f"unknown {self.what} '{name}'. {hint}")
 
+    def module(self, name: str) -> str:
+        """The module that ``name`` lives in, as a dotted name."""
+        return self.target(name).partition(":")[0]
+
     def load(self, name: str) -> T:
         """Import and return the object registered as ``name``.
 

@@ -3,7 +3,7 @@
 from metabench.backbones import BACKBONES
 from metabench.cells import Layout
 from metabench.checks import check_names
-from metabench.config import TRACKS, BackboneChoice, Config
+from metabench.config import TRACKS, Config
 from metabench.data import DATASETS
 from metabench.embeddings import encoders_of
 from metabench.files import write_json
@@ -12,21 +12,15 @@ from metabench.provenance import code_of
 from stages import run
 
 
-def backbone_module(choice: BackboneChoice) -> str:
-    """The module that a backbone lives in."""
-    return BACKBONES.target(choice.name).split(":")[0]
-
-
 def main(config: Config, layout: Layout) -> None:
     """Write ``data/plan/**.json``; DVC reruns a stage when its own file changes, and only then."""
     check_names(config)
     plan = layout.root / "data/plan"
     for name in config.datasets:
-        module = DATASETS.target(name).split(":")[0]
-        write_json(plan / "datasets" / f"{name}.json", code_of(module))
+        write_json(plan / "datasets" / f"{name}.json", code_of(DATASETS.module(name)))
     write_json(plan / "episodes.json", code_of("metabench.sampling"))
     encoders = {e for label in TRACKS for e in encoders_of(getattr(config, label))}
-    modules = (BACKBONES.target(encoder).split(":")[0] for encoder in encoders)
+    modules = (BACKBONES.module(encoder) for encoder in encoders)
     write_json(plan / "embed.json", code_of("metabench.embeddings", *modules))
     write_json(plan / "evaluate.json", code_of("metabench.evaluation.run"))
     reports = ("metabench.reports.leaderboard", "metabench.reports.open_set")
@@ -34,12 +28,13 @@ def main(config: Config, layout: Layout) -> None:
     for label in TRACKS:
         track = getattr(config, label)
         for source in track.sources:
-            own = backbone_module(track.backbone)
+            own = BACKBONES.module(track.backbone.name)
             pretrained = code_of("metabench.pretraining", "metabench.training", own)
             write_json(plan / "pretrain" / f"{source}.json", pretrained)
             for name in track.methods:
-                module = METHODS.target(track.variant(name).method).split(":")[0]
-                used = (module, "metabench.training", backbone_module(track.backbone_of(name)))
+                module = METHODS.module(track.variant(name).method)
+                backbone = BACKBONES.module(track.backbone_of(name).name)
+                used = (module, "metabench.training", backbone)
                 write_json(plan / "train" / source / f"{name}.json", code_of(*used))
 
 
