@@ -28,12 +28,12 @@ from metabench.data.base import ClassInfo, Dataset, Partition
 from metabench.data.download import prepare
 from metabench.data.images import as_batch
 from metabench.data.own import NAME, OwnImages, bright_background
-from metabench.evaluation.statistics import Interval, against_best, interval, table_of
+from metabench.evaluation.statistics import against_best, interval, table_of
 from metabench.executor import CellFailed, Job, run_cells
 from metabench.files import InputError, lock, read_json, write_json, write_text
-from metabench.provenance import git_commit
-from metabench.reports.leaderboard import write_reports
-from metabench.results import collect, evaluate_cell
+from metabench.reports.guide import amount
+from metabench.reports.summary import LEVEL
+from metabench.results import evaluate_cell, report
 
 Mode = Literal["class-disjoint", "all-way"]
 ENOUGH = 20
@@ -141,8 +141,8 @@ def run(own: OwnImages, chosen: Plan, root: Path) -> str:
     config, layout = chosen.config, Layout(root)
     source = config.classification.sources[0]
     with lock(root):
-        values = config.model_dump(mode="json")
-        write_text(root / "params.yaml", yaml.safe_dump(values, sort_keys=False))
+        values = yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False)
+        write_text(root / "params.yaml", values)
         if source != NAME:
             prepare(source, layout.root / "data/raw", layout.root / "data/processed")
         shape = chosen.shape or Dataset.load(layout.processed(source)).x.shape[1:]
@@ -167,15 +167,7 @@ def run(own: OwnImages, chosen: Plan, root: Path) -> str:
                 run_cells(jobs, config.compute)
         except CellFailed as error:
             raise InputError(str(error)) from error
-        results, costs = collect(config, layout)
-        meta = {
-            "profile": "bench",
-            "git_commit": git_commit(),
-            "seeds": list(config.seeds),
-            "params": values,
-        }
-        write_reports(results, costs, root / "reports", meta)
-        winner, text = recommend(results, costs)
+        winner, text = recommend(*report(config, layout))
         export(layout.run(source, winner, config.seeds[0]), root / "winner", chosen.invert)
         text = _report(own, chosen, text, root)
         write_text(root / "reports" / "recommendation.md", text)
@@ -198,7 +190,7 @@ def recommend(results: pd.DataFrame, costs: pd.DataFrame) -> tuple[str, str]:
     found = against_best(tables, weights)
     means = {m: float(np.mean([t.mean() for t in tables[m]])) for m in methods}
     best = max(means, key=lambda m: means[m])
-    tied = [m for m in methods if found[m].p > 0.05]
+    tied = [m for m in methods if found[m].p > LEVEL]
     speed = costs.groupby("method")["adapt_ms"].mean()
     winner = str(speed[tied].idxmin())
     ranked = sorted(methods, key=lambda m: -means[m])
@@ -206,14 +198,12 @@ def recommend(results: pd.DataFrame, costs: pd.DataFrame) -> tuple[str, str]:
     lines[0] += " | adapt ms |"
     lines.append("| --- |" + " ---: |" * (len(settings) + 1))
     for m in ranked:
-        cells = [f"{100 * interval(t).mean:.1f} ± {100 * interval(t).half:.1f}" for t in tables[m]]
+        cells = [amount(s.mean, s.half, "accuracy") for s in map(interval, tables[m])]
         lines.append(f"| {m} | {' | '.join(cells)} | {speed[m]:.1f} |")
     lines.append("")
-    for rows in settings:
-        part = rows[(rows["method"] == best) & (rows["steps"] == -1)]
-        score: Interval = interval(table_of(part))
-        ways, shots = part["ways"].iloc[0], part["shots"].iloc[0]
-        line = f"{ways}-way {shots}-shot: {best} {100 * score.mean:.1f} ± {100 * score.half:.1f} %"
+    for rows, score in zip(settings, map(interval, tables[best]), strict=True):
+        ways, shots = rows["ways"].iloc[0], rows["shots"].iloc[0]
+        line = f"{ways}-way {shots}-shot: {best} {amount(score.mean, score.half, 'accuracy')} %"
         if score.low <= 1 / ways:
             line += f"; not above guessing ({100 / ways:.1f} %)"
         lines.append(f"- {line}")

@@ -101,8 +101,9 @@ def report(
     from metabench.reports.reproduction import write_reproduction
     from metabench.results import report as write
 
-    folder = write(settings.load(), Layout())
-    console.print(f"written: {folder}", highlight=False)
+    config = settings.load()
+    write(config, Layout())
+    console.print(f"written: {config.reports}", highlight=False)
     console.print(f"written: {write_reproduction(Path('reports'))}", highlight=False)
     if readme:
         update_readme(Path("README.md"), Path("reports/leaderboard.csv"))

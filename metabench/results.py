@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Collection, Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -228,8 +227,8 @@ def collect(
     return results, records
 
 
-def report(config: Config, layout: Layout) -> Path:
-    """Write all reports of the profile in use; returns their folder.
+def report(config: Config, layout: Layout) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Write all reports of the profile in use; returns what they are made of, as :func:`collect`.
 
     Raises:
         InputError: cells are missing or were not measured on the same episodes.
@@ -247,7 +246,7 @@ def report(config: Config, layout: Layout) -> Path:
     }
     write_reports(results, records, folder, meta)
     open_set_figure(records, folder / "figures/open_set.svg")
-    return folder
+    return results, records
 
 
 def track_cell(config: Config, layout: Layout, source: str, method: str, seed: int) -> None:

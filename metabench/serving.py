@@ -27,21 +27,21 @@ def best_on_val(config: Config, layout: Layout, source: str) -> tuple[Path, floa
     Returns:
         None when no method of ``source`` can be served.
     """
-    device = pick_device(config.compute.device)
-    validate = validator(config, layout, source, device)
+    device, track = pick_device(config.compute.device), config.track_of(source)
     rows = []
-    for method in config.track_of(source).methods:
-        cls = METHODS.load(method)
+    for method in track.methods:
+        cls = METHODS.load(track.variant(method).method)
         if cls.transductive or not cls.any_ways:
             continue
-        for seed in config.seeds:
+        for seed in config.seeds_of(source, method):
             folder = layout.run(source, method, seed)
             cell = read_json(folder / "cell.json")
             val, kept = cell["val"], layout.root / "data/val" / f"{cell['key']}.json"
             if val is None and kept.exists():
                 val = read_json(kept)["val"]
             if val is None:
-                val = validate(load_learner(folder)[0].to(device))
+                score = validator(config, layout, source, device, track.backbone_of(method))
+                val = score(load_learner(folder)[0].to(device))
                 write_json(kept, {"val": val})
             rows.append({"method": method, "folder": folder, "val": val})
     if not rows:
