@@ -26,15 +26,34 @@ def guide(summary: pd.DataFrame, tables: Tables) -> list[dict[str, Any]]:
     """One entry for each (ways, domain, shots), fewest shots first.
 
     Controls and transductive methods are no candidates: a control is a yardstick, and a
-    transductive method needs many queries at once.
+    transductive method needs many queries at once. Where a control is ahead, the entry says so.
     """
     main = summary[(summary["steps"] == -1) & ~summary["transductive"].astype(bool)]
-    main = main[main["family"] != "control"]
     return [
-        _situation(rows, tables)
+        _situation(rows[rows["family"] != "control"], tables)
+        | {"control": _control_ahead(rows, tables)}
         for _, rows in main.groupby(["ways", "cross", "shots"])
-        if rows["method"].nunique() > 1
+        if rows.loc[rows["family"] != "control", "method"].nunique() > 1
     ]
+
+
+def _control_ahead(rows: pd.DataFrame, tables: Tables) -> str | None:
+    """Which control has a better mean than every method, and by how much; ``None``: none has."""
+    pooled, weights = pool(rows, tables)
+    controls = set(rows.loc[rows["family"] == "control", "method"]) & set(pooled)
+    first = max(pooled, key=lambda m: contrast(pooled[m], weights).mean)
+    if first not in controls:
+        return None
+    methods = {m: found for m, found in pooled.items() if m not in controls}
+    best = max(methods, key=lambda m: contrast(methods[m], weights).mean)
+    found = paired(pooled[first], pooled[best], weights)
+    p = min(1.0, found.p * len(controls) * len(methods))
+    metric = rows["metric"].iloc[0]
+    score = contrast(pooled[first], weights)
+    return (
+        f"{first} has {amount(abs(score.mean), score.half, metric)}, ahead of {best} by "
+        f"{amount(found.interval.mean, found.interval.half, metric)}, {p_text(p)}"
+    )
 
 
 def pool(rows: pd.DataFrame, tables: Tables) -> tuple[dict[str, list[np.ndarray]], list[float]]:

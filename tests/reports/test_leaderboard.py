@@ -72,6 +72,19 @@ def test_the_guide_says_so_when_one_side_is_better() -> None:
     assert found[0]["camps"]["verdict"].startswith("meta-learning: protonet is better than")
 
 
+def test_the_guide_warns_where_a_control_is_ahead_of_every_method() -> None:
+    results, costs = made_up()
+    assert all(
+        s["control"] is None for s in guide(summarise(results, costs), score_tables(results))
+    )
+    results, costs = made_up(BOARD | {"nearest_neighbour": ("control", 0.9)})
+    for situation in guide(summarise(results, costs), score_tables(results)):
+        assert situation["control"].startswith("nearest_neighbour has ")
+        assert (
+            "ahead of protonet by" in situation["control"] or "linear_probe" in situation["control"]
+        )
+
+
 def test_every_link_of_the_leaderboard_leads_somewhere(reports) -> None:
     folder = reports[0]
     text = (folder / "leaderboard.md").read_text()
