@@ -132,7 +132,7 @@ def test_a_truncated_cifar_archive_is_named(cifar100, tmp_path):
 
 def idx(array: np.ndarray) -> bytes:
     header = bytes([0, 0, 8, array.ndim]) + np.array(array.shape, ">u4").tobytes()
-    return gzip.compress(header + array.tobytes())
+    return gzip.compress(header + array.tobytes(), mtime=0)
 
 
 @pytest.fixture
@@ -156,7 +156,9 @@ def test_idx_datasets_are_ten_test_classes_of_upright_images(mnist_files, builde
 
 
 @pytest.mark.parametrize(
-    "content", [b"", b"no gzip", gzip.compress(b"\0\0\x08"), idx(np.zeros((3, 4), np.uint8))[:-9]]
+    "content",
+    [b"", b"no gzip", gzip.compress(b"\0\0\x08"), idx(np.zeros((3, 4), np.uint8))[:-9]],
+    ids=["empty", "no gzip", "too short", "cut off"],
 )
 def test_a_damaged_idx_file_is_named(mnist_files, content):
     (mnist_files / mnist_like.FILES[0]).write_bytes(content)
