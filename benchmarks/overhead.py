@@ -22,9 +22,10 @@ from pathlib import Path
 
 import yaml
 
-from metabench.cells import Layout, freeze_dataset
+from metabench.cells import freeze_dataset
 from metabench.config import load
 from metabench.files import InputError
+from metabench.layout import Layout
 
 METHOD = "nearest_neighbour"
 

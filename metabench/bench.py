@@ -21,7 +21,7 @@ import pandas as pd
 import yaml
 
 from metabench import rng
-from metabench.cells import BACKBONE, Layout, freeze_dataset, pretrain_cell, train_cell
+from metabench.cells import freeze_dataset
 from metabench.checks import check_names
 from metabench.config import Config
 from metabench.data.base import ClassInfo, Dataset, Partition
@@ -31,9 +31,10 @@ from metabench.data.own import NAME, OwnImages, bright_background
 from metabench.evaluation.statistics import against_best, interval, table_of
 from metabench.executor import CellFailed, Job, run_cells
 from metabench.files import InputError, lock, read_json, write_json, write_text
+from metabench.layout import BACKBONE, Layout
 from metabench.reports.guide import amount
 from metabench.reports.summary import LEVEL
-from metabench.results import evaluate_cell, report
+from metabench.results import report
 
 Mode = Literal["class-disjoint", "all-way"]
 ENOUGH = 20
@@ -153,9 +154,9 @@ def run(own: OwnImages, chosen: Plan, root: Path) -> str:
         methods = config.classification.methods
         try:
             for what, function, names in (
-                ("pretrain", pretrain_cell, (BACKBONE,)),
-                ("train", train_cell, methods),
-                ("evaluate", evaluate_cell, methods),
+                ("pretrain", "metabench.cells:pretrain_cell", (BACKBONE,)),
+                ("train", "metabench.cells:train_cell", methods),
+                ("evaluate", "metabench.evaluation.cell:evaluate_cell", methods),
             ):
                 jobs = []
                 for name in names:

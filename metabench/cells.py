@@ -7,11 +7,10 @@ unfinished, whatever else it holds.
 
 from __future__ import annotations
 
-import json
 import math
 import resource
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from pickle import UnpicklingError
 from typing import Any
@@ -30,6 +29,7 @@ from metabench.data import DATASETS, Dataset
 from metabench.embeddings import encoder_of, external_facts, with_vectors
 from metabench.evaluation.run import EpisodeSet, mean_score
 from metabench.files import DAMAGED, InputError, atomic, digest, read_json, write_json
+from metabench.layout import BACKBONE, Layout
 from metabench.methods import METHODS
 from metabench.methods.base import Method, Task
 from metabench.pretraining import Pretrain, PretrainSettings
@@ -38,42 +38,8 @@ from metabench.runtime import pick_device
 from metabench.sampling import ArraySource, Frozen, TaskSource, freeze, freeze_tasks
 from metabench.training import AnySource, Report, State, train
 
-BACKBONE = "backbone"
-"""Name of the pretrained backbone's folder, beside the methods'."""
-
 CELL_FILES = ("model.safetensors", "half.safetensors", "curve.csv", "cost.json")
 """What a finished cell holds beside ``cell.json``; the half-budget weights are a backbone's."""
-
-
-@dataclass(frozen=True)
-class Layout:
-    """Where everything is, below the project's root."""
-
-    root: Path = Path()
-
-    def raw(self, dataset: str) -> Path:
-        """Verified downloads."""
-        return self.root / "data/raw" / dataset
-
-    def processed(self, dataset: str) -> Path:
-        """Arrays."""
-        return self.root / "data/processed" / dataset
-
-    def episodes(self, dataset: str, partition: str) -> Path:
-        """Frozen episodes."""
-        return self.root / "data/episodes" / dataset / partition
-
-    def embeddings(self, dataset: str) -> Path:
-        """Vectors of frozen encoders."""
-        return self.root / "data/embeddings" / dataset
-
-    def run(self, source: str, method: str, seed: int) -> Path:
-        """A trained learner."""
-        return self.root / "runs" / source / method / str(seed)
-
-    def result(self, source: str, method: str, seed: int) -> Path:
-        """Per-episode results; the record is beside it, with suffix ``.json``."""
-        return self.root / "results" / source / method / f"{seed}.parquet"
 
 
 def is_done(folder: Path, key: str) -> bool:
@@ -381,14 +347,6 @@ def load_learner(folder: Path) -> tuple[Method, dict[str, Any]]:
             "and run `dvc repro`."
         ) from error
     return method.eval(), cell
-
-
-def read_record(path: Path) -> dict[str, Any]:
-    """A JSON record as a dictionary."""
-    record = read_json(path)
-    if not isinstance(record, dict):
-        raise InputError(f"{path}: expected an object, found {json.dumps(record)[:40]}")
-    return record
 
 
 def freeze_dataset(config: Config, layout: Layout, name: str) -> None:

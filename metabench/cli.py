@@ -96,7 +96,7 @@ def report(
     readme: Annotated[bool, typer.Option(help="also renew the excerpt in README.md")] = False,
 ) -> None:
     """Write all reports again from the results on disk, and reproduction.md from all profiles."""
-    from metabench.cells import Layout
+    from metabench.layout import Layout
     from metabench.reports.excerpt import update_readme
     from metabench.reports.reproduction import write_reproduction
     from metabench.results import report as write
@@ -119,7 +119,7 @@ def compare(
     shots: Annotated[int, typer.Option(help="only this number of shots; 0: all")] = 0,
 ) -> None:
     """Compare two methods by the paired test on identical episodes, block by block."""
-    from metabench.cells import Layout
+    from metabench.layout import Layout
     from metabench.reports.compare import comparisons
     from metabench.results import collect
 

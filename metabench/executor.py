@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import gc
+import importlib
 import multiprocessing as mp
 import os
 import queue
@@ -10,7 +12,7 @@ import signal
 import sys
 import threading
 import traceback
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from multiprocessing import resource_tracker
 from multiprocessing.forkserver import ensure_running
@@ -28,7 +30,6 @@ from rich.progress import (
 
 from metabench.config import Compute
 from metabench.files import InputError
-from metabench.runtime import configure
 
 
 class CellFailed(RuntimeError):
@@ -37,10 +38,14 @@ class CellFailed(RuntimeError):
 
 @dataclass(frozen=True)
 class Job:
-    """One cell to compute: ``function(report=..., **arguments)`` in a process of its own."""
+    """One cell to compute: ``function(report=..., **arguments)`` in a process of its own.
+
+    The function is named, ``package.module:function``, so that the driver need not import it, nor
+    torch with it.
+    """
 
     name: str
-    function: Callable[..., Any]
+    function: str
     arguments: dict[str, Any]
 
 
@@ -60,9 +65,13 @@ def _work(job: Job, threads: int, messages: Any) -> None:
     # Ctrl-C reaches the whole terminal group; the driver alone answers it, and ends its workers
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     _die_with_parent()
-    configure(threads)
+    gc.enable()
     try:
-        job.function(
+        from metabench.runtime import configure
+
+        configure(threads)
+        module, name = job.function.split(":")
+        getattr(importlib.import_module(module), name)(
             report=lambda share, text: messages.put((job.name, "progress", (share, text))),
             **job.arguments,
         )
@@ -84,6 +93,17 @@ def _no_interrupts() -> Iterator[None]:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
+def warm_up(jobs: Sequence[Job]) -> Any:
+    """Start the server that forks the workers; it imports what ``jobs`` need while we go on."""
+    context = mp.get_context("forkserver")
+    needed = sorted({job.function.split(":")[0] for job in jobs})
+    context.set_forkserver_preload(["metabench.uncollected", *needed])
+    resource_tracker.ensure_running()  # lifts the mask if it is started later
+    with _no_interrupts():
+        ensure_running()
+    return context
+
+
 def run_cells(jobs: Sequence[Job], compute: Compute) -> None:
     """Run ``jobs``, at most ``compute.workers`` at a time, each in a fresh process.
 
@@ -96,11 +116,7 @@ def run_cells(jobs: Sequence[Job], compute: Compute) -> None:
     """
     if not jobs:
         return
-    context = mp.get_context("forkserver")
-    context.set_forkserver_preload(["metabench.training", "metabench.evaluation.run"])
-    resource_tracker.ensure_running()  # lifts the mask if it is started later
-    with _no_interrupts():
-        ensure_running()
+    context = warm_up(jobs)
     messages = context.Queue()
     waiting = list(jobs)
     running: dict[str, Any] = {}

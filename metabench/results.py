@@ -1,169 +1,26 @@
-"""Evaluation cells and their collection: what was measured, in files that stand by themselves."""
+"""What was measured, in files that stand by themselves: read, collected, reported, tracked.
+
+Light: nothing here imports torch. The files are written by :mod:`metabench.evaluation.cell`.
+"""
 
 from __future__ import annotations
 
 import difflib
-from collections.abc import Collection, Sequence
+from collections.abc import Collection
 from typing import Any
 
-import numpy as np
 import pandas as pd
-import torch
 
-from metabench.cells import (
-    Layout,
-    examples_of,
-    load_learner,
-    peak_memory_mb,
-    train_key,
-)
-from metabench.config import TRACKS, BackboneChoice, Config, Track
-from metabench.data import DATASETS
-from metabench.evaluation.open_set import auroc
-from metabench.evaluation.run import EpisodeSet, episode_cost, evaluate
-from metabench.files import DAMAGED, InputError, atomic, read_json, write_json
-from metabench.methods.base import Method
-from metabench.provenance import code_of, git_commit, key_of
-from metabench.runtime import pick_device
-from metabench.sampling import Frozen
-from metabench.training import Report
-
-OPEN_SET = "metabench.evaluation.open_set"
+from metabench.config import TRACKS, Config
+from metabench.files import DAMAGED, InputError, read_json
+from metabench.layout import Layout
+from metabench.provenance import git_commit
 
 CONTRACT = [
     "source", "target", "method", "family", "seed", "ways", "shots", "queries", "steps", "episode",
     "episode_hash", "metric", "value", "nll", "brier", "bin_count", "bin_correct", "bin_confidence",
 ]  # fmt: skip
 """Columns of a result file, one row per (target, setting, steps, episode)."""
-
-
-def _test_episodes(track: Track, layout: Layout, source: str, name: str) -> list[Frozen]:
-    """The frozen test episodes that (source, name) answers, in the order of ``params.yaml``.
-
-    A setting of more ways than the target has test classes asks for classes that learners of the
-    same source were trained on: they do not take part.
-    """
-    found = []
-    for target in track.datasets:
-        for setting in track.evaluation.settings:
-            trained_on = target == source and setting.ways > _test_classes(layout, target)
-            wanted = not setting.datasets or target in setting.datasets
-            skip = track.variant(name).skip
-            skipped = setting.label in skip or f"{target}/{setting.label}" in skip
-            if wanted and not trained_on and not skipped:
-                found.append(Frozen.load(layout.episodes(target, "test") / f"{setting.label}.npz"))
-    return found
-
-
-def _test_classes(layout: Layout, name: str) -> float:
-    """Number of test classes of a dataset; no limit where tasks are drawn from a family."""
-    if DATASETS.load(name).family is not None:
-        return float("inf")
-    classes = read_json(layout.processed(name) / "classes.json")["classes"]
-    return sum(c["partition"] == "test" for c in classes)
-
-
-def evaluate_key(config: Config, layout: Layout, source: str, method: str, seed: int) -> str:
-    """Key of a result: the learner's, the episodes', and the code that evaluates."""
-    track = config.track_of(source)
-    outside = {
-        name: read_json(layout.processed(name) / "classes.json")["digest"]
-        for name in track.outside.values()
-    }
-    return key_of(
-        **({"outside": outside, "code_outside": code_of(OPEN_SET)} if outside else {}),
-        learner=train_key(config, layout, source, method, seed),
-        episodes=[f.hash for f in _test_episodes(track, layout, source, method)],
-        steps=track.evaluation.steps,
-        code=code_of("metabench.evaluation.run"),
-    )
-
-
-def evaluate_cell(
-    report: Report, config: Config, layout: Layout, source: str, method: str, seed: int
-) -> None:
-    """Score the learner of (source, method, seed) on every target and setting of its track."""
-    track, device = config.track_of(source), pick_device(config.compute.device)
-    path = layout.result(source, method, seed)
-    key = evaluate_key(config, layout, source, method, seed)
-    if is_evaluated(config, layout, source, method, seed, key):
-        return
-    folder = layout.run(source, method, seed)
-    learner, cell = load_learner(folder)
-    learner.to(device)
-    shape = tuple(cell["input_shape"])
-    sets = []
-    choice = track.backbone_of(method)
-    for frozen in _test_episodes(track, layout, source, method):
-        regression = DATASETS.load(frozen.dataset).family is not None
-        dataset = None if regression else examples_of(layout, frozen.dataset, choice)
-        sets.append(EpisodeSet.of(frozen, dataset, shape, device))
-    cost = read_json(folder / "cost.json") | episode_cost(learner, sets[0])
-    frame = evaluate(learner, sets, track.evaluation.steps, report)
-    cost["open_set_auroc"] = _open_set(track, layout, choice, learner, sets)
-    cost["peak_memory_mb"] = max(peak_memory_mb(), cost.pop("train_peak_memory_mb"))
-    facts: dict[str, Any] = {
-        "source": source,
-        "method": method,
-        "family": learner.family,
-        "seed": seed,
-    }
-    with atomic(path) as temporary:
-        frame.assign(**facts)[CONTRACT].to_parquet(temporary, index=False)
-    write_json(
-        path.with_suffix(".json"),
-        facts
-        | cost
-        | {
-            "paper": learner.paper,
-            "transductive": learner.transductive,
-            "start": learner.start,
-            "external_pretraining": getattr(learner.backbone, "external_pretraining", False),
-            "backbone": choice.label,
-            "settings": cell["settings"],
-            "val": cell["val"],
-            "episode_hashes": {
-                f"{s.frozen.dataset}/{s.frozen.ways}w{s.frozen.shots}s": s.frozen.hash for s in sets
-            },
-            "key": key,
-            "git_commit": git_commit(),
-        },
-    )
-
-
-def _open_set(
-    track: Track,
-    layout: Layout,
-    choice: BackboneChoice,
-    learner: Method,
-    sets: Sequence[EpisodeSet],
-) -> dict[str, float]:
-    """Open-set AUROC by ``target/setting``, where all classes of a target are asked for.
-
-    With fewer classes in an episode, much of the target itself would be of none of them.
-    """
-    found = {}
-    for s in sets:
-        target, ways = s.frozen.dataset, s.frozen.ways
-        possible = learner.any_ways or ways == learner.task.ways
-        if target in track.outside and ways > _test_classes(layout, target) and possible:
-            outside = examples_of(layout, track.outside[target], choice).x
-            label = f"{target}/{ways}w{s.frozen.shots}s"
-            found[label] = auroc(learner, s, torch.from_numpy(np.array(outside)))
-    return found
-
-
-def is_evaluated(
-    config: Config, layout: Layout, source: str, method: str, seed: int, key: str | None = None
-) -> bool:
-    """Whether the result of (source, method, seed) is there and is the one the params ask for."""
-    path = layout.result(source, method, seed)
-    try:
-        record = read_json(path.with_suffix(".json"))
-        wanted = key or evaluate_key(config, layout, source, method, seed)
-        return bool(record["key"] == wanted and len(read_result(path)))
-    except (InputError, KeyError, TypeError):
-        return False
 
 
 def read_result(path: Any) -> pd.DataFrame:

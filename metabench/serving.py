@@ -7,10 +7,11 @@ from pathlib import Path
 
 import pandas as pd
 
-from metabench.cells import Layout, load_learner, validator
+from metabench.cells import load_learner, validator
 from metabench.config import Config
 from metabench.estimator import learner_folder
 from metabench.files import read_json, write_json
+from metabench.layout import Layout
 from metabench.methods import METHODS
 from metabench.runtime import pick_device
 from metabench.tracking import export_model, log_best, log_report

@@ -21,10 +21,11 @@ from pydantic import BaseModel
 from ruamel.yaml import YAML
 
 from metabench import rng
-from metabench.cells import BACKBONE, Layout, load_learner, train_cell, train_key, validator
+from metabench.cells import load_learner, train_cell, train_key, validator
 from metabench.checks import method_settings
 from metabench.config import Config
 from metabench.files import InputError, write_text
+from metabench.layout import BACKBONE, Layout
 from metabench.methods import METHODS
 from metabench.provenance import key_of
 from metabench.runtime import pick_device

@@ -1,7 +1,7 @@
 """Gather the results that params.yaml asks for into leaderboards, guide, page and figures."""
 
-from metabench.cells import Layout
 from metabench.config import Config
+from metabench.layout import Layout
 from metabench.provenance import git_commit
 from metabench.results import report
 from metabench.serving import publish

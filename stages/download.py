@@ -1,9 +1,9 @@
 """Download and verify one dataset, and turn it into arrays."""
 
-from metabench.cells import Layout
 from metabench.config import Config
 from metabench.data.download import prepare
 from metabench.files import lock
+from metabench.layout import Layout
 from stages import run
 
 

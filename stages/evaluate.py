@@ -1,25 +1,25 @@
 """Evaluate one method of one source on every target and setting, for every seed."""
 
-from metabench.cells import Layout
 from metabench.config import Config
-from metabench.executor import Job, run_cells
+from metabench.executor import Job, run_cells, warm_up
 from metabench.files import lock
-from metabench.results import evaluate_cell, track_cell
+from metabench.layout import Layout
 from stages import run
 
 
 def main(config: Config, layout: Layout, source: str, method: str) -> None:
     """Write ``results/<source>/<method>/<seed>.parquet``; finished cells are reused."""
+    cell, seeds = "metabench.evaluation.cell:evaluate_cell", config.seeds_of(source, method)
     shared = {"config": config, "layout": layout} | {"source": source, "method": method}
+    jobs = [Job(f"evaluate {source}/{method}/{s}", cell, shared | {"seed": s}) for s in seeds]
+    warm_up(jobs)
+    import mlflow  # noqa: F401 (takes as long as what the workers import meanwhile)
+
+    from metabench.results import track_cell
+
     with lock(layout.result(source, method, 0).parent):
-        run_cells(
-            [
-                Job(f"evaluate {source}/{method}/{seed}", evaluate_cell, shared | {"seed": seed})
-                for seed in config.seeds_of(source, method)
-            ],
-            config.compute,
-        )
-        for seed in config.seeds_of(source, method):
+        run_cells(jobs, config.compute)
+        for seed in seeds:
             track_cell(config, layout, source, method, seed)
 
 

@@ -1,12 +1,12 @@
 """Validate params.yaml and write, for each later stage, the digests of the code it runs."""
 
 from metabench.backbones import BACKBONES
-from metabench.cells import Layout
 from metabench.checks import check_names
 from metabench.config import TRACKS, Config
 from metabench.data import DATASETS
 from metabench.embeddings import encoders_of
 from metabench.files import write_json
+from metabench.layout import Layout
 from metabench.methods import METHODS
 from metabench.provenance import code_of
 from stages import run

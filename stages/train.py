@@ -1,19 +1,20 @@
 """Train one method on one source, for every seed."""
 
-from metabench.cells import Layout, train_cell
 from metabench.config import Config
 from metabench.executor import Job, run_cells
 from metabench.files import lock
+from metabench.layout import Layout
 from stages import run
 
 
 def main(config: Config, layout: Layout, source: str, method: str) -> None:
     """Write ``runs/<source>/<method>/<seed>/``; finished cells are reused."""
+    cell = "metabench.cells:train_cell"
     shared = {"config": config, "layout": layout} | {"source": source, "method": method}
     with lock(layout.run(source, method, 0).parent):
         run_cells(
             [
-                Job(f"train {source}/{method}/{seed}", train_cell, shared | {"seed": seed})
+                Job(f"train {source}/{method}/{seed}", cell, shared | {"seed": seed})
                 for seed in config.seeds_of(source, method)
             ],
             config.compute,

@@ -9,9 +9,10 @@ import torch
 from metabench import provenance, results
 from metabench.cells import load_learner, pretrain_cell, train_cell, train_key
 from metabench.config import Compute
+from metabench.evaluation.cell import evaluate_cell, is_evaluated
 from metabench.executor import CellFailed, Job, run_cells
 from metabench.files import InputError
-from metabench.results import CONTRACT, collect, evaluate_cell, is_evaluated
+from metabench.results import CONTRACT, collect
 from tests.toy import TOY_NAME, prepared, toy_config
 
 
@@ -97,17 +98,20 @@ def test_pretraining_keeps_whole_and_half_budget_weights(project) -> None:
     assert (folder / "half.safetensors").exists() and (folder / "model.safetensors").exists()
 
 
-def _succeed(report, value) -> None:
+def succeed(report, value) -> None:
     torch.zeros(1)
     report(0.5, "half")
 
 
-def _fail(report, value) -> None:
+def fail(report, value) -> None:
     raise InputError(f"bad input {value}")
 
 
 def test_a_failing_cell_is_named_and_the_others_still_run() -> None:
-    jobs = [Job("good", _succeed, {"value": 1}), Job("bad", _fail, {"value": 2})]
+    jobs = [
+        Job("good", "tests.test_cells:succeed", {"value": 1}),
+        Job("bad", "tests.test_cells:fail", {"value": 2}),
+    ]
     with pytest.raises(CellFailed, match=r"(?s)1 of 2 cells failed \(1 kept\).*bad: bad input 2"):
         run_cells(jobs, Compute(workers=2))
 

@@ -17,8 +17,9 @@ import yaml
 
 from metabench.cells import freeze_dataset, is_done, pretrain_cell, train_cell, train_key
 from metabench.config import Config
+from metabench.evaluation.cell import evaluate_cell, is_evaluated
 from metabench.files import InputError
-from metabench.results import evaluate_cell, is_evaluated, read_result, track_cell
+from metabench.results import read_result, track_cell
 from metabench.training import State
 from tests.toy import TOY_NAME, params, prepared, root_of_repository
 

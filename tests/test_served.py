@@ -23,7 +23,8 @@ from PIL import Image
 
 from metabench import FewShotClassifier, serving
 from metabench.cells import train_cell
-from metabench.results import evaluate_cell, track_cell
+from metabench.evaluation.cell import evaluate_cell
+from metabench.results import track_cell
 from tests.toy import TOY_NAME, prepared, toy_config, toy_dataset
 
 pytestmark = pytest.mark.slow

@@ -13,8 +13,9 @@ from mlflow import MlflowClient
 
 from metabench import FewShotClassifier, serving, tracking
 from metabench.cells import train_cell
+from metabench.evaluation.cell import evaluate_cell
 from metabench.files import InputError, read_json
-from metabench.results import evaluate_cell, track_cell
+from metabench.results import track_cell
 from tests.toy import TOY_NAME, prepared, toy_config
 
 METHODS = {"protonet": {"ways": 5, "queries": 3}, "linear_probe": {}, "mann": {}}

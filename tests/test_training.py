@@ -13,10 +13,11 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from metabench.cells import Layout, load_learner, train_cell
+from metabench.cells import load_learner, train_cell
 from metabench.config import Budget, Training
 from metabench.episodes import Episodes
 from metabench.files import InputError
+from metabench.layout import Layout
 from metabench.methods.base import Diverged, Method, Settings, Task
 from metabench.sampling import ArraySource
 from metabench.training import State, train
@@ -127,7 +128,8 @@ SCRIPT = """
 import sys, time
 from pathlib import Path
 from metabench import training
-from metabench.cells import Layout, train_cell
+from metabench.cells import train_cell
+from metabench.layout import Layout
 from tests.toy import TOY_NAME, toy_config
 torch_step = training._step
 def slow(*arguments):

@@ -9,13 +9,14 @@ from typing import Any
 import numpy as np
 import pytest
 
-from metabench.cells import Layout, examples_of, train_key
+from metabench.cells import examples_of, train_key
 from metabench.checks import check_names, starts_shared
 from metabench.config import BackboneChoice, Config
 from metabench.data.base import Builder, ClassInfo, Dataset
+from metabench.evaluation.cell import _test_episodes
 from metabench.files import InputError, write_json
+from metabench.layout import Layout
 from metabench.methods import METHODS
-from metabench.results import _test_episodes
 from metabench.sampling import Frozen
 from tests.toy import TOY_NAME, params, prepared, toy_config
 

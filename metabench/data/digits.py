@@ -6,7 +6,6 @@ from pathlib import Path
 
 import numpy as np
 from PIL import Image
-from sklearn.datasets import load_digits
 
 from metabench.data.base import Builder, ClassInfo, Dataset
 
@@ -15,6 +14,8 @@ SIZE = 28
 
 def build(raw: Path) -> Dataset:
     """All ten classes are ``test``, enlarged from 8x8; nothing is read from ``raw``."""
+    from sklearn.datasets import load_digits  # 1.5 s that only the download stage has to wait
+
     images, labels = load_digits(return_X_y=True)
     grey = np.round(images.reshape(-1, 8, 8) * (255 / 16)).astype(np.uint8)  # stored as 0..16
     enlarged = [Image.fromarray(g).resize((SIZE, SIZE), Image.Resampling.BICUBIC) for g in grey]

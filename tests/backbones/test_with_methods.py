@@ -7,7 +7,8 @@ import torch
 
 from metabench.cells import load_learner, pretrain_cell, train_cell
 from metabench.config import Config
-from metabench.results import evaluate_cell, read_result
+from metabench.evaluation.cell import evaluate_cell
+from metabench.results import read_result
 from tests.backbones.timm_offline import import_timm
 from tests.toy import TOY_NAME, params, prepared
 

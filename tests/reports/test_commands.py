@@ -7,9 +7,9 @@ import yaml
 from typer.testing import CliRunner
 
 from metabench import cli
-from metabench.cells import Layout
 from metabench.cli import app
 from metabench.files import write_json
+from metabench.layout import Layout
 from metabench.reports.excerpt import START
 from tests.reports.synthetic import made_up
 from tests.toy import params
