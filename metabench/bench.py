@@ -22,16 +22,19 @@ import yaml
 
 from metabench import rng
 from metabench.cells import freeze_dataset
-from metabench.checks import check_names
-from metabench.config import Config
+from metabench.checks import check_names, starts_shared
+from metabench.config import TRACKS, Config, Track
 from metabench.data.base import ClassInfo, Dataset, Partition
 from metabench.data.download import prepare
 from metabench.data.images import as_batch
-from metabench.data.own import NAME, OwnImages, bright_background
+from metabench.data.own import OwnData, bright_background
+from metabench.data.text import tokenise
+from metabench.embeddings import embed_dataset, encoders_of
 from metabench.evaluation.statistics import against_best, interval, table_of
 from metabench.executor import CellFailed, Job, run_cells
 from metabench.files import InputError, lock, read_json, write_json, write_text
 from metabench.layout import BACKBONE, Layout
+from metabench.methods import METHODS
 from metabench.reports.guide import amount
 from metabench.reports.summary import LEVEL
 from metabench.results import report
@@ -40,7 +43,12 @@ Mode = Literal["class-disjoint", "all-way"]
 ENOUGH = 20
 """Classes from which on the data can be its own source: 10 to train, 5 to validate, 5 to test."""
 SHOTS = (1, 5)
-METHODS = ("protonet", "linear_probe", "simpleshot", "fine_tune", "scratch", "nearest_neighbour")
+IMAGES = ("protonet", "linear_probe", "simpleshot", "fine_tune", "scratch", "nearest_neighbour")
+TEXTS = ("frozen_linear_probe", "frozen_ridge", "tfidf", "tfidf_neighbour")
+"""``frozen_``: on the vectors of a language model that stays as it is. Tuned ones are left out for
+their cost: seconds to minutes an episode."""
+LEARNING = ("frozen_protonet", "frozen_simpleshot", "frozen_knn")
+"""These need classes to learn from."""
 
 
 @dataclass(frozen=True)
@@ -49,22 +57,28 @@ class Plan:
 
     Attributes:
         invert: images are inverted, since the source has bright content on dark.
-        shape: ``(C, H, W)`` of an example; None takes the source's.
+        shape: ``(C, H, W)`` of an image; None takes the source's.
     """
 
     mode: Mode
     why: str
     config: Config
-    invert: bool
-    shape: tuple[int, ...] | None
+    invert: bool = False
+    shape: tuple[int, ...] | None = None
+
+    @property
+    def track(self) -> Track:
+        """The one track that is run."""
+        images, texts = self.config.classification, self.config.text
+        return images if images.sources else texts
 
 
-def plan(own: OwnImages, mode: Mode | None, source: str, seeds: int) -> Plan:
+def plan(own: OwnData, mode: Mode | None, source: str, seeds: int) -> Plan:
     """Choose mode, settings and budget for the data at hand.
 
     Args:
         mode: None lets the number of classes decide.
-        source: what learners are trained on in the all-way mode.
+        source: what image learners are trained on in the all-way mode.
 
     Raises:
         InputError: the mode asks for more classes than there are.
@@ -77,60 +91,86 @@ def plan(own: OwnImages, mode: Mode | None, source: str, seeds: int) -> Plan:
     shots = [s for s in SHOTS if s + 3 <= smallest]
     ways = 5 if disjoint else count
     queries = min(15, smallest - max(shots), max(3, 150 // ways))
-    trained = NAME if disjoint else source
-    colour = any(image.shape[0] == 3 for image in own.images)
     if disjoint:
         why = f"{count} classes are enough to learn from some and test on others"
     else:
         fewer = f"fewer than the {ENOUGH} that class-disjoint learning needs"
         reason = fewer if count < ENOUGH else "as asked"
-        why = f"{count} classes, {reason}: learners trained on {source} meet all of them at once"
-    evaluation = {
-        "episodes": 60,
-        "queries": queries,
-        "settings": [{"ways": ways, "shots": s, "datasets": [NAME]} for s in shots],
+        trained = f"learners trained on {source}" if own.kind == "image" else "learners"
+        why = f"{count} classes, {reason}: {trained} meet all of them at once"
+    shared: dict[str, Any] = {
+        "budget": {"examples": 20_000, "validations": 4, "val_episodes": 20},
+        "training": {"ways": 5, "shots": shots, "queries": min(10, queries)},
+        "evaluation": {
+            "episodes": 60,
+            "queries": queries,
+            "settings": [{"ways": ways, "shots": s, "datasets": [own.name]} for s in shots],
+        },
     }
-    settings: dict[str, dict[str, Any]] = {name: {} for name in METHODS}
-    settings["protonet"] = {"queries": min(5, queries)}
-    settings["fine_tune"] = settings["scratch"] = {"steps": 8}
+    settings: dict[str, dict[str, Any]]
+    if own.kind == "image":
+        trained_on, track = own.name if disjoint else source, "classification"
+        settings = {name: {} for name in IMAGES}
+        settings["protonet"] = {"queries": min(5, queries)}
+        settings["fine_tune"] = settings["scratch"] = {"steps": 8}
+        shared["backbone"] = {"name": "conv4", "settings": {"width": 32}}
+    else:
+        trained_on, track = own.name, "text"
+        settings = {name: {} for name in (*LEARNING, *TEXTS) if disjoint or name in TEXTS}
+        if disjoint:
+            settings["frozen_protonet"] = {"ways": 5, "queries": min(5, queries)}
+        else:  # nothing is trained: no validation, and every seed would say the same
+            shared["training"] |= {"shots": []}
+            seeds = 1
+        shared["variants"] = {
+            name: {"method": name.removeprefix("frozen_"), "backbone": {"name": "minilm_frozen"}}
+            for name in settings
+            if name.startswith("frozen_")
+        }
+        shared["backbone"] = {"name": "words"}
     config = Config.model_validate(
         {
             "profile": "bench",
             "seeds": list(range(seeds)),
-            "datasets": list(dict.fromkeys([trained, NAME])),
-            "classification": {
-                "sources": [trained],
-                "targets": [NAME],
-                "methods": METHODS,
-                "backbone": {"name": "conv4", "settings": {"width": 32}},
-                "budget": {"examples": 20_000, "validations": 4, "val_episodes": 20},
-                "training": {"ways": 5, "shots": shots, "queries": min(10, queries)},
-                "evaluation": evaluation,
+            "datasets": list(dict.fromkeys([trained_on, own.name])),
+            **{name: {"evaluation": {"settings": []}} for name in TRACKS},
+            track: {
+                "sources": [trained_on], "targets": [own.name], "methods": list(settings), **shared
             },
-            "regression": {"evaluation": {"settings": []}},
-            "methods": {trained: settings},
+            "methods": {trained_on: settings},
         }
-    )
+    )  # fmt: skip
     check_names(config)
+    if own.kind == "text":
+        return Plan(chosen, why, config)
+    colour = any(image.shape[0] == 3 for image in own.examples)
     shape = ((3, 32, 32) if colour else (1, 28, 28)) if disjoint else None
-    return Plan(chosen, why, config, not disjoint and bright_background(own.images), shape)
+    return Plan(chosen, why, config, not disjoint and bright_background(own.examples), shape)
 
 
-def arrays(own: OwnImages, shape: tuple[int, ...], mode: Mode, invert: bool) -> Dataset:
-    """The data as a dataset; in the all-way mode every class is ``test``."""
+def arrays(own: OwnData, shape: tuple[int, ...], mode: Mode, invert: bool) -> Dataset:
+    """The data as a dataset; in the all-way mode every class is ``test``.
+
+    Args:
+        shape: ``(C, H, W)`` of an image; unused for texts.
+    """
     names = own.classes
     parts: list[Partition] = ["test"] * len(names)
     if mode == "class-disjoint":
         held = max(5, len(names) // 4)
-        for i, row in enumerate(rng.generator(NAME, "partition").permutation(len(names))):
+        for i, row in enumerate(rng.generator(own.name, "partition").permutation(len(names))):
             parts[row] = "test" if i < held else "val" if i < 2 * held else "train"
-    images = [255 - image for image in own.images] if invert else own.images
-    classes = tuple(ClassInfo(n, NAME, p) for n, p in zip(names, parts, strict=True))
+    if own.kind == "image":
+        images = [255 - image for image in own.examples] if invert else own.examples
+        x = as_batch(images, shape).numpy()
+    else:
+        x = tokenise(own.examples)
+    classes = tuple(ClassInfo(n, own.name, p) for n, p in zip(names, parts, strict=True))
     y = np.array([names.index(label) for label in own.labels], dtype=np.int64)
-    return Dataset(NAME, "image", as_batch(images, shape).numpy(), y, classes)
+    return Dataset(own.name, own.kind, x, y, classes)
 
 
-def run(own: OwnImages, chosen: Plan, root: Path) -> str:
+def run(own: OwnData, chosen: Plan, root: Path) -> str:
     """Run everything in ``root``; finished cells are reused. Returns the recommendation's text.
 
     Writes ``params.yaml``, ``reports/`` and ``winner/``, which
@@ -139,40 +179,52 @@ def run(own: OwnImages, chosen: Plan, root: Path) -> str:
     Raises:
         InputError: a cell failed; the others are kept.
     """
-    config, layout = chosen.config, Layout(root)
-    source = config.classification.sources[0]
+    config, layout, track = chosen.config, Layout(root), chosen.track
+    source = track.sources[0]
     with lock(root):
         values = yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False)
         write_text(root / "params.yaml", values)
-        if source != NAME:
+        if source != own.name:
             prepare(source, layout.root / "data/raw", layout.root / "data/processed")
-        shape = chosen.shape or Dataset.load(layout.processed(source)).x.shape[1:]
-        arrays(own, shape, chosen.mode, chosen.invert).save(layout.processed(NAME))
+        shape = chosen.shape or (
+            () if source == own.name else Dataset.load(layout.processed(source)).x.shape[1:]
+        )
+        arrays(own, shape, chosen.mode, chosen.invert).save(layout.processed(own.name))
         for name in config.datasets:
             freeze_dataset(config, layout, name)
-        shared = {"config": config, "layout": layout, "source": source}
-        methods = config.classification.methods
-        try:
-            for what, function, names in (
-                ("pretrain", "metabench.cells:pretrain_cell", (BACKBONE,)),
-                ("train", "metabench.cells:train_cell", methods),
-                ("evaluate", "metabench.evaluation.cell:evaluate_cell", methods),
-            ):
-                jobs = []
-                for name in names:
-                    for seed in config.seeds:
-                        arguments = shared | {"seed": seed}
-                        if name != BACKBONE:
-                            arguments["method"] = name
-                        jobs.append(Job(f"{what} {name}/{seed}", function, arguments))
-                run_cells(jobs, config.compute)
-        except CellFailed as error:
-            raise InputError(str(error)) from error
+            for encoder in encoders_of(track):
+                embed_dataset(layout.processed(name), layout.embeddings(name), encoder)
+        _run_cells(config, track, layout, source)
         winner, text = recommend(*report(config, layout))
         export(layout.run(source, winner, config.seeds[0]), root / "winner", chosen.invert)
         text = _report(own, chosen, text, root)
         write_text(root / "reports" / "recommendation.md", text)
     return text
+
+
+def _run_cells(config: Config, track: Track, layout: Layout, source: str) -> None:
+    """Pretrain where some learner starts from that, train, evaluate."""
+    learners = [
+        (METHODS.load(track.variant(m).method), track.backbone_of(m)) for m in track.methods
+    ]
+    shared = {"config": config, "layout": layout, "source": source}
+    pretrained = [BACKBONE] if any(starts_shared(*learner) for learner in learners) else []
+    try:
+        for what, function, names in (
+            ("pretrain", "metabench.cells:pretrain_cell", pretrained),
+            ("train", "metabench.cells:train_cell", track.methods),
+            ("evaluate", "metabench.evaluation.cell:evaluate_cell", track.methods),
+        ):
+            jobs = []
+            for name in names:
+                for seed in config.seeds:
+                    arguments = shared | {"seed": seed}
+                    if name != BACKBONE:
+                        arguments["method"] = name
+                    jobs.append(Job(f"{what} {name}/{seed}", function, arguments))
+            run_cells(jobs, config.compute)
+    except CellFailed as error:
+        raise InputError(str(error)) from error
 
 
 def recommend(results: pd.DataFrame, costs: pd.DataFrame) -> tuple[str, str]:
@@ -229,8 +281,8 @@ def export(learner: Path, folder: Path, invert: bool) -> None:
     write_json(folder / "cell.json", read_json(learner / "cell.json") | {"invert": invert})
 
 
-def _report(own: OwnImages, chosen: Plan, recommendation: str, root: Path) -> str:
-    counts = f"{len(own.images)} examples of {len(own.classes)} classes"
+def _report(own: OwnData, chosen: Plan, recommendation: str, root: Path) -> str:
+    counts = f"{len(own.examples)} examples of {len(own.classes)} classes"
     lines = ["# Recommendation", "", f"Data: {counts}, {len(own.skipped)} left out.", ""]
     lines += [f"Evaluation: **{chosen.mode}**: {chosen.why}.", ""]
     if chosen.invert:
@@ -238,7 +290,7 @@ def _report(own: OwnImages, chosen: Plan, recommendation: str, root: Path) -> st
     lines += [recommendation, "", f"Leaderboard: {root / 'reports' / 'leaderboard.md'}", ""]
     lines += ["```python", "import metabench", ""]
     lines += [f'model = metabench.FewShotClassifier.from_run("{root / "winner"}")']
-    lines += ["model.fit(images, labels).predict(new_images)", "```"]
+    lines += [f"model.fit({own.kind}s, labels).predict(new_{own.kind}s)", "```"]
     if own.skipped:
         lines += ["", "Left out:", ""]
         lines += [f"- `{path}`: {reason}" for path, reason in own.skipped]

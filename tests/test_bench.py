@@ -12,9 +12,9 @@ from PIL import Image
 from typer.testing import CliRunner
 
 from metabench import FewShotClassifier
-from metabench.bench import plan, recommend, run
+from metabench.bench import arrays, plan, recommend, run
 from metabench.cli import app
-from metabench.data.own import OwnImages, bright_background, read_images
+from metabench.data.own import OwnData, bright_background, read_images, read_texts
 from metabench.files import InputError
 
 
@@ -66,10 +66,10 @@ def test_a_folder_without_two_usable_classes_is_rejected_with_the_reason(tmp_pat
     assert shown.exit_code == 1 and "Traceback" not in shown.output
 
 
-def own(classes: int, count: int) -> OwnImages:
+def own(classes: int, count: int) -> OwnData:
     image = np.full((1, 8, 8), 255, np.uint8)
     labels = [str(c) for c in range(classes) for _ in range(count)]
-    return OwnImages([image] * len(labels), labels)
+    return OwnData("image", [image] * len(labels), labels)
 
 
 def test_the_number_of_classes_chooses_the_question_and_the_examples_the_shots() -> None:
@@ -127,5 +127,80 @@ def test_a_run_on_own_classes_leaves_a_board_a_recommendation_and_a_learner(tmp_
     board = (tmp_path / "work/reports/leaderboard.md").read_text(encoding="utf-8")
     assert "simpleshot" in board and "own_images" in board
     model = FewShotClassifier.from_run(tmp_path / "work/winner")
-    x, y = found.images[:40], found.labels[:40]
+    x, y = found.examples[:40], found.labels[:40]
     assert model.fit(x[::2], y[::2]).score(x[1::2], y[1::2]) > 0.5
+
+
+SENTENCES = {
+    "weather": ["will it rain {}", "is there snow {}", "how warm is it {}", "do I need a coat {}"],
+    "music": ["play a song {}", "turn the volume up {}", "skip this track {}", "stop the radio {}"],
+    "money": ["pay my bill {}", "send cash to Ann {}", "what is my balance {}", "close my loan {}"],
+}
+DAYS = ("on Monday", "on Tuesday", "tonight", "this morning")
+
+
+def write_csv(path: Path, extra: str = "") -> None:
+    """Sixteen texts for each of three classes, and ``extra`` lines."""
+    rows = [
+        f'"{text.format(day)}",{label}'
+        for label, texts in SENTENCES.items()
+        for text in texts
+        for day in DAYS
+    ]
+    path.write_text("\n".join(["query,intent", *rows]) + "\n" + extra, encoding="utf-8")
+
+
+def test_rows_that_cannot_be_used_are_listed_and_the_rest_is_kept(tmp_path) -> None:
+    extra = ["Will it rain tonight,weather", ",weather", "no label,", "a,b,c", "lonely,other"]
+    write_csv(tmp_path / "mine.csv", "\n".join([*extra, "天気はどう,weather\n"]))
+    own = read_texts(tmp_path / "mine.csv", "query", "intent")
+    assert own.classes == ["money", "music", "weather"] and own.smallest == 16
+    assert "天気はどう" in own.examples and len(own.examples) == 49
+    reasons = dict(own.skipped)
+    assert reasons["row 49"] == "the same text as row 3"
+    assert reasons["row 50"] == "no text" and reasons["row 51"] == "no label"
+    assert reasons["'a b c…'"] == "a row of 3 fields"
+    assert reasons["label 'other'"] == "class of 1 usable texts, at least 4 are needed"
+
+
+def test_a_file_that_is_no_table_of_texts_is_rejected_with_the_reason(tmp_path) -> None:
+    path = tmp_path / "mine.csv"
+    with pytest.raises(InputError, match="no such file"):
+        read_texts(path, "text", "label")
+    for content in (b"", "text,label\ncaf\xe9,a\n".encode("latin-1")):
+        path.write_bytes(content)
+        with pytest.raises(InputError, match="not a CSV file in UTF-8"):
+            read_texts(path, "text", "label")
+    write_csv(path)
+    with pytest.raises(InputError, match=r"no column 'text' \(--text-column\). Columns: query"):
+        read_texts(path, "text", "intent")
+    shown = CliRunner().invoke(app, ["bench", "--csv", str(path), "--images", str(tmp_path)])
+    assert shown.exit_code == 1 and "one of --images FOLDER and --csv FILE" in shown.output
+
+
+def test_a_run_on_own_texts_leaves_a_board_a_recommendation_and_a_learner(
+    tmp_path, monkeypatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    write_csv(tmp_path / "mine.csv")
+    found = read_texts(tmp_path / "mine.csv", "query", "intent")
+    chosen = plan(found, None, "glyphs", 2)
+    assert chosen.mode == "all-way" and chosen.config.seeds == (0,)  # nothing is trained
+    text = run(found, chosen, tmp_path / "work")
+    assert "3-way 5-shot" in text and "**use " in text
+    board = (tmp_path / "work/reports/leaderboard.md").read_text(encoding="utf-8")
+    assert "frozen_linear_probe" in board and "tfidf" in board
+    model = FewShotClassifier.from_run(tmp_path / "work/winner")
+    x, y = found.examples, found.labels
+    assert model.fit(x[::2], y[::2]).score(x[1::2], y[1::2]) > 0.8
+    with pytest.raises(ValueError, match="list of texts"):
+        model.fit([[0.5], [1.0]], ["a", "b"])
+
+
+def test_texts_of_many_classes_are_learnt_from() -> None:
+    texts = [f"word{c} number {i}" for c in range(20) for i in range(9)]
+    own = OwnData("text", texts, [str(i // 9) for i in range(180)])
+    chosen = plan(own, None, "glyphs", 1)
+    assert chosen.mode == "class-disjoint" and "frozen_protonet" in chosen.track.methods
+    parts = [c.partition for c in arrays(own, (), chosen.mode, chosen.invert).classes]
+    assert sorted(map(parts.count, ("train", "val", "test"))) == [5, 5, 10]

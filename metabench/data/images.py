@@ -93,4 +93,4 @@ def as_batch(images: Sequence[Any] | np.ndarray, shape: tuple[int, ...]) -> Tens
     arrays = [np.ascontiguousarray(channels_first(image)) for image in images]
     if not arrays:
         return torch.empty((0, *shape), dtype=torch.uint8)
-    return torch.cat([conform(torch.from_numpy(array)[None], shape) for array in arrays])
+    return torch.cat([conform(torch.tensor(array)[None], shape) for array in arrays])
