@@ -26,7 +26,7 @@ bench-text: .venv/.text
 	@$(BIN)/metabench where
 
 test: lint
-	$(BIN)/pytest -q -n 2 --dist loadfile -m "not slow"
+	$(BIN)/pytest -q -n 2 --dist loadfile --no-loadscope-reorder -m "not slow"
 
 test-slow: .venv/.dev
 	$(BIN)/pytest -q -m slow

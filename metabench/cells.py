@@ -12,7 +12,6 @@ import resource
 from collections.abc import Mapping
 from dataclasses import asdict, replace
 from pathlib import Path
-from pickle import UnpicklingError
 from typing import Any
 
 import pandas as pd
@@ -23,16 +22,16 @@ from torch import Tensor
 
 from metabench import rng
 from metabench.backbones import BACKBONES, build_backbone
-from metabench.checks import method_settings, starts_shared
+from metabench.checks import learner_class, method_settings, starts_shared
 from metabench.config import BackboneChoice, Config
 from metabench.data import DATASETS, Dataset
 from metabench.embeddings import encoder_of, external_facts, with_vectors
 from metabench.evaluation.run import EpisodeSet, mean_score
-from metabench.files import DAMAGED, InputError, atomic, digest, read_json, write_json
+from metabench.files import InputError, atomic, digest, read_json, write_json
 from metabench.layout import BACKBONE, Layout
 from metabench.methods import METHODS
 from metabench.methods.base import Method, Task
-from metabench.pretraining import Pretrain, PretrainSettings
+from metabench.pretraining import Pretrain
 from metabench.provenance import code_of, git_commit, key_of
 from metabench.runtime import pick_device
 from metabench.sampling import ArraySource, Frozen, TaskSource, freeze, freeze_tasks
@@ -80,11 +79,18 @@ def source_facts(
     }
 
 
+def pretrain_settings(config: Config, source: str) -> Any:
+    """Hyper-parameters of the pretraining on ``source``: ``methods.<source>.backbone``."""
+    values = config.methods.get(source, {}).get(BACKBONE, {})
+    return method_settings(BACKBONE, values, f"params.yaml: methods.{source}.{BACKBONE}")
+
+
 def pretrain_key(config: Config, layout: Layout, source: str, seed: int) -> str:
     """Key of the pretrained backbone of (source, seed)."""
     return key_of(
         seed=seed,
         code=code_of("metabench.pretraining"),
+        settings=pretrain_settings(config, source).model_dump(),
         **{"facts": source_facts(config, layout, source, config.track_of(source).backbone)},
     )
 
@@ -204,29 +210,6 @@ def _build(
     return cls(build_backbone(choice.name, shape, **choice.settings), task, settings)
 
 
-def _checkpoint(folder: Path, key: str) -> Path:
-    """Where the training of cell ``key`` keeps its state.
-
-    Raises:
-        InputError: what is there cannot be read. It is set aside, so that the next run starts the
-            training again.
-    """
-    path = folder / f"state-{key}.pt"
-    try:
-        torch.load(path, weights_only=True, mmap=True)
-    except FileNotFoundError:
-        pass
-    except (*DAMAGED, RuntimeError, UnpicklingError) as error:
-        aside = path.with_suffix(".damaged")
-        path.replace(aside)
-        reason = str(error).partition("\n")[0]
-        raise InputError(
-            f"{path}: damaged checkpoint ({reason}), set aside as {aside.name}. Run `dvc repro` "
-            "again: this cell trains from its start."
-        ) from error
-    return path
-
-
 def pretrain_cell(report: Report, config: Config, layout: Layout, source: str, seed: int) -> None:
     """Pretrain the shared backbone of (source, seed); also keeps the half-budget weights."""
     track, device = config.track_of(source), pick_device(config.compute.device)
@@ -235,7 +218,7 @@ def pretrain_cell(report: Report, config: Config, layout: Layout, source: str, s
         return
     choice = track.backbone
     data, task, shape = _load_source(config, layout, source, seed, device, choice)
-    settings = PretrainSettings()
+    settings = pretrain_settings(config, source)
     method = _build(Pretrain, settings, choice, task, shape, seed).to(device)
 
     def keep_half(weights: dict[str, Tensor]) -> None:
@@ -244,7 +227,7 @@ def pretrain_cell(report: Report, config: Config, layout: Layout, source: str, s
 
     state = train(
         method, data, validator(config, layout, source, device), track.budget, track.training,
-        _checkpoint(folder, key), report, keep_half,
+        folder / f"state-{key}.pt", report, keep_half,
     )  # fmt: skip
     cell = _describe(BACKBONE, settings, choice, task, shape, source, seed, key, state)
     _finish_cell(folder, method, state, cell, _costs(method, state, {}))
@@ -318,7 +301,7 @@ def train_cell(
             )
         validate = validator(config, layout, source, device, choice)
         state = train(
-            learner, data, validate, budget, track.training, _checkpoint(folder, key), report
+            learner, data, validate, budget, track.training, folder / f"state-{key}.pt", report
         )
     learner.eval()
     learner.finish(data)
@@ -338,7 +321,7 @@ def load_learner(folder: Path) -> tuple[Method, dict[str, Any]]:
         cell["backbone"]["name"], tuple(cell["input_shape"]), **cell["backbone"]["settings"]
     )
     settings = method_settings(cell["method"], cell["settings"], str(folder / "cell.json"))
-    method = METHODS.load(cell["method"])(backbone, task, settings)
+    method = learner_class(cell["method"])(backbone, task, settings)
     try:
         method.load_state_dict(load_file(folder / "model.safetensors"))
     except (OSError, SafetensorError, RuntimeError) as error:

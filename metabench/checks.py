@@ -11,8 +11,10 @@ from metabench.backbones import BACKBONES
 from metabench.config import TRACKS, BackboneChoice, Config, Track, explain
 from metabench.data import DATASETS
 from metabench.files import InputError
+from metabench.layout import BACKBONE
 from metabench.methods import METHODS
 from metabench.methods.base import Method
+from metabench.pretraining import Pretrain
 
 
 def check_names(config: Config) -> None:
@@ -88,13 +90,18 @@ def check_backbone(choice: BackboneChoice, where: str) -> None:
         raise explain(error, model, where) from error
 
 
+def learner_class(name: str) -> type[Method]:
+    """The registered method ``name``, or the pretraining (``backbone``)."""
+    return Pretrain if name == BACKBONE else METHODS.load(name)
+
+
 def method_settings(name: str, values: dict[str, Any], where: str) -> Any:
-    """The validated hyper-parameters of method ``name``.
+    """The validated hyper-parameters of method ``name``, or of the pretraining (``backbone``).
 
     Raises:
         InputError: unknown method, unknown key or wrong value.
     """
-    model = METHODS.load(name).Settings
+    model = learner_class(name).Settings
     try:
         return model.model_validate(values)
     except ValidationError as error:

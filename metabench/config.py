@@ -156,7 +156,8 @@ class Config(Strict):
         profile: name of this set of parameters.
         reports: folder for the generated reports.
         datasets: every dataset that is prepared (those of all tracks).
-        methods: hyper-parameters by source and method, ``methods.<source>.<method>``.
+        methods: hyper-parameters by source and method, ``methods.<source>.<method>``; those of the
+            pretraining that methods of a source share under the name ``backbone``.
     """
 
     profile: str

@@ -8,6 +8,7 @@ under the same budget as every method, and is selected on the same ``val`` episo
 from __future__ import annotations
 
 import torch.nn.functional as F
+from pydantic import Field
 from torch import Tensor, nn
 
 from metabench.backbones.base import Backbone
@@ -18,9 +19,14 @@ from metabench.methods.parts.inner_loop import Head
 
 
 class PretrainSettings(Settings):
-    """Plain batches with weight decay, as in the baselines of the field."""
+    """Plain batches with weight decay, as in the baselines of the field.
 
-    weight_decay: float = 5e-4
+    Small batches and a high rate: within a budget of few examples, steps are what is scarce.
+    """
+
+    lr: float = Field(5e-3, gt=0)
+    weight_decay: float = Field(5e-4, ge=0)
+    batch: int = Field(32, ge=1)
 
 
 class Pretrain(Method):

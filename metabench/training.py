@@ -79,6 +79,7 @@ def train(
 
     Raises:
         Diverged: loss or validation score is not finite.
+        InputError: ``checkpoint`` is damaged. It is set aside, so that the next run starts again.
     """
     optimizer = torch.optim.AdamW(
         method.parameter_groups(), lr=method.settings.lr, weight_decay=method.settings.weight_decay
@@ -193,7 +194,11 @@ def _resume(
         method.load_state_dict(data["method"])
         optimizer.load_state_dict(data["optimizer"])
     except (*DAMAGED, RuntimeError, UnpicklingError) as error:
+        aside = path.with_suffix(".damaged")
+        path.replace(aside)
+        reason = str(error).partition("\n")[0]
         raise InputError(
-            f"{path}: damaged checkpoint ({error}). Delete it; training starts again."
+            f"{path}: damaged checkpoint ({reason}), set aside as {aside.name}. Run `dvc repro` "
+            "again: this cell trains from its start."
         ) from error
     return State(**data["state"]), data["best"]

@@ -21,17 +21,23 @@ from pydantic import BaseModel
 from ruamel.yaml import YAML
 
 from metabench import rng
-from metabench.cells import load_learner, train_cell, train_key, validator
-from metabench.checks import method_settings
+from metabench.cells import (
+    load_learner,
+    pretrain_cell,
+    pretrain_key,
+    train_cell,
+    train_key,
+    validator,
+)
+from metabench.checks import learner_class, method_settings
 from metabench.config import Config
 from metabench.files import InputError, write_text
 from metabench.layout import BACKBONE, Layout
-from metabench.methods import METHODS
 from metabench.provenance import key_of
 from metabench.runtime import pick_device
 
 SPACE: dict[str, tuple[float, float]] = {
-    "lr": (1e-4, 1e-2),
+    "lr": (3e-4, 2e-2),
     "inner_lr": (5e-3, 0.5),
     "rate": (1e-3, 0.2),
     "head_rate": (5e-3, 0.5),
@@ -49,13 +55,17 @@ SPACE: dict[str, tuple[float, float]] = {
 
 @dataclass(frozen=True)
 class TrialLayout(Layout):
-    """The project's layout, but for the trained learners: each trial has a folder of its own."""
+    """The project's layout, but for the learner that is tuned: each trial has a folder of its own.
+
+    The shared backbone is the project's, unless it is what is tuned.
+    """
 
     trial: str = ""
+    tuned: str = ""
 
     def run(self, source: str, method: str, seed: int) -> Path:
-        """The shared backbone is the project's; everything else is the trial's."""
-        if method == BACKBONE:
+        """Folder of the trial for what is tuned, of the project for all else."""
+        if method != self.tuned:
             return super().run(source, method, seed)
         return self.root / "studies/runs" / self.trial / method / str(seed)
 
@@ -75,11 +85,19 @@ def score(config: Config, root: Path, source: str, method: str, settings: dict[s
     """Train with ``settings`` and the first seed; the score on the frozen ``val`` episodes."""
     config = with_settings(config, source, method, settings)
     seed = config.seeds[0]
-    layout = TrialLayout(root, key_of(source=source, method=method, settings=settings)[:16])
-    train_cell(lambda share, text: None, config, layout, source, method, seed)
+    trial = key_of(source=source, method=method, settings=settings)[:16]
+    layout = TrialLayout(root, trial, method)
+    if method == BACKBONE:
+        pretrain_cell(_silent, config, layout, source, seed)
+    else:
+        train_cell(_silent, config, layout, source, method, seed)
     learner, _ = load_learner(layout.run(source, method, seed))
-    device = pick_device(config.compute.device)
-    return float(validator(config, layout, source, device)(learner.to(device)))
+    device, choice = pick_device(config.compute.device), config.track_of(source).backbone_of(method)
+    return float(validator(config, layout, source, device, choice)(learner.to(device)))
+
+
+def _silent(share: float, text: str) -> None:
+    """No progress: a study shows its own."""
 
 
 def tune(
@@ -104,16 +122,20 @@ def tune(
     """
     base = dict(config.methods.get(source, {}).get(method, {}))
     where = f"params.yaml: methods.{source}.{method}"
-    space = searched(METHODS.load(method).Settings)
-    if METHODS.load(method).learns_from == "nothing":
+    name = config.track_of(source).variant(method).method
+    cls = learner_class(name)
+    space = searched(cls.Settings)
+    if cls.learns_from == "nothing":
         space.pop("lr", None)
     if not space:
         raise InputError(f"{method}: has no setting that is searched ({', '.join(SPACE)})")
-    defaults = method_settings(method, base, where).model_dump()
+    defaults = method_settings(name, base, where).model_dump()
     fixed = {name: value for name, value in base.items() if name not in space}
-    facts = train_key(
-        with_settings(config, source, method, fixed), Layout(root), source, method, config.seeds[0]
-    )
+    bare, seed = with_settings(config, source, method, fixed), config.seeds[0]
+    if method == BACKBONE:
+        facts = pretrain_key(bare, Layout(root), source, seed)
+    else:
+        facts = train_key(bare, Layout(root), source, method, seed)
     (root / "studies").mkdir(parents=True, exist_ok=True)
     study = optuna.create_study(
         storage=f"sqlite:///{root / 'studies/studies.db'}",
@@ -137,7 +159,8 @@ def tune(
     deadline = time.monotonic() + seconds
     while len(finished(study)) < trials and time.monotonic() < deadline:
         draw = rng.seed_of(0, "tune", source, method, len(study.trials)) % 2**31
-        study.sampler = optuna.samplers.TPESampler(seed=draw)  # by number, so resuming is exact
+        # seeded by the number of the trial, so that resuming is exact
+        study.sampler = optuna.samplers.TPESampler(seed=draw, n_startup_trials=4)
         study.optimize(objective, n_trials=1)
     return study
 
@@ -154,7 +177,7 @@ def apply(path: Path, study: optuna.Study, source: str, method: str) -> dict[str
     document = yaml.load(path.read_text(encoding="utf-8"))
     best = {n: float(f"{v:.3g}") for n, v in study.best_params.items()}
     section = document["methods"][source]
-    section[method] = dict(section[method]) | best
+    section[method] = dict(section.get(method, {})) | best
     section.yaml_add_eol_comment(f"study {study.study_name}, {len(finished(study))} trials", method)
     text = StringIO()
     yaml.dump(document, text)

@@ -1,6 +1,7 @@
 """Validate params.yaml and write, for each later stage, the digests of the code it runs."""
 
 from metabench.backbones import BACKBONES
+from metabench.cells import pretrain_settings
 from metabench.checks import check_names
 from metabench.config import TRACKS, Config
 from metabench.data import DATASETS
@@ -30,7 +31,9 @@ def main(config: Config, layout: Layout) -> None:
         for source in track.sources:
             own = BACKBONES.module(track.backbone.name)
             pretrained = code_of("metabench.pretraining", "metabench.training", own)
-            write_json(plan / "pretrain" / f"{source}.json", pretrained)
+            settings = pretrain_settings(config, source).model_dump(mode="json")
+            facts = {"code": pretrained, "settings": settings}
+            write_json(plan / "pretrain" / f"{source}.json", facts)
             for name in track.methods:
                 module = METHODS.module(track.variant(name).method)
                 backbone = BACKBONES.module(track.backbone_of(name).name)

@@ -25,7 +25,11 @@ def main() -> None:
     """Tune the named methods, print the best settings, and write them if asked to."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("source")
-    parser.add_argument("methods", nargs="*", help="default: all methods of the source's track")
+    parser.add_argument(
+        "methods",
+        nargs="*",
+        help="default: all methods of the source's track; `backbone`: the pretraining",
+    )
     parser.add_argument("--trials", type=int, default=20, help="trials of each method")
     parser.add_argument("--seconds", type=float, default=3600, help="wall budget of each method")
     parser.add_argument("--apply", action="store_true", help="write the best into params.yaml")

@@ -15,6 +15,7 @@ class NearestNeighbour(FeatureMethod):
     family = "control"
     paper = "Cover & Hart 1967"
     learns_from = "nothing"
+    kinds = frozenset({"image", "vector"})  # the numbers of words are no quantities
 
     def embed(self, x: Tensor) -> Tensor:
         """The inputs themselves, ``[T, N, D]``."""
