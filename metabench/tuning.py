@@ -19,6 +19,7 @@ import optuna
 from optuna.trial import TrialState
 from pydantic import BaseModel
 from ruamel.yaml import YAML
+from ruamel.yaml.comments import CommentedMap
 
 from metabench import rng
 from metabench.cells import (
@@ -174,10 +175,12 @@ def apply(path: Path, study: optuna.Study, source: str, method: str) -> dict[str
     """Write the best settings into ``params.yaml``, with the study's name; comments are kept."""
     yaml = YAML()
     yaml.width = 120
+    yaml.indent(sequence=4, offset=2)
     document = yaml.load(path.read_text(encoding="utf-8"))
     best = {n: float(f"{v:.3g}") for n, v in study.best_params.items()}
     section = document["methods"][source]
-    section[method] = dict(section.get(method, {})) | best
+    section[method] = CommentedMap(dict(section.get(method, {})) | best)
+    section[method].fa.set_flow_style()  # on one line
     section.yaml_add_eol_comment(f"study {study.study_name}, {len(finished(study))} trials", method)
     text = StringIO()
     yaml.dump(document, text)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
@@ -16,6 +17,7 @@ from metabench.bench import arrays, plan, recommend, run
 from metabench.cli import app
 from metabench.data.own import OwnData, bright_background, read_images, read_texts
 from metabench.files import InputError
+from metabench.served import FewShotModel, FewShotTask
 
 
 def fill(folder: Path, classes: int, count: int = 8, suffix: str = "png") -> None:
@@ -193,6 +195,10 @@ def test_a_run_on_own_texts_leaves_a_board_a_recommendation_and_a_learner(
     model = FewShotClassifier.from_run(tmp_path / "work/winner")
     x, y = found.examples, found.labels
     assert model.fit(x[::2], y[::2]).score(x[1::2], y[1::2]) > 0.8
+    served = FewShotModel()
+    served.load_context(SimpleNamespace(artifacts={"learner": str(tmp_path / "work/winner")}))
+    asked = FewShotTask(support_x=x, support_y=y, query_x=["will there be rain on Friday"])
+    assert served.predict(None, [asked])[0]["labels"] == ["weather"]
     with pytest.raises(ValueError, match="list of texts"):
         model.fit([[0.5], [1.0]], ["a", "b"])
 

@@ -5,10 +5,12 @@ from __future__ import annotations
 import pytest
 import yaml
 
+from metabench.cells import pretrain_key
 from metabench.files import InputError
+from metabench.layout import BACKBONE, Layout
 from metabench.methods.protonet import ProtoNetSettings
 from metabench.methods.ridge import RidgeSettings
-from metabench.tuning import apply, finished, score, searched, tune
+from metabench.tuning import apply, finished, score, searched, tune, with_settings
 from tests.test_cells import prepared
 from tests.toy import TOY_NAME, toy_config
 
@@ -25,6 +27,24 @@ def test_two_learning_rates_give_two_scores_and_equal_ones_the_same(project) -> 
         score(config, root, TOY_NAME, "protonet", {"lr": lr}) for lr in (1e-5, 1e-2, 1e-5)
     )
     assert low != high and low == again
+
+
+def test_the_pretraining_is_tuned_like_a_method_and_in_folders_of_its_own(project) -> None:
+    config, root = project
+    low, high = (score(config, root, TOY_NAME, BACKBONE, {"lr": lr}) for lr in (1e-5, 1e-2))
+    assert low != high
+    assert not (root / "runs" / TOY_NAME / BACKBONE).exists()
+    study = tune(config, root, TOY_NAME, BACKBONE, 1, 60, lambda settings: settings["lr"])
+    assert study.best_params == {"lr": pytest.approx(5e-3)}  # its default
+    keys = {
+        pretrain_key(
+            with_settings(config, TOY_NAME, BACKBONE, {"lr": lr}), Layout(root), TOY_NAME, 0
+        )
+        for lr in (1e-3, 5e-3)
+    }
+    assert len(keys) == 2
+    with pytest.raises(InputError, match="backbone: rate: unknown key"):
+        score(config, root, TOY_NAME, BACKBONE, {"rate": 1.0})
 
 
 def test_only_settings_that_the_method_has_are_searched() -> None:
