@@ -174,7 +174,7 @@ def finished(study: optuna.Study) -> list[optuna.trial.FrozenTrial]:
 def apply(path: Path, study: optuna.Study, source: str, method: str) -> dict[str, Any]:
     """Write the best settings into ``params.yaml``, with the study's name; comments are kept."""
     yaml = YAML()
-    yaml.width = 120
+    yaml.width = 4096
     yaml.indent(sequence=4, offset=2)
     document = yaml.load(path.read_text(encoding="utf-8"))
     best = {n: float(f"{v:.3g}") for n, v in study.best_params.items()}
