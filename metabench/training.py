@@ -78,7 +78,7 @@ def train(
         save_every: seconds between checkpoints (one is always written at a validation).
 
     Raises:
-        Diverged: loss or validation score is not finite.
+        Diverged: a loss is not finite, or no validation score is.
         InputError: ``checkpoint`` is damaged. It is set aside, so that the next run starts again.
     """
     optimizer = torch.optim.AdamW(
@@ -103,12 +103,11 @@ def train(
         state.seconds += time.monotonic() - started
         if after // interval > before // interval or after >= budget.examples:
             method.eval()
-            score = validate(method)
-            _check(score, "validation score", method, state)
+            score = _score(validate, method)
             mean = sum(state.losses) / len(state.losses)
             state.curve.append((state.spent, mean, score))
             state.losses.clear()
-            if score > state.best:
+            if score > state.best:  # never where it is not a number
                 state.best, best_weights = score, _weights(method)
             if on_half and before < budget.examples / 2 <= after:
                 on_half(best_weights)
@@ -119,9 +118,22 @@ def train(
             _save(checkpoint, state, method, optimizer, best_weights)
             saved = time.monotonic()
             report(state.spent / budget.examples, f"loss {state.losses[-1]:.3f}")
+    if not math.isfinite(state.best):
+        _check(state.best, "best validation score", method, state)
     method.load_state_dict(best_weights)
     method.eval()
     return state
+
+
+def _score(validate: Callable[[Method], float], method: Method) -> float:
+    """The validation score; not a number where adaptation diverges on some episode.
+
+    Early on it may, and later not any more: such weights are not chosen, and training goes on.
+    """
+    try:
+        return validate(method)
+    except Diverged:
+        return math.nan
 
 
 def _step(

@@ -17,7 +17,6 @@ from typing import Any
 
 import optuna
 from optuna.trial import TrialState
-from pydantic import BaseModel
 from ruamel.yaml import YAML
 from ruamel.yaml.comments import CommentedMap
 
@@ -34,6 +33,7 @@ from metabench.checks import learner_class, method_settings
 from metabench.config import Config
 from metabench.files import InputError, write_text
 from metabench.layout import BACKBONE, Layout
+from metabench.methods.base import Settings
 from metabench.provenance import key_of
 from metabench.runtime import pick_device
 
@@ -71,9 +71,10 @@ class TrialLayout(Layout):
         return self.root / "studies/runs" / self.trial / method / str(seed)
 
 
-def searched(settings: type[BaseModel]) -> dict[str, tuple[float, float]]:
-    """The part of :data:`SPACE` that a method has."""
-    return {name: SPACE[name] for name in settings.model_fields if name in SPACE}
+def searched(settings: type[Settings]) -> dict[str, tuple[float, float]]:
+    """The part of :data:`SPACE` that a method has, with its own ranges where it has some."""
+    space = SPACE | settings.ranges
+    return {name: space[name] for name in settings.model_fields if name in space}
 
 
 def with_settings(config: Config, source: str, method: str, settings: dict[str, Any]) -> Config:

@@ -96,6 +96,21 @@ def test_a_loss_that_is_not_finite_is_an_error_that_names_the_method(tmp_path) -
         run(Bad(), tmp_path)
 
 
+def test_weights_whose_adaptation_diverges_are_not_chosen_and_training_goes_on(tmp_path) -> None:
+    scores = iter([None, 0.4, None, math.nan])
+
+    def validate(method: Method) -> float:
+        score = next(scores)
+        if score is None:
+            raise Diverged("predictions are not finite")
+        return score
+
+    state = run(Line(), tmp_path / "some", validate=validate)
+    assert state.best == 0.4 and [row[2] for row in state.curve][1] == 0.4
+    with pytest.raises(Diverged, match="best validation score is -inf"):
+        run(Line(), tmp_path / "none", validate=lambda method: math.nan)
+
+
 def test_a_damaged_checkpoint_is_named(tmp_path) -> None:
     (tmp_path / "state.pt").write_bytes(b"not a checkpoint")
     with pytest.raises(InputError, match=r"state\.pt: damaged checkpoint"):

@@ -8,9 +8,10 @@ import yaml
 from metabench.cells import pretrain_key
 from metabench.files import InputError
 from metabench.layout import BACKBONE, Layout
+from metabench.methods.parts.language_tuning import LanguageTuningSettings
 from metabench.methods.protonet import ProtoNetSettings
 from metabench.methods.ridge import RidgeSettings
-from metabench.tuning import apply, finished, score, searched, tune, with_settings
+from metabench.tuning import SPACE, apply, finished, score, searched, tune, with_settings
 from tests.test_cells import prepared
 from tests.toy import TOY_NAME, toy_config
 
@@ -50,6 +51,7 @@ def test_the_pretraining_is_tuned_like_a_method_and_in_folders_of_its_own(projec
 def test_only_settings_that_the_method_has_are_searched() -> None:
     assert set(searched(ProtoNetSettings)) == {"lr"}
     assert set(searched(RidgeSettings)) == {"lr", "penalty"}
+    assert searched(LanguageTuningSettings)["rate"][1] < SPACE["rate"][1]  # its own range
 
 
 def test_a_study_starts_from_the_default_counts_its_trials_and_resumes(project) -> None:

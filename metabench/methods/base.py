@@ -79,9 +79,13 @@ class Settings(BaseModel):
             ``shots`` is a tuple: one of them is drawn for each outer step.
         batch: examples per step, for methods that learn from plain batches.
         clip: largest norm of the gradient; 0 for none.
+
+    ``ranges``, of the class: where tuning looks for a setting, if not where it looks for all others
+    of that name (:data:`metabench.tuning.SPACE`).
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
+    ranges: ClassVar[dict[str, tuple[float, float]]] = {}
 
     lr: float = Field(3e-3, gt=0)
     weight_decay: float = Field(0.0, ge=0)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 import torch.nn.functional as F
@@ -36,6 +36,8 @@ class LanguageTuningSettings(Settings):
         warm_up: share of the steps in which the rate rises.
         decay: weight decay.
     """
+
+    ranges: ClassVar = {"rate": (1e-5, 3e-3), "head_rate": (1e-3, 0.1)}
 
     rate: float = Field(1e-4, gt=0)
     head_rate: float = Field(1e-2, gt=0)
