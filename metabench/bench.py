@@ -47,7 +47,7 @@ IMAGES = ("protonet", "linear_probe", "simpleshot", "fine_tune", "scratch", "nea
 TEXTS = ("frozen_linear_probe", "frozen_ridge", "tfidf", "tfidf_neighbour")
 """``frozen_``: on the vectors of a language model that stays as it is. Tuned ones are left out for
 their cost: seconds to minutes an episode."""
-LEARNING = ("frozen_protonet", "frozen_simpleshot", "frozen_knn")
+LEARNING = ("frozen_r2d2", "frozen_simpleshot", "frozen_knn")
 """These need classes to learn from."""
 
 
@@ -118,7 +118,7 @@ def plan(own: OwnData, mode: Mode | None, source: str, seeds: int) -> Plan:
         trained_on, track = own.name, "text"
         settings = {name: {} for name in (*LEARNING, *TEXTS) if disjoint or name in TEXTS}
         if disjoint:
-            settings["frozen_protonet"] = {"ways": 5, "queries": min(5, queries)}
+            settings["frozen_r2d2"] = {"ways": 5, "queries": min(5, queries)}
         else:  # nothing is trained: no validation, and every seed would say the same
             shared["training"] |= {"shots": []}
             seeds = 1

@@ -207,6 +207,6 @@ def test_texts_of_many_classes_are_learnt_from() -> None:
     texts = [f"word{c} number {i}" for c in range(20) for i in range(9)]
     own = OwnData("text", texts, [str(i // 9) for i in range(180)])
     chosen = plan(own, None, "glyphs", 1)
-    assert chosen.mode == "class-disjoint" and "frozen_protonet" in chosen.track.methods
+    assert chosen.mode == "class-disjoint" and "frozen_r2d2" in chosen.track.methods
     parts = [c.partition for c in arrays(own, (), chosen.mode, chosen.invert).classes]
     assert sorted(map(parts.count, ("train", "val", "test"))) == [5, 5, 10]
