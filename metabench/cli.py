@@ -200,9 +200,9 @@ def bench(
     if mode not in modes:
         raise InputError(f"--mode {mode}: must be one of {', '.join(modes)}")
     if images is not None and csv is None:
-        place, own = images, read_images(images)
+        title, own = images.resolve().name, read_images(images)
     elif csv is not None and images is None:
-        place, own = csv, read_texts(csv, text_column, label_column)
+        title, own = csv.stem, read_texts(csv, text_column, label_column)
     else:
         raise InputError("bench takes one of --images FOLDER and --csv FILE")
     console.print(
@@ -213,7 +213,7 @@ def bench(
         console.print(f"  {path}: {reason}", markup=False, highlight=False)
     chosen = own_bench.plan(own, modes[mode], source, seeds)
     console.print(f"{chosen.mode}: {chosen.why}", markup=False, highlight=False)
-    text = own_bench.run(own, chosen, Path("bench") / (name or place.resolve().stem))
+    text = own_bench.run(own, chosen, Path("bench") / (name or title))
     console.print(text, markup=False, highlight=False, soft_wrap=True)
 
 

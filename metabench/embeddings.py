@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 from dataclasses import replace
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -41,6 +42,12 @@ def external_facts(backbone: str) -> dict[str, Any]:
     return {"external": weights()} if weights else {}
 
 
+@cache
+def build_encoder(name: str) -> Backbone:
+    """The encoder with its weights, loaded once a process; it takes texts of any length."""
+    return build_backbone(name, (0,), tune=0)
+
+
 def embed(encoder: Backbone, x: np.ndarray) -> np.ndarray:
     """Features ``[N, D]`` float32 of examples ``x`` ``[N, ...]``; the encoder makes batches."""
     with torch.no_grad():
@@ -61,7 +68,7 @@ def embed_dataset(processed: Path, folder: Path, encoder: str) -> None:
     except (InputError, KeyError, OSError):
         pass
     dataset = Dataset.load(processed)
-    vectors = embed(build_backbone(encoder, tuple(dataset.x.shape[1:]), tune=0), dataset.x)
+    vectors = embed(build_encoder(encoder), dataset.x)
     with atomic(path) as temporary:
         np.save(temporary, vectors, allow_pickle=False)
     write_json(path.with_suffix(".json"), {"key": key, "digest": digest(path)})

@@ -17,11 +17,10 @@ from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_is_fitted, validate_data
 from torch import Tensor
 
-from metabench.backbones import build_backbone
 from metabench.cells import load_learner
 from metabench.data.images import as_batch
 from metabench.data.text import tokenise
-from metabench.embeddings import embed, encoder_of
+from metabench.embeddings import build_encoder, embed, encoder_of
 from metabench.episodes import Episodes
 from metabench.files import InputError
 from metabench.methods.base import Diverged, Method
@@ -187,7 +186,7 @@ class FewShotClassifier(ClassifierMixin, BaseEstimator):
         encoder = encoder_of(self.cell_["backbone"]["name"])
         if encoder is None or not texts:
             return torch.from_numpy(tokens)
-        return torch.from_numpy(embed(build_backbone(encoder, tokens.shape[1:], tune=0), tokens))
+        return torch.from_numpy(embed(build_encoder(encoder), tokens))
 
     def __getstate__(self) -> dict[str, Any]:
         if hasattr(self, "learner_"):

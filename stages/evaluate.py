@@ -13,10 +13,10 @@ def main(config: Config, layout: Layout, source: str, method: str) -> None:
     shared = {"config": config, "layout": layout} | {"source": source, "method": method}
     jobs = [Job(f"evaluate {source}/{method}/{s}", cell, shared | {"seed": s}) for s in seeds]
     warm_up(jobs)
-    import mlflow  # noqa: F401 (takes as long as what the workers import meanwhile)
-
     from metabench.results import track_cell
+    from metabench.tracking import import_mlflow
 
+    import_mlflow()  # takes as long as what the workers import meanwhile
     with lock(layout.result(source, method, 0).parent):
         run_cells(jobs, config.compute)
         for seed in seeds:

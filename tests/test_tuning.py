@@ -70,7 +70,7 @@ def test_a_study_starts_from_the_default_counts_its_trials_and_resumes(project) 
     study = tune(config, root, TOY_NAME, "protonet", 5, 60, evaluate)
     tried = [s["lr"] for s in seen if "lr" in s]
     assert len(finished(study)) == 5 == len(tried)
-    assert tried[0] == pytest.approx(3e-3) and len(set(tried)) == 5
+    assert tried[0] == pytest.approx(1e-3) and len(set(tried)) == 5
     again = tune(config, root, TOY_NAME, "protonet", 5, 60, evaluate)
     assert again.study_name == study.study_name and len([s for s in seen if "lr" in s]) == 5
 

@@ -49,7 +49,7 @@ def params(**changes: Any) -> dict[str, Any]:
         "datasets": [TOY_NAME],
         "classification": track,
         "regression": {"evaluation": evaluation},
-        "methods": {TOY_NAME: {"protonet": {"ways": 5, "queries": 3}}},
+        "methods": {TOY_NAME: {"protonet": {"ways": 5, "queries": 3, "lr": 1e-3}}},
     }
     return base | changes
 

@@ -50,6 +50,15 @@ class OwnData:
         """Examples of the smallest class."""
         return min(self.labels.count(name) for name in self.classes)
 
+    def add_class(self, label: str, examples: list[Any], place: str) -> None:
+        """Take the examples of a class, or skip it where they are too few."""
+        if len(examples) < LEAST:
+            reason = f"class of {len(examples)} usable {self.kind}s, at least {LEAST} are needed"
+            self.skipped.append((place, reason))
+            return
+        self.examples += examples
+        self.labels += [label] * len(examples)
+
 
 def read_images(folder: Path) -> OwnData:
     """Read ``folder/<class>/**``; what cannot be used is skipped with a reason.
@@ -84,12 +93,7 @@ def read_images(folder: Path) -> OwnData:
                 continue
             seen[content] = where
             kept.append(image)
-        if len(kept) < LEAST:
-            reason = f"class of {len(kept)} usable images, at least {LEAST} are needed"
-            found.skipped.append((f"{name}/", reason))
-            continue
-        found.examples += kept
-        found.labels += [name] * len(kept)
+        found.add_class(name, kept, f"{name}/")
     return _checked(found, folder, len(names))
 
 
@@ -139,12 +143,7 @@ def read_texts(file: Path, text_column: str, label_column: str) -> OwnData:
             seen[pieces.tobytes()] = place
             members.setdefault(label, []).append(text)
     for label, kept in sorted(members.items()):
-        if len(kept) < LEAST:
-            reason = f"class of {len(kept)} usable texts, at least {LEAST} are needed"
-            found.skipped.append((f"label '{label}'", reason))
-            continue
-        found.examples += kept
-        found.labels += [label] * len(kept)
+        found.add_class(label, kept, f"label '{label}'")
     return _checked(found, file, len(members))
 
 
