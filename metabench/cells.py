@@ -255,13 +255,7 @@ def _take_start(method: Method, folder: Path) -> dict[str, float]:
     """Hand the shared backbone to ``method``; returns what it cost."""
     half = method.start == "half"
     path = folder / ("half.safetensors" if half else "model.safetensors")
-    try:
-        method.start_from(load_file(path))
-    except (OSError, SafetensorError, RuntimeError) as error:
-        raise InputError(
-            f"{path}: pretrained weights are missing, damaged or do not fit ({error}). Delete "
-            f"{folder} and run `dvc repro`."
-        ) from error
+    method.start_from(load_file(path))
     cost = read_json(folder / "cost.json")
     share = 0.5 if half else 1.0
     return {
@@ -287,10 +281,21 @@ def train_cell(
     spent_before: dict[str, float] = {}
     shared = starts_shared(type(learner), choice)
     if shared:
-        spent_before = _take_start(learner, layout.run(source, BACKBONE, seed))
+        pretrained = layout.run(source, BACKBONE, seed)
+        if not is_done(pretrained, pretrain_key(config, layout, source, seed)):
+            raise InputError(
+                f"{pretrained}: no pretrained backbone of these params (missing, damaged or of "
+                f"others). Run `dvc repro pretrain@{source}`."
+            )
+        spent_before = _take_start(learner, pretrained)
     learner.to(device)
     state = State()
     if learner.learns_from != "nothing":
+        if not any(p.requires_grad for p in learner.parameters()):
+            raise InputError(
+                f"{where}: {name} on backbone '{choice.name}' has no weights to train. Take a "
+                "trainable backbone, or a method that learns nothing from the source."
+            )
         budget = track.budget
         if shared and learner.start == "half":
             budget = budget.model_copy(

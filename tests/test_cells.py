@@ -1,14 +1,16 @@
 from __future__ import annotations
 
 import json
+import math
 
 import pandas as pd
 import pytest
 import torch
 
 from metabench import provenance, results
+from metabench.backbones import Backbone
 from metabench.cells import load_learner, pretrain_cell, train_cell, train_key
-from metabench.config import Compute
+from metabench.config import BackboneChoice, Compute
 from metabench.evaluation.cell import evaluate_cell, is_evaluated
 from metabench.executor import CellFailed, Job, run_cells
 from metabench.files import InputError
@@ -96,6 +98,34 @@ def test_pretraining_keeps_whole_and_half_budget_weights(project) -> None:
     pretrain_cell(silent, config, layout, TOY_NAME, 0)
     folder = layout.run(TOY_NAME, "backbone", 0)
     assert (folder / "half.safetensors").exists() and (folder / "model.safetensors").exists()
+
+
+def test_a_learner_never_starts_from_a_backbone_of_other_params(project) -> None:
+    config, layout = project
+    pretrain_cell(silent, config, layout, TOY_NAME, 0)
+    methods = {TOY_NAME: {"protonet": {}, "linear_probe": {}, "backbone": {"lr": 0.02}}}
+    with pytest.raises(InputError, match=r"backbone/0: no pretrained backbone of these params"):
+        train_cell(silent, toy_config(methods=methods), layout, TOY_NAME, "linear_probe", 0)
+
+
+class Fixed(Backbone):
+    """A backbone without weights."""
+
+    def __init__(self, input_shape: tuple[int, ...]):
+        super().__init__()
+        self.features = math.prod(input_shape)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return x.flatten(2)
+
+
+def test_a_method_with_nothing_to_train_is_named_with_its_backbone(project) -> None:
+    config, layout = project
+    choice = BackboneChoice(name="tests.test_cells:Fixed")
+    track = config.classification.model_copy(update={"backbone": choice})
+    config = config.model_copy(update={"classification": track})
+    with pytest.raises(InputError, match=r"protonet on backbone 'tests\.test_cells:Fixed' has no"):
+        train_cell(silent, config, layout, TOY_NAME, "protonet", 3)
 
 
 def succeed(report, value) -> None:

@@ -180,20 +180,16 @@ def test_a_second_repro_does_nothing(project) -> None:
     assert "Data and pipelines are up to date" in output
 
 
-def test_editing_one_method_reruns_its_cells_and_the_report_alone(project) -> None:
-    with (project.root / "metabench/methods/maml.py").open("a") as file:
-        file.write("\nEDITED = True\n")
-    assert project.stages() == {"plan", "aggregate"} | MAML
-
-
-def test_adding_a_method_runs_the_new_cells_alone(project) -> None:
+def test_an_edited_and_an_added_method_run_their_cells_and_the_report_alone(project) -> None:
     def add(values) -> None:
         values["classification"]["methods"].append("linear_probe")
         values["methods"]["glyphs"]["linear_probe"] = {}
 
+    with (project.root / "metabench/methods/maml.py").open("a") as file:
+        file.write("\nEDITED = True\n")
     project.params(add)
     new = {"train@glyphs-linear_probe", "evaluate@glyphs-linear_probe"}
-    assert project.stages() == {"plan", "aggregate"} | new
+    assert project.stages() == {"plan", "aggregate"} | MAML | new
 
 
 def test_more_evaluation_episodes_rerun_evaluation_alone(project) -> None:
@@ -208,8 +204,13 @@ def test_more_evaluation_episodes_rerun_evaluation_alone(project) -> None:
     assert len(pd.read_parquet(project.root / "results/glyphs/maml/0.parquet")) == 24
 
 
-def test_a_killed_stage_leaves_nothing_half_written_and_a_corrupt_result_is_named(project) -> None:
-    shutil.rmtree(project.root / "results/glyphs/maml")
+def test_an_added_seed_reuses_the_finished_ones_through_a_kill_and_a_damaged_result(
+    project,
+) -> None:
+    before = project.weights()
+    project.params(lambda v: v.update(seeds=[0, 1]))
+    damaged = project.root / "results/glyphs/protonet/0.parquet"
+    damaged.write_bytes(damaged.read_bytes()[:200])
     shutil.rmtree(project.root / ".dvc/cache", ignore_errors=True)
     process = project.start()
     assert process.stdout is not None
@@ -219,17 +220,11 @@ def test_a_killed_stage_leaves_nothing_half_written_and_a_corrupt_result_is_name
             break
     process.communicate(timeout=60)
     assert process.returncode != 0
-    corrupt = project.root / "results/glyphs/protonet/0.parquet"
-    corrupt.write_bytes(corrupt.read_bytes()[:200])
-    project.stages()
-    rows = pd.read_parquet(corrupt)
-    assert len(rows) == 24 and len(list(project.root.glob("results/glyphs/maml/*.parquet"))) == 1
-
-
-def test_an_added_seed_reuses_the_finished_ones(project) -> None:
-    before = project.weights()
-    project.params(lambda v: v.update(seeds=[0, 1]))
     project.stages()
     after = project.weights()
     assert {p: t for p, t in after.items() if p in before} == before
     assert len(after) == 2 * len(before)
+    for method in ("maml", "protonet", "nearest_neighbour", "linear_probe"):
+        results = sorted(project.root.glob(f"results/glyphs/{method}/*.parquet"))
+        assert [path.name for path in results] == ["0.parquet", "1.parquet"]
+        assert all(len(pd.read_parquet(path)) == 24 for path in results)
