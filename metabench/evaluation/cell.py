@@ -130,14 +130,12 @@ def _open_set(
     With fewer classes in an episode, much of the target itself would be of none of them.
     """
     found: dict[str, float] = {}
-    if not track.outside:
-        return found
-    from metabench.evaluation.open_set import auroc  # imports scikit-learn: 1.7 s
-
     for s in sets:
         target, ways = s.frozen.dataset, s.frozen.ways
         possible = learner.any_ways or ways == learner.task.ways
         if target in track.outside and ways > _test_classes(layout, target) and possible:
+            from metabench.evaluation.open_set import auroc  # imports scikit-learn: 1.7 s
+
             outside = examples_of(layout, track.outside[target], choice).x
             label = f"{target}/{ways}w{s.frozen.shots}s"
             found[label] = auroc(learner, s, torch.from_numpy(np.array(outside)))
