@@ -8,13 +8,15 @@ from metabench.data.base import Dataset
 
 
 @pytest.fixture(scope="module")
-def dataset() -> Dataset:
-    return glyphs.GLYPHS.build(Path("unused"))
+def rendered() -> list[glyphs.Glyph]:
+    return glyphs.render_all()
 
 
 @pytest.fixture(scope="module")
-def rendered() -> list[glyphs.Glyph]:
-    return glyphs.render_all()
+def dataset(rendered) -> Dataset:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(glyphs, "render_all", lambda: rendered)  # once is enough: some seconds
+        return glyphs.GLYPHS.build(Path("unused"))
 
 
 @pytest.fixture(scope="module")
