@@ -46,6 +46,12 @@ def check_names(config: Config) -> None:
                     f"from the source's pretrained backbone, which is {track.backbone.label}, not "
                     f"{choice.label}. Leave the variant's backbone out"
                 )
+            if method.start == "half" and track.budget.validations % 2:
+                raise InputError(
+                    f"params.yaml: {label}.budget.validations: {track.budget.validations} is odd, "
+                    f"but {name} starts from the backbone as it is validated at half the budget. "
+                    "Take an even number"
+                )
     tracks: list[Track] = [getattr(config, label) for label in TRACKS]
     stands_for = {n: v.method for track in tracks for n, v in track.variants.items()}
     for source, methods in config.methods.items():

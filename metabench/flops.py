@@ -21,7 +21,7 @@ class FlopCounter(TorchDispatchMode):
 
     @classmethod
     def _should_skip_dynamo(cls) -> bool:
-        """No: nothing here is compiled, and skipping costs the import of dynamo, a second a cell."""
+        """No: nothing here is compiled, and to skip it costs the import of dynamo, a second."""
         return False
 
     def __torch_dispatch__(
