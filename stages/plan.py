@@ -1,4 +1,6 @@
-"""Validate params.yaml and write, for each later stage, the digests of the code it runs."""
+"""Validate params.yaml; write what each later stage depends on, params and code."""
+
+from typing import Any
 
 from metabench.backbones import BACKBONES
 from metabench.cells import pretrain_settings
@@ -6,6 +8,7 @@ from metabench.checks import check_names
 from metabench.config import TRACKS, Config
 from metabench.data import DATASETS
 from metabench.embeddings import encoders_of
+from metabench.evaluation.cell import OPEN_SET
 from metabench.files import write_json
 from metabench.layout import Layout
 from metabench.methods import METHODS
@@ -16,29 +19,79 @@ from stages import run
 def main(config: Config, layout: Layout) -> None:
     """Write ``data/plan/**.json``; DVC reruns a stage when its own file changes, and only then."""
     check_names(config)
-    plan = layout.root / "data/plan"
-    for name in config.datasets:
-        write_json(plan / "datasets" / f"{name}.json", code_of(DATASETS.module(name)))
-    write_json(plan / "episodes.json", code_of("metabench.sampling"))
-    encoders = {e for label in TRACKS for e in encoders_of(getattr(config, label))}
-    modules = (BACKBONES.module(encoder) for encoder in encoders)
-    write_json(plan / "embed.json", code_of("metabench.embeddings", *modules))
-    write_json(plan / "evaluate.json", code_of("metabench.evaluation.run"))
     reports = ("metabench.reports.leaderboard", "metabench.reports.open_set")
-    write_json(plan / "aggregate.json", code_of(*reports))
+    facts: dict[str, Any] = {"aggregate": {"code": code_of(*reports)}}
+    for name in config.datasets:
+        facts[f"datasets/{name}"] = {"code": code_of(DATASETS.module(name))}
+        facts[f"episodes/{name}"] = episodes_facts(config, name)
+    encoders = {label: encoders_of(getattr(config, label)) for label in TRACKS}
+    modules = (BACKBONES.module(e) for found in encoders.values() for e in found)
+    facts["embed"] = {
+        "code": code_of("metabench.embeddings", *modules),
+        "tracks": {
+            label: (found, getattr(config, label).datasets, getattr(config, label).outside)
+            for label, found in encoders.items()
+            if found
+        },
+    }
     for label in TRACKS:
-        track = getattr(config, label)
-        for source in track.sources:
-            own = BACKBONES.module(track.backbone.name)
-            pretrained = code_of("metabench.pretraining", "metabench.training", own)
-            settings = pretrain_settings(config, source).model_dump(mode="json")
-            facts = {"code": pretrained, "settings": settings}
-            write_json(plan / "pretrain" / f"{source}.json", facts)
-            for name in track.methods:
-                module = METHODS.module(track.variant(name).method)
-                backbone = BACKBONES.module(track.backbone_of(name).name)
-                used = (module, "metabench.training", backbone)
-                write_json(plan / "train" / source / f"{name}.json", code_of(*used))
+        for source in getattr(config, label).sources:
+            facts |= learner_facts(config, source)
+    for name, found in facts.items():
+        write_json(layout.root / "data/plan" / f"{name}.json", found)
+
+
+def episodes_facts(config: Config, name: str) -> dict[str, Any]:
+    """What the frozen episodes of a dataset depend on, its examples apart."""
+    track = config.track_of(name)
+    found: dict[str, Any] = {"code": code_of("metabench.sampling")}
+    if name in track.datasets:
+        found["evaluation"] = track.evaluation.model_dump(mode="json", exclude={"steps"})
+    if name in track.sources:
+        found["training"] = track.training.model_dump(mode="json")
+        found["val_episodes"] = track.budget.val_episodes
+    return found
+
+
+def learner_facts(config: Config, source: str) -> dict[str, Any]:
+    """What the stages of ``source`` depend on, the output of other stages apart."""
+    track = config.track_of(source)
+    shared = {
+        "budget": track.budget.model_dump(mode="json"),
+        "training": track.training.model_dump(mode="json"),
+    }
+    own, training = track.backbone, "metabench.training"
+    code = code_of("metabench.pretraining", training, BACKBONES.module(own.name))
+    evaluation = code_of("metabench.evaluation.run", *([OPEN_SET] if track.outside else []))
+    facts = {
+        f"pretrain/{source}": shared
+        | {
+            "code": code,
+            "seeds": config.seeds,
+            "backbone": own.model_dump(mode="json"),
+            "settings": pretrain_settings(config, source).model_dump(mode="json"),
+        }
+    }
+    for name in track.methods:
+        variant, backbone = track.variant(name), track.backbone_of(name)
+        module = METHODS.module(variant.method)
+        code = code_of(module, training, BACKBONES.module(backbone.name))
+        learner = {
+            "seeds": config.seeds_of(source, name),
+            "method": variant.method,
+            "backbone": backbone.model_dump(mode="json"),
+        }
+        facts[f"train/{source}/{name}"] = (
+            shared | learner | {"code": code, "settings": config.methods[source][name]}
+        )
+        facts[f"evaluate/{source}/{name}"] = learner | {
+            "code": evaluation,
+            "targets": track.datasets,
+            "evaluation": track.evaluation.model_dump(mode="json"),
+            "skip": variant.skip,
+            "outside": track.outside,
+        }
+    return facts
 
 
 if __name__ == "__main__":

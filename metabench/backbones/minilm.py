@@ -11,7 +11,7 @@ import os
 from contextlib import suppress
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -27,7 +27,7 @@ from metabench.files import InputError, digest, read_json
 VARIABLE = "METABENCH_MINILM"
 HUB_NAME = "sentence-transformers/all-MiniLM-L6-v2"
 BATCH = 64
-"""Texts per forward pass where no gradient is needed; sorted by length, so that few are padded."""
+"""Texts per forward pass where no gradient is needed, sorted by length."""
 
 
 def find_model() -> Path:
@@ -72,6 +72,30 @@ def _linear(inputs: int, outputs: int) -> nn.ModuleDict:
     return nn.ModuleDict({"dense": nn.Linear(inputs, outputs)})
 
 
+class Places(NamedTuple):
+    """Where the word pieces of texts stand, so that nothing is computed for padding.
+
+    Attributes:
+        mask: ``[B, L]``, true where there is a word piece.
+        rows: ``[N]``, the places of the word pieces among the ``B · L``.
+    """
+
+    mask: Tensor
+    rows: Tensor
+
+    def spread(self, x: Tensor) -> Tensor:
+        """``[N, D]`` to ``[B, L, D]``, zero where there is padding."""
+        return (
+            x.new_zeros(self.mask.numel(), x.shape[1])
+            .index_copy(0, self.rows, x)
+            .unflatten(0, self.mask.shape)
+        )
+
+    def gather(self, x: Tensor) -> Tensor:
+        """``[B, L, D]`` to ``[N, D]``."""
+        return x.flatten(0, 1)[self.rows]
+
+
 class Block(nn.Module):
     """Self-attention and a two-layer network, each added to its input and normalised."""
 
@@ -87,15 +111,16 @@ class Block(nn.Module):
         self.attention = nn.ModuleDict({"self": own, "output": mixed})
         self.intermediate = _linear(size, inner)
 
-    def forward(self, x: Tensor, hidden: Tensor) -> Tensor:
-        """``[B, L, D]``; ``hidden`` ``[B, 1, 1, L]`` is -inf where there is padding, else 0."""
+    def forward(self, x: Tensor, places: Places) -> Tensor:
+        """Vectors ``[N, D]`` of the word pieces of all texts; each attends to its own text."""
         own, mixed = self.attention["self"], self.attention["output"]
         q, k, v = (
-            own[n](x).unflatten(-1, (self.heads, -1)).transpose(1, 2)
+            places.spread(own[n](x)).unflatten(-1, (self.heads, -1)).transpose(1, 2)
             for n in ("query", "key", "value")
         )  # [B, heads, L, D/heads]
-        score = q @ k.transpose(-1, -2) * k.shape[-1] ** -0.5 + hidden
-        seen = (score.softmax(-1) @ v).transpose(1, 2).flatten(2)
+        score = q @ k.transpose(-1, -2) * k.shape[-1] ** -0.5
+        score = score.masked_fill(~places.mask[:, None, None], torch.finfo(x.dtype).min)
+        seen = places.gather((score.softmax(-1) @ v).transpose(1, 2).flatten(2))
         x = mixed["LayerNorm"](x + mixed["dense"](seen))
         inner = F.gelu(self.intermediate["dense"](x))
         return self.output["LayerNorm"](x + self.output["dense"](inner))
@@ -128,15 +153,14 @@ class Bert(nn.Module):
         self.encoder = nn.ModuleDict({"layer": nn.ModuleList(Block(*shape) for _ in range(count))})
 
     def forward(self, ids: Tensor, mask: Tensor) -> Tensor:
-        """``[B, L]`` ids and mask to ``[B, L, D]``."""
-        e = self.embeddings
+        """``[B, L]`` ids and mask to ``[B, L, D]``, zero where there is padding."""
+        e, places = self.embeddings, Places(mask, mask.flatten().nonzero()[:, 0])
         kind = e["token_type_embeddings"].weight[0]
-        place = e["position_embeddings"].weight[: ids.shape[1]]
-        x = e["LayerNorm"](e["word_embeddings"](ids) + place + kind)
-        hidden = torch.zeros_like(mask, dtype=x.dtype).masked_fill(~mask, torch.finfo(x.dtype).min)
+        position = e["position_embeddings"].weight[places.rows % ids.shape[1]]
+        x = e["LayerNorm"](e["word_embeddings"](ids.flatten()[places.rows]) + position + kind)
         for block in self.encoder["layer"]:
-            x = block(x, hidden[:, None, None])
-        return x
+            x = block(x, places)
+        return places.spread(x)
 
 
 def load_bert(folder: Path) -> Bert:
@@ -219,8 +243,7 @@ class MiniLM(Backbone):
         mask = ids != 0
         replaced = {n[len("model.") :]: w for n, w in weights.items() if n.startswith("model.")}
         vectors = functional_call(self.model, replaced, (ids.long(), mask))
-        kept = mask[..., None].to(vectors.dtype)
-        return (vectors * kept).sum(1) / kept.sum(1).clamp_min(1)
+        return vectors.sum(1) / mask.sum(1, keepdim=True).clamp_min(1)
 
 
 class MiniLMFrozen(Backbone):

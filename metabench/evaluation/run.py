@@ -21,6 +21,8 @@ from metabench.methods.base import Diverged, FeatureMethod, Method
 from metabench.sampling import Frozen, conform, to_input
 
 TIMED_EPISODES = 5
+ENOUGH_MS = 2000.0
+"""Two episodes are timed, and up to ``TIMED_EPISODES`` until this much was spent on them."""
 
 
 @dataclass(frozen=True)
@@ -156,6 +158,8 @@ def episode_cost(method: Method, episodes: EpisodeSet) -> dict[str, float]:
         single = replace(task, query_x=task.query_x[:, :1], query_y=task.query_y[:, :1])
         single_ms.append(_milliseconds(method, single))
         full_ms.append(_milliseconds(method, task))
+        if e and sum(full_ms) > ENOUGH_MS:
+            break
     with FlopCounter() as counter:
         method.predict(task)
     adapt = statistics.median(single_ms)

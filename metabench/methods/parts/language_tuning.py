@@ -139,7 +139,7 @@ class LanguageTuning(Method):
             if part
         ]
         parameters = [p.requires_grad_() for group in groups for p in group["params"]]
-        optimizer = torch.optim.AdamW(groups, weight_decay=s.decay)
+        optimizer = torch.optim.AdamW(groups, weight_decay=s.decay, fused=True)
         schedule = torch.optim.lr_scheduler.LambdaLR(
             optimizer, functools.partial(warm_up_then_decay, s.steps, s.warm_up)
         )
