@@ -21,6 +21,7 @@ from ruamel.yaml import YAML
 from ruamel.yaml.comments import CommentedMap
 
 from metabench import rng
+from metabench.backbones import BACKBONES, Backbone
 from metabench.cells import (
     load_learner,
     pretrain_cell,
@@ -71,9 +72,9 @@ class TrialLayout(Layout):
         return self.root / "studies/runs" / self.trial / method / str(seed)
 
 
-def searched(settings: type[Settings]) -> dict[str, tuple[float, float]]:
-    """The part of :data:`SPACE` that a method has, with its own ranges where it has some."""
-    space = SPACE | settings.ranges
+def searched(settings: type[Settings], backbone: type[Backbone]) -> dict[str, tuple[float, float]]:
+    """The part of :data:`SPACE` that a method has, with its own or its backbone's ranges."""
+    space = SPACE | backbone.ranges | settings.ranges
     return {name: space[name] for name in settings.model_fields if name in space}
 
 
@@ -126,7 +127,8 @@ def tune(
     where = f"params.yaml: methods.{source}.{method}"
     name = config.track_of(source).variant(method).method
     cls = learner_class(name)
-    space = searched(cls.Settings)
+    choice = config.track_of(source).backbone_of(method)
+    space = searched(cls.Settings, BACKBONES.load(choice.name))
     if cls.learns_from == "nothing":
         space.pop("lr", None)
     if not space:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import pytest
 import yaml
 
+from metabench.backbones.conv4 import Conv4
+from metabench.backbones.minilm import MiniLM
 from metabench.cells import pretrain_key
 from metabench.files import InputError
 from metabench.layout import BACKBONE, Layout
@@ -49,9 +51,10 @@ def test_the_pretraining_is_tuned_like_a_method_and_in_folders_of_its_own(projec
 
 
 def test_only_settings_that_the_method_has_are_searched() -> None:
-    assert set(searched(ProtoNetSettings)) == {"lr"}
-    assert set(searched(RidgeSettings)) == {"lr", "penalty"}
-    assert searched(LanguageTuningSettings)["rate"][1] < SPACE["rate"][1]  # its own range
+    assert set(searched(ProtoNetSettings, Conv4)) == {"lr"}
+    assert set(searched(RidgeSettings, Conv4)) == {"lr", "penalty"}
+    assert searched(LanguageTuningSettings, MiniLM)["rate"][1] < SPACE["rate"][1]  # its own range
+    assert searched(ProtoNetSettings, MiniLM)["lr"][1] < SPACE["lr"][1]  # its backbone's
 
 
 def test_a_study_starts_from_the_default_counts_its_trials_and_resumes(project) -> None:

@@ -15,13 +15,17 @@ class Backbone(nn.Module, abc.ABC):
 
     Attributes:
         feature_dim: length ``D`` of the feature vector.
-        blocks: the parts from input to output, by parameter-name prefix; what "last block" and
-            "gradual unfreezing" refer to.
+        block_prefixes: the parts from input to output, by parameter-name prefix; what "last block"
+            and "gradual unfreezing" refer to.
+        kinds: of examples that it reads.
+        ranges: where tuning looks for a setting of methods that train this backbone, if not where
+            it looks for all others.
     """
 
     feature_dim: int
     block_prefixes: tuple[str, ...]
     kinds: ClassVar[frozenset[str]]
+    ranges: ClassVar[dict[str, tuple[float, float]]] = {}
 
     @property
     def channels(self) -> int:

@@ -11,7 +11,7 @@ import os
 from contextlib import suppress
 from functools import cache
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -190,6 +190,7 @@ class MiniLM(Backbone):
 
     kinds = frozenset({"text"})
     external_pretraining = True
+    ranges: ClassVar = {"lr": (1e-5, 1e-3)}  # what is good already takes small steps
 
     def __init__(self, input_shape: tuple[int, ...], tune: int = 6):
         super().__init__()
