@@ -65,8 +65,11 @@ def main(source: str, repeats: int = 3) -> None:
         for _ in range(repeats):
             for written in ("runs", "results"):
                 shutil.rmtree(folder / written, ignore_errors=True)
-            for stage, label in (("train", "train"), ("evaluate", "evaluate and track")):
-                command = [sys.executable, "-m", f"stages.{stage}", source, METHOD]
+            for label, stage in (
+                ("train", ["stages.train", source, METHOD]),
+                ("evaluate and track", ["stages.evaluate", source]),
+            ):
+                command = [sys.executable, "-m", *stage]
                 times[label].append(seconds(command, folder)[0])
             taken, output = seconds([sys.executable, "-m", "dvc", "repro"], Path())
             if "Running stage" in output:

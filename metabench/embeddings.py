@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+from collections.abc import Callable
 from dataclasses import replace
 from functools import cache
 from pathlib import Path
@@ -17,6 +18,9 @@ from metabench.config import Track
 from metabench.data.base import Dataset
 from metabench.files import DAMAGED, InputError, atomic, digest, read_json, write_json
 from metabench.provenance import code_of, key_of
+
+PART = 2048
+"""Examples between two reports of progress."""
 
 
 def encoder_of(backbone: str) -> str | None:
@@ -55,7 +59,12 @@ def embed(encoder: Backbone, x: np.ndarray) -> np.ndarray:
     return vectors
 
 
-def embed_dataset(processed: Path, folder: Path, encoder: str) -> None:
+def embed_dataset(
+    processed: Path,
+    folder: Path,
+    encoder: str,
+    report: Callable[[float, str], None] = lambda share, text: None,
+) -> None:
     """Write ``folder/<encoder>.npy`` and its record, unless they are there and still right."""
     content = read_json(processed / "classes.json")["digest"]
     code = code_of(BACKBONES.module(encoder))
@@ -67,10 +76,12 @@ def embed_dataset(processed: Path, folder: Path, encoder: str) -> None:
             return
     except (InputError, KeyError, OSError):
         pass
-    dataset = Dataset.load(processed)
-    vectors = embed(build_encoder(encoder), dataset.x)
+    x, parts = Dataset.load(processed).x, []
+    for start in range(0, len(x), PART):
+        report(start / len(x), f"{len(x)} examples")
+        parts.append(embed(build_encoder(encoder), x[start : start + PART]))
     with atomic(path) as temporary:
-        np.save(temporary, vectors, allow_pickle=False)
+        np.save(temporary, np.concatenate(parts), allow_pickle=False)
     write_json(path.with_suffix(".json"), {"key": key, "digest": digest(path)})
 
 

@@ -12,7 +12,7 @@ import signal
 import sys
 import threading
 import traceback
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from multiprocessing import resource_tracker
 from multiprocessing.forkserver import ensure_running
@@ -104,12 +104,17 @@ def warm_up(jobs: Sequence[Job]) -> Any:
     return context
 
 
-def run_cells(jobs: Sequence[Job], compute: Compute) -> None:
+def run_cells(
+    jobs: Sequence[Job], compute: Compute, finished: Callable[[Job], Any] = lambda job: None
+) -> None:
     """Run ``jobs``, at most ``compute.workers`` at a time, each in a fresh process.
 
-    A fresh process a cell makes its peak memory its own. Progress is a bar with an estimate of the
-    time left on a terminal, and one line a finished cell elsewhere. If a cell fails the others are
+    A fresh process a cell makes its peak memory its own. Progress is a bar for all and one for each
+    that runs on a terminal, and one line a finished cell elsewhere. If a cell fails the others are
     still finished (their results are kept), then the failure is raised.
+
+    Args:
+        finished: called with each job that succeeded, as soon as it has.
 
     Raises:
         CellFailed: naming every failed cell and its reason.
@@ -119,6 +124,7 @@ def run_cells(jobs: Sequence[Job], compute: Compute) -> None:
     context = warm_up(jobs)
     messages = context.Queue()
     waiting = list(jobs)
+    named = {job.name: job for job in jobs}
     running: dict[str, Any] = {}
     failures: dict[str, str] = {}
     console = Console(file=sys.stderr)
@@ -131,7 +137,8 @@ def run_cells(jobs: Sequence[Job], compute: Compute) -> None:
         TextColumn("{task.fields[text]}"),
     )
     with Progress(*columns, console=console, disable=not console.is_terminal) as progress:
-        bars = {job.name: progress.add_task(job.name, total=1.0, text="") for job in jobs}
+        whole = progress.add_task(f"{len(jobs)} cells", total=len(jobs), text="")
+        bars = {}
         try:
             while waiting or running:
                 while waiting and len(running) < compute.workers:
@@ -142,12 +149,14 @@ def run_cells(jobs: Sequence[Job], compute: Compute) -> None:
                     with _no_interrupts():  # half a start would leave a worker without a driver
                         process.start()
                     running[job.name] = process
+                    bars[job.name] = progress.add_task(job.name, total=1.0, text="")
                 try:
                     name, what, value = messages.get(timeout=0.5)
                 except queue.Empty:
                     for name, process in list(running.items()):
                         if not process.is_alive() and messages.empty():
                             del running[name]
+                            progress.remove_task(bars.pop(name))
                             failures[name] = f"process ended with exit code {process.exitcode}"
                     continue
                 if what == "progress":
@@ -156,7 +165,10 @@ def run_cells(jobs: Sequence[Job], compute: Compute) -> None:
                 running.pop(name).join()
                 if what == "failed":
                     failures[name] = value
-                progress.update(bars[name], completed=1.0, text=what)
+                else:
+                    finished(named[name])
+                progress.remove_task(bars.pop(name))
+                progress.advance(whole)
                 if not console.is_terminal:
                     console.print(f"{name}: {what}", highlight=False)
         finally:

@@ -1,6 +1,7 @@
 """Embed the text datasets with every frozen encoder that a track uses, once for all cells."""
 
 from metabench.config import Config
+from metabench.executor import Job, run_cells
 from metabench.files import lock
 from metabench.layout import Layout
 from stages import run
@@ -13,15 +14,24 @@ def main(config: Config, layout: Layout) -> None:
     tracks = [track for track in (config.text, config.relations) if track.sources]
     if not tracks:
         return
-    from metabench.embeddings import embed_dataset, encoders_of
-    from metabench.runtime import configure
+    from metabench.embeddings import encoders_of
 
-    configure(config.compute.workers * config.compute.threads)
+    jobs = [
+        Job(
+            f"embed {name}/{encoder}",
+            "metabench.embeddings:embed_dataset",
+            {
+                "processed": layout.processed(name),
+                "folder": layout.embeddings(name),
+                "encoder": encoder,
+            },
+        )
+        for track in tracks
+        for encoder in encoders_of(track)
+        for name in (*track.datasets, *track.outside.values())
+    ]
     with lock(folder):
-        for track in tracks:
-            for encoder in encoders_of(track):
-                for name in (*track.datasets, *track.outside.values()):
-                    embed_dataset(layout.processed(name), layout.embeddings(name), encoder)
+        run_cells(jobs, config.compute)
 
 
 if __name__ == "__main__":

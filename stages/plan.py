@@ -62,7 +62,7 @@ def learner_facts(config: Config, source: str) -> dict[str, Any]:
     }
     own, training = track.backbone, "metabench.training"
     code = code_of("metabench.pretraining", training, BACKBONES.module(own.name))
-    evaluation = code_of("metabench.evaluation.run", *([OPEN_SET] if track.outside else []))
+    learners: dict[str, Any] = {}
     facts = {
         f"pretrain/{source}": shared
         | {
@@ -76,21 +76,21 @@ def learner_facts(config: Config, source: str) -> dict[str, Any]:
         variant, backbone = track.variant(name), track.backbone_of(name)
         module = METHODS.module(variant.method)
         code = code_of(module, training, BACKBONES.module(backbone.name))
-        learner = {
+        learners[name] = {
             "seeds": config.seeds_of(source, name),
             "method": variant.method,
             "backbone": backbone.model_dump(mode="json"),
         }
-        facts[f"train/{source}/{name}"] = (
-            shared | learner | {"code": code, "settings": config.methods[source][name]}
-        )
-        facts[f"evaluate/{source}/{name}"] = learner | {
-            "code": evaluation,
-            "targets": track.datasets,
-            "evaluation": track.evaluation.model_dump(mode="json"),
-            "skip": variant.skip,
-            "outside": track.outside,
-        }
+        training_facts = {"code": code, "settings": config.methods[source][name]}
+        facts[f"train/{source}/{name}"] = shared | learners[name] | training_facts
+        learners[name]["skip"] = variant.skip
+    facts[f"evaluate/{source}"] = {
+        "code": code_of("metabench.evaluation.run", *([OPEN_SET] if track.outside else [])),
+        "targets": track.datasets,
+        "evaluation": track.evaluation.model_dump(mode="json"),
+        "outside": track.outside,
+        "learners": learners,
+    }
     return facts
 
 

@@ -76,7 +76,14 @@ class Project:
 
     def weights(self) -> dict[Path, int]:
         """When each trained learner was written."""
-        return {p: p.stat().st_mtime_ns for p in self.root.glob("runs/**/model.safetensors")}
+        return self._written("runs/**/model.safetensors")
+
+    def results(self) -> dict[Path, int]:
+        """When each result was written."""
+        return self._written("results/**/*.parquet")
+
+    def _written(self, pattern: str) -> dict[Path, int]:
+        return {p: p.stat().st_mtime_ns for p in self.root.glob(pattern)}
 
 
 @pytest.fixture(scope="module")
@@ -98,13 +105,10 @@ def wait_for_stage(process: subprocess.Popen[str]) -> None:
 
 
 MAML = {
-    f"{stage}@{cell}"
-    for stage, cell in [
-        ("train", "glyphs-maml"),
-        ("evaluate", "glyphs-maml"),
-        ("train_regression", "sinusoid-maml"),
-        ("evaluate_regression", "sinusoid-maml"),
-    ]
+    "train@glyphs-maml",
+    "evaluate@glyphs",
+    "train_regression@sinusoid-maml",
+    "evaluate_regression@sinusoid",
 }
 
 
@@ -188,8 +192,15 @@ def test_an_edited_and_an_added_method_run_their_cells_and_the_report_alone(proj
     with (project.root / "metabench/methods/maml.py").open("a") as file:
         file.write("\nEDITED = True\n")
     project.params(add)
-    new = {"train@glyphs-linear_probe", "evaluate@glyphs-linear_probe"}
-    assert project.stages() == {"plan", "aggregate"} | MAML | new
+    before = project.weights() | project.results()
+    assert project.stages() == {"plan", "aggregate", "train@glyphs-linear_probe"} | MAML
+    after = project.weights() | project.results()
+    changed = {p.relative_to(project.root) for p, t in after.items() if before.get(p) != t}
+    assert {f"{p.parts[1]}/{p.parts[2]}" for p in changed} == {
+        "glyphs/linear_probe",
+        "glyphs/maml",
+        "sinusoid/maml",
+    }
 
 
 def test_more_evaluation_episodes_rerun_evaluation_alone(project) -> None:
@@ -197,9 +208,7 @@ def test_more_evaluation_episodes_rerun_evaluation_alone(project) -> None:
     project.params(lambda v: v["classification"]["evaluation"].update(episodes=12))
     stages = project.stages()
     assert not [s for s in stages if s.startswith(("train", "pretrain", "download"))]
-    assert {s for s in stages if s.startswith("evaluate@")} == {
-        f"evaluate@glyphs-{m}" for m in ("maml", "protonet", "nearest_neighbour", "linear_probe")
-    }
+    assert {s for s in stages if s.startswith("evaluate@")} == {"evaluate@glyphs"}
     assert project.weights() == before
     assert len(pd.read_parquet(project.root / "results/glyphs/maml/0.parquet")) == 24
 
@@ -215,7 +224,7 @@ def test_an_added_seed_reuses_the_finished_ones_through_a_kill_and_a_damaged_res
     process = project.start()
     assert process.stdout is not None
     for line in process.stdout:
-        if "Running stage 'evaluate@glyphs-maml'" in line:
+        if "Running stage 'evaluate@glyphs'" in line:
             os.killpg(process.pid, signal.SIGKILL)
             break
     process.communicate(timeout=60)

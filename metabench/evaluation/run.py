@@ -22,7 +22,7 @@ from metabench.sampling import Frozen, conform, to_input
 
 TIMED_EPISODES = 5
 ENOUGH_MS = 2000.0
-"""Two episodes are timed, and up to ``TIMED_EPISODES`` until this much was spent on them."""
+"""So many episodes are timed, or fewer once this much was spent on them."""
 
 
 @dataclass(frozen=True)
@@ -158,7 +158,7 @@ def episode_cost(method: Method, episodes: EpisodeSet) -> dict[str, float]:
         single = replace(task, query_x=task.query_x[:, :1], query_y=task.query_y[:, :1])
         single_ms.append(_milliseconds(method, single))
         full_ms.append(_milliseconds(method, task))
-        if e and sum(full_ms) > ENOUGH_MS:
+        if sum(full_ms) > ENOUGH_MS:
             break
     with FlopCounter() as counter:
         method.predict(task)
