@@ -30,6 +30,7 @@ def main(config: Config, layout: Layout) -> None:
         for encoder in encoders_of(track)
         for name in (*track.datasets, *track.outside.values())
     ]
+    jobs.sort(key=lambda job: -(job.arguments["processed"] / "x.npy").stat().st_size)
     with lock(folder):
         run_cells(jobs, config.compute)
 
