@@ -16,14 +16,18 @@ from metabench.methods import METHODS
 from metabench.runtime import pick_device
 from metabench.tracking import export_model, log_best, log_report
 
+PATIENCE_MS = 500.0
+"""How long whoever asks a service may have to wait for an adaptation."""
+
 
 def best_on_val(config: Config, layout: Layout, source: str) -> tuple[Path, float] | None:
     """Folder and validation accuracy of the best learner of ``source``.
 
     Test episodes have no say. The method with the best mean over seeds is taken, and of its seeds
     the best. Learners that did not train have no recorded score and are scored here, once, on the
-    same ``val`` episodes. Methods that a service cannot use are left out: transductive ones, whose
-    answer depends on what else was asked, and those with a fixed number of classes.
+    same ``val`` episodes. What a service cannot use is left out: transductive methods, whose answer
+    depends on what else was asked, those with a fixed number of classes, and learners that were
+    measured to take longer than :data:`PATIENCE_MS` to adapt to a task.
 
     Returns:
         None when no method of ``source`` can be served.
@@ -34,7 +38,11 @@ def best_on_val(config: Config, layout: Layout, source: str) -> tuple[Path, floa
         cls = METHODS.load(track.variant(method).method)
         if cls.transductive or not cls.any_ways:
             continue
-        for seed in config.seeds_of(source, method):
+        seeds = config.seeds_of(source, method)
+        records = [layout.result(source, method, seed).with_suffix(".json") for seed in seeds]
+        if not seeds or min(read_json(path)["adapt_ms"] for path in records) > PATIENCE_MS:
+            continue
+        for seed in seeds:
             folder = layout.run(source, method, seed)
             cell = read_json(folder / "cell.json")
             val, kept = cell["val"], layout.root / "data/val" / f"{cell['key']}.json"

@@ -118,6 +118,8 @@ def test_the_best_is_chosen_on_val_among_the_servable(project, monkeypatch) -> N
     folder, val = serving.best_on_val(config, layout, TOY_NAME)
     assert folder.parent.name == "protonet"  # mann has a fixed number of classes
     assert val == read_json(folder / "cell.json")["val"]
+    monkeypatch.setattr(serving, "PATIENCE_MS", 0.0)
+    assert serving.best_on_val(config, layout, TOY_NAME) is None  # no service adapts in no time
 
 
 def test_report_and_best_learner_are_logged_once_for_each_content(project, here) -> None:
