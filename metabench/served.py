@@ -12,6 +12,7 @@ for each query.
 from __future__ import annotations
 
 import copy
+import warnings
 from typing import Any
 
 import numpy as np
@@ -23,6 +24,9 @@ from pydantic import BaseModel
 
 from metabench.data.images import decode_base64
 from metabench.estimator import FewShotClassifier
+
+# an example or a label may be of any type: each is checked when its task is answered
+warnings.filterwarnings("ignore", ".*Any type hint is inferred")
 
 
 class FewShotTask(BaseModel):

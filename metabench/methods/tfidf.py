@@ -6,6 +6,8 @@ then ``min_W ½‖W‖² + C Σ CE(W x_i + b, y_i)`` by scikit-learn.
 
 from __future__ import annotations
 
+import warnings
+
 import numpy as np
 import torch
 from pydantic import Field
@@ -46,7 +48,9 @@ class Tfidf(Method):
                 continue
             order = np.argsort(y, kind="stable")
             fitted = LogisticRegression(C=self.settings.c, max_iter=2000, tol=1e-8)
-            fitted.fit(x[order], y[order])
+            with warnings.catch_warnings():  # one shot of each class is no regression
+                warnings.filterwarnings("ignore", "The number of unique classes")
+                fitted.fit(x[order], y[order])
             log = torch.from_numpy(fitted.predict_log_proba(query)).to(answers)
             answers[t][:, torch.from_numpy(classes)] = log.clamp_min(-50.0)
         return answers

@@ -64,6 +64,13 @@ def test_tfidf_is_scikit_learn_s_pipeline_on_the_same_words() -> None:
     np.testing.assert_allclose(found.numpy(), expected, atol=1e-4)
 
 
+def test_one_text_of_each_of_many_intents_is_no_regression(recwarn) -> None:
+    x, y = torch.arange(200, 230)[None, :, None].int(), torch.arange(30)[None]
+    answers = build(Tfidf).predict(Episodes(x, y, x, y, 30))
+    assert (answers.argmax(-1) == y).all()
+    assert not recwarn.list
+
+
 def test_the_tfidf_neighbour_is_the_most_similar_text() -> None:
     e = episodes()
     vectors = TfidfVectorizer(ngram_range=(1, 2), sublinear_tf=True)
