@@ -13,6 +13,8 @@ solves all tasks at once, and is differentiated as it stands.
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 import torch
 from pydantic import Field
 from torch import Tensor, nn
@@ -30,6 +32,8 @@ class MetaOptNetSettings(Settings):
         iterations: steps of the solver.
         scale: where γ starts.
     """
+
+    ranges: ClassVar = {"C": (0.1, 100.0)}  # as of `c` of a logistic head
 
     C: float = Field(0.1, gt=0)
     iterations: int = Field(50, ge=1)
