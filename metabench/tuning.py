@@ -54,6 +54,9 @@ SPACE: dict[str, tuple[float, float]] = {
 }
 """Range of each setting, searched on a logarithmic scale; a setting not named here is not tuned."""
 
+DIVERGED = -1e9
+"""Score of settings with which training diverges."""
+
 
 @dataclass(frozen=True)
 class TrialLayout(Layout):
@@ -121,7 +124,7 @@ def tune(
         evaluate: score of settings; by default :func:`score`.
 
     Raises:
-        InputError: the method has no setting that is searched.
+        InputError: the method has no setting that is searched, or diverges with all settings tried.
     """
     base = dict(config.methods.get(source, {}).get(method, {}))
     where = f"params.yaml: methods.{source}.{method}"
@@ -147,9 +150,9 @@ def tune(
         direction="maximize",
         load_if_exists=True,
     )
-    if not study.trials:
+    if all(trial.value == DIVERGED for trial in finished(study)):  # or there is none
         start = {n: min(max(defaults[n], low), high) for n, (low, high) in space.items()}
-        study.enqueue_trial(start)
+        study.enqueue_trial(start, skip_if_exists=True)
     run = evaluate or (lambda settings: score(config, root, source, method, settings))
 
     def objective(trial: optuna.Trial) -> float:
@@ -158,7 +161,7 @@ def tune(
             return run(base | found)
         except RuntimeError as error:  # diverged: a fact about the settings
             trial.set_user_attr("error", str(error))
-            return -1e9
+            return DIVERGED
 
     deadline = time.monotonic() + seconds
     while len(finished(study)) < trials and time.monotonic() < deadline:
@@ -166,6 +169,13 @@ def tune(
         # seeded by the number of the trial, so that resuming is exact
         study.sampler = optuna.samplers.TPESampler(seed=draw, n_startup_trials=4)
         study.optimize(objective, n_trials=1)
+    done = finished(study)
+    if all(trial.value == DIVERGED for trial in done):
+        raise InputError(
+            f"{where}: training diverged in all {len(done)} finished trials of {study.study_name}. "
+            "Lower the rates in params.yaml, which the next trial takes, and raise --trials or "
+            f"--seconds. {done[-1].user_attrs if done else ''}"
+        )
     return study
 
 

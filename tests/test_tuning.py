@@ -91,6 +91,23 @@ def test_a_diverged_trial_counts_as_the_worst(project) -> None:
     assert study.trials[0].user_attrs["error"] == "not finite"
 
 
+def test_settings_that_all_diverge_are_never_the_best(project) -> None:
+    config, root = project
+
+    def evaluate(settings: dict) -> float:
+        if settings["inner_lr"] != 0.007:
+            raise RuntimeError("loss is nan")
+        return 1.0
+
+    with pytest.raises(InputError, match=r"reptile: training diverged in all 2 .*loss is nan"):
+        tune(config, root, TOY_NAME, "reptile", 2, 60, evaluate)
+    with pytest.raises(InputError, match=r"all 0 finished trials"):
+        tune(config, root, TOY_NAME, "boil", 2, 0, evaluate)
+    config = with_settings(config, TOY_NAME, "reptile", {"inner_lr": 0.007})
+    study = tune(config, root, TOY_NAME, "reptile", 3, 60, evaluate)  # starts from params again
+    assert (len(finished(study)), study.best_params["inner_lr"]) == (3, 0.007)
+
+
 def test_the_best_settings_go_into_params_with_the_name_of_the_study(project, tmp_path) -> None:
     config, root = project
     study = tune(config, root, TOY_NAME, "ridge", 2, 60, lambda s: s["penalty"])
