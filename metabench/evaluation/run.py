@@ -113,7 +113,11 @@ def evaluate(
     """Scores of ``method`` on all ``sets``, with extra rows after given numbers of steps.
 
     Returns:
-        Columns of the result contract but for the cell's own (source, method, family, seed).
+        Columns of the result contract but for the cell's own (source, method, family, seed). After
+        a number of steps that leads to no finite predictions there are no rows.
+
+    Raises:
+        Diverged: the method's own predictions are not finite.
     """
     frames = []
     for i, episodes in enumerate(sets):
@@ -125,7 +129,12 @@ def evaluate(
         if hasattr(method, "predict_after"):
             variants += [(count, _after(method, count)) for count in steps]
         for count, answer in variants:
-            frame = score(method, episodes, answer)
+            try:
+                frame = score(method, episodes, answer)
+            except Diverged:
+                if count < 0:
+                    raise
+                continue  # further than it was trained for: a row less, and the report says so
             frame.insert(0, "episode", np.arange(len(frame)))
             frames.append(
                 frame.assign(

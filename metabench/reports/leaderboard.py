@@ -209,10 +209,12 @@ def _block(key: Any, rows: pd.DataFrame) -> dict[str, Any]:
         title = "Transductive (queries are answered together; not comparable with the above):"
         tables.append({"title": title, "rows": _rows(transductive)})
     steps = sorted(rows.loc[rows["steps"] >= 0, "steps"].unique())
-    by_steps = []
+    by_steps, seeds = [], main.set_index("method")["seeds"]
     for method, part in rows[rows["steps"] >= 0].groupby("method"):
-        at = part.set_index("steps").loc[steps]
-        scores = [amount(r["mean"], r["half"], r["metric"]) for _, r in at.iterrows()]
+        scores = [
+            amount(r["mean"], r["half"], r["metric"]) if r["seeds"] == seeds[method] else "diverges"
+            for _, r in part.set_index("steps").reindex(steps).iterrows()
+        ]
         by_steps.append({"method": method, "scores": scores})
     return {
         "target": target,

@@ -138,6 +138,16 @@ def test_regression_is_reported_and_lower_is_better(tmp_path) -> None:
     assert "mean squared error" in (tmp_path / "leaderboard.md").read_text()
 
 
+def test_steps_after_which_a_seed_diverged_are_said_to_diverge(tmp_path) -> None:
+    results, costs = made_up(targets=("glyphs",), shots=(1,), ways=0)
+    maml = results[results["method"] == "maml"]
+    early, late = maml.assign(steps=1), maml[maml["seed"] != 2].assign(steps=5)
+    write_reports(pd.concat([results, early, late]), costs, tmp_path, META)
+    text = (tmp_path / "leaderboard.md").read_text()
+    (row,) = re.findall(r"^\| maml \|(.*)\| diverges \|$", text, re.MULTILINE)
+    assert "±" in row and "diverges" not in row
+
+
 def test_two_methods_are_compared_block_by_block(reports) -> None:
     results = reports[1]
     rows = comparisons(results, "protonet", "maml", {"shots": 1})
