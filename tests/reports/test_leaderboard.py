@@ -144,7 +144,7 @@ def test_steps_after_which_a_seed_diverged_are_said_to_diverge(tmp_path) -> None
     early, late = maml.assign(steps=1), maml[maml["seed"] != 2].assign(steps=5)
     write_reports(pd.concat([results, early, late]), costs, tmp_path, META)
     text = (tmp_path / "leaderboard.md").read_text()
-    (row,) = re.findall(r"^\| maml \|(.*)\| diverges \|$", text, re.MULTILINE)
+    (row,) = re.findall(r"^\| --- .*\n\| maml \|(.*)\| diverges \|\n\n3 seeds", text, re.MULTILINE)
     assert "±" in row and "diverges" not in row
 
 
