@@ -16,6 +16,7 @@ import pandas as pd
 
 from metabench.evaluation.statistics import Ranking
 from metabench.files import atomic
+from metabench.reports.summary import ORACLE
 
 MARKERS = "osD^vP*X<>hp"
 TOGETHER = 12
@@ -124,6 +125,9 @@ def accuracy_against_shots(summary: pd.DataFrame, path: Path) -> None:
     figure.supylabel(f"accuracy, {ways}-way" if ways else "mean squared error", fontsize=10)
     if not ways:
         axes[0].set_yscale("log")
+        if ORACLE in style:  # 1e-12 on the axis would press all others into one line
+            others = summary.loc[summary["method"] != ORACLE, "mean"]
+            axes[0].set_ylim(others.min() / 2, others.max() * 2)
     if len(parts) == 1:
         handles, labels = axes[0].get_legend_handles_labels()
         figure.legend(handles, labels, loc="outside right center", fontsize=8, frameon=False)

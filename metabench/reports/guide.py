@@ -12,15 +12,12 @@ import numpy as np
 import pandas as pd
 
 from metabench.evaluation.statistics import Difference, against_best, contrast, paired
-from metabench.reports.summary import LEVEL, Tables, setting_label, sign_of
+from metabench.reports.summary import LEVEL, ORACLE, Tables, setting_label, sign_of
 
 CAMPS = {
     "meta-learning": {"optimisation", "metric", "model"},
     "transfer": {"feature", "parameter"},
 }
-ORACLE = "oracle"
-"""Knows the law of the tasks; that it is ahead says nothing about the problem."""
-
 QUICK = 5
 """A method is quick to adapt if it takes at most so many times the quickest one's milliseconds."""
 

@@ -28,6 +28,9 @@ COSTS = [
     "peak_memory_mb", "parameters", "trainable_parameters", "examples",
 ]  # fmt: skip
 
+ORACLE = "oracle"
+"""Knows the law of the tasks: its error is that of rounding, and says nothing about a problem."""
+
 LEVEL = 0.05
 """Of every test, after Holm."""
 
