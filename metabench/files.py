@@ -8,6 +8,7 @@ import json
 import os
 import shutil
 import tempfile
+import unicodedata
 import zipfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -22,6 +23,32 @@ DAMAGED = (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile)
 
 class InputError(Exception):
     """Bad input from outside: the message names the file or field, what is wrong and the fix."""
+
+
+LONGEST_NAME = 100
+"""Bytes of a name: files are named by two or three of them, and systems take 255."""
+
+
+def plain_name(name: str, where: str, also: str = "") -> str:
+    """``name``, if it can stand in a path, a shell command and a table as it is.
+
+    That is: letters of any script, digits, ``_``, ``-`` and ``.``, the first neither dot nor dash.
+
+    Args:
+        where: the field or option that holds it, for the message.
+        also: characters that are allowed beside these.
+
+    Raises:
+        InputError: it is something else, such as a path.
+    """
+    letters = all(unicodedata.category(c)[0] in "LMN" or c in f"_-.{also}" for c in name)
+    edges = name == name.strip() and not name.startswith((".", "-"))
+    if not (name and letters and edges) or len(name.encode()) > LONGEST_NAME:
+        raise InputError(
+            f"{where}: {name!r} cannot be a name. Take letters, digits, '_', '-' and '.', "
+            f"at most {LONGEST_NAME}, that begin with neither '.' nor '-'."
+        )
+    return name
 
 
 @contextmanager

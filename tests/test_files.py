@@ -8,7 +8,7 @@ import pytest
 from safetensors import SafetensorError
 
 from metabench import files
-from metabench.files import InputError, atomic, digest, lock, read_json, write_json
+from metabench.files import InputError, atomic, digest, lock, plain_name, read_json, write_json
 
 
 def test_a_failing_write_leaves_the_old_file_and_no_other(tmp_path) -> None:
@@ -72,3 +72,23 @@ def test_a_second_process_cannot_write_the_same_folder(tmp_path) -> None:
         answer = answers.get(timeout=60)
         process.join()
     assert "another metabench process is writing here" in answer
+
+
+@pytest.mark.case("34")
+@pytest.mark.parametrize(
+    "name", ["protonet_wide", "conv4-64.v2", "Vögel", "e\u0301tat", "天気", "7", "x..y"]
+)
+def test_a_plain_name_is_taken_as_it_is(name) -> None:
+    assert plain_name(name, "--name") == name
+    assert plain_name(f"{name} (2024)", "--name", also=" ()") == f"{name} (2024)"
+
+
+@pytest.mark.case("34")
+@pytest.mark.parametrize(
+    "name",
+    ["", ".", "..", "../x", "/x", "a/b", "a\\b", ".x", "-x", " x", "x ", "a b", "a\nb", "a\0b",
+     "$(x)", "a;b", "a:b", "*", "\u202ex", "\udce9", "x" * 101, "é" * 51],
+)  # fmt: skip
+def test_a_path_or_what_a_shell_would_read_otherwise_is_no_plain_name(name) -> None:
+    with pytest.raises(InputError, match=r"--name: .* cannot be a name"):
+        plain_name(name, "--name")
