@@ -4,7 +4,11 @@ from __future__ import annotations
 
 import importlib
 
+import pandas as pd
 import pytest
+
+from benchmarks import digests
+from metabench.methods import METHODS
 
 
 @pytest.mark.parametrize(
@@ -14,3 +18,25 @@ import pytest
 def test_a_benchmark_checks_both_sides_and_times_them(name) -> None:
     medians = importlib.import_module(f"benchmarks.{name}").main(repeats=1)
     assert len(medians) >= 2 and min(medians.values()) > 0
+
+
+def test_digests_are_the_same_twice_and_tell_what_was_changed(monkeypatch) -> None:
+    cls = METHODS.load("protonet")
+    before = {"protonet": digests.digests_of_method(cls, "vector")}
+    assert digests.differences(before, {"protonet": digests.digests_of_method(cls, "vector")}) == []
+    monkeypatch.setattr(digests, "STEPS", 2)
+    after = {"protonet": digests.digests_of_method(cls, "vector"), "maml": {}}
+    assert digests.differences(before, after) == ["differs: protonet", "new: maml"]
+
+
+def test_digests_of_a_project_are_of_its_scores_and_not_of_its_files(tmp_path) -> None:
+    scores = pd.DataFrame({"value": [0.5, 1.0]})
+    path = tmp_path / "results/toy/protonet/0.parquet"
+    path.parent.mkdir(parents=True)
+    scores.to_parquet(path)
+    before = digests.digests_of_project(tmp_path)
+    scores.to_parquet(path, compression="gzip")
+    assert digests.digests_of_project(tmp_path) == before
+    scores.assign(value=[0.5, 0.9]).to_parquet(path)
+    changed = digests.differences(before, digests.digests_of_project(tmp_path))
+    assert changed == ["differs: results/toy/protonet/0.parquet"]
