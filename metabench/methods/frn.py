@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from metabench.backbones.base import Backbone
 from metabench.episodes import Episodes, one_hot
 from metabench.methods.base import FeatureMethod, Settings, Task
+from metabench.methods.parts import cholesky
 
 
 class FRNSettings(Settings):
@@ -53,7 +54,7 @@ class FRN(FeatureMethod):
         gram = torch.einsum("tsk,tscp,tsdp->tkcd", member, s, s)  # S_kᵀ S_k
         penalty = (member.sum(1).clamp_min(1) * positions / channels) * self.alpha.exp()  # [T, K]
         eye = torch.eye(channels, dtype=s.dtype, device=s.device)
-        project = torch.linalg.solve(gram + penalty[..., None, None] * eye, gram)  # [T, K, C, C]
+        project = cholesky.solve(gram + penalty[..., None, None] * eye, gram)  # [T, K, C, C]
         rebuilt = self.beta.exp() * torch.einsum("tqcp,tkcd->tqkdp", x, project)
         error = (x[:, :, None] - rebuilt).square().sum((-1, -2)) / positions
         return -self.gamma * error

@@ -51,6 +51,7 @@ class LDA(FeatureMethod):
         _, y = y.unique(return_inverse=True)
         residual = x - class_means(x[None], y[None], int(y.max()) + 1)[0][y]
         sigma = torch.from_numpy(ledoit_wolf(residual.numpy(), assume_centered=True)[0])
+        # no Cholesky: features that never vary leave Σ singular
         values, vectors = torch.linalg.eigh(sigma)
         self.whiten.copy_(vectors * values.clamp_min(1e-12).rsqrt())
 

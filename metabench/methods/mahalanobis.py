@@ -16,6 +16,7 @@ from torch import Tensor
 
 from metabench.episodes import Episodes, class_means, one_hot
 from metabench.methods.base import FeatureMethod, Settings
+from metabench.methods.parts import cholesky
 
 
 class MahalanobisSettings(Settings):
@@ -47,7 +48,7 @@ class Mahalanobis(FeatureMethod):
         share = (counts / (counts + 1))[..., None, None]
         eye = torch.eye(x.shape[-1], dtype=x.dtype, device=x.device)
         metric = share * within + (1 - share) * whole[:, None] + self.settings.beta * eye
-        factor = torch.linalg.cholesky(metric)  # [T, K, D, D]
+        factor = cholesky.factor(metric)  # [T, K, D, D]
         difference = q[:, None] - means[:, :, None]  # [T, K, Q, D]
         white = torch.linalg.solve_triangular(factor, difference.mT, upper=False)
         return -0.5 * white.square().sum(-2).mT

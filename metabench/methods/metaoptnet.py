@@ -55,6 +55,7 @@ def solve_svm(kernel: Tensor, labels: Tensor, C: float, iterations: int) -> Tens
     With ``b = C·labels − α`` the constraints of each example are a simplex: ``b ≥ 0, Σ_k b_k = C``.
     """
     bound = C * labels
+    # no system is solved: the largest eigenvalue bounds the curvature
     step = 1 / torch.linalg.eigvalsh(kernel.detach())[:, -1].clamp_min(1e-6)[:, None, None]
     alpha = ahead = torch.zeros_like(labels)
     momentum = 1.0

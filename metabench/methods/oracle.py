@@ -16,6 +16,7 @@ from torch import Tensor
 
 from metabench.episodes import Episodes
 from metabench.methods.base import Method, Settings
+from metabench.methods.parts import cholesky
 
 
 class OracleSettings(Settings):
@@ -58,7 +59,7 @@ class Oracle(Method):
         frequency = torch.linspace(s.low, s.high, count, dtype=x.dtype, device=x.device)
         a = self._design(x, frequency)  # [T, W, S, C]
         eye = torch.eye(a.shape[-1], dtype=x.dtype, device=x.device)
-        constants = torch.linalg.solve(a.mT @ a + s.ridge * eye, a.mT @ y[:, None])  # [T, W, C, 1]
+        constants = cholesky.solve(a.mT @ a + s.ridge * eye, a.mT @ y[:, None])  # [T, W, C, 1]
         residual = (a @ constants - y[:, None]).square().sum((-1, -2))  # [T, W]
         best = residual.argmin(1)
         rows = torch.arange(len(x), device=x.device)

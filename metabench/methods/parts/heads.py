@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from metabench.episodes import one_hot
+from metabench.methods.parts import cholesky
 
 
 def _centred(support: Tensor, query: Tensor) -> tuple[Tensor, Tensor]:
@@ -38,7 +39,7 @@ def ridge(support: Tensor, targets: Tensor, query: Tensor, penalty: float | Tens
     y = targets.double()
     mean = y.mean(1, keepdim=True)
     eye = torch.eye(kernel.shape[-1], dtype=kernel.dtype, device=kernel.device)
-    return (cross @ torch.linalg.solve(kernel + penalty * eye, y - mean) + mean).to(query.dtype)
+    return (cross @ cholesky.solve(kernel + penalty * eye, y - mean) + mean).to(query.dtype)
 
 
 def logistic(
@@ -63,7 +64,7 @@ def logistic(
     kernel, cross = _centred(support.double(), query.double())
     y = one_hot(labels, ways, kernel)
     eye = torch.eye(kernel.shape[-1], dtype=kernel.dtype, device=kernel.device)
-    inverse = torch.cholesky_inverse(torch.linalg.cholesky(kernel + 2 / c * eye))
+    inverse = torch.cholesky_inverse(cholesky.factor(kernel + 2 / c * eye))
     weights = torch.zeros_like(y)  # dual: W = Xᵀ weights
     bias = y.new_zeros(y.shape[0], 1, ways)
     ahead_w, ahead_b, momentum = weights, bias, 1.0
