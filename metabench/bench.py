@@ -26,7 +26,7 @@ from metabench.checks import check_names, starts_shared
 from metabench.config import TRACKS, Config, Track
 from metabench.data.base import ClassInfo, Dataset, Partition
 from metabench.data.download import prepare
-from metabench.data.images import as_batch
+from metabench.data.images import resized
 from metabench.data.own import OwnData, bright_background
 from metabench.data.text import tokenise
 from metabench.embeddings import embed_dataset, encoders_of
@@ -161,8 +161,9 @@ def arrays(own: OwnData, shape: tuple[int, ...], mode: Mode, invert: bool) -> Da
         for i, row in enumerate(rng.generator(own.name, "partition").permutation(len(names))):
             parts[row] = "test" if i < held else "val" if i < 2 * held else "train"
     if own.kind == "image":
-        images = [255 - image for image in own.examples] if invert else own.examples
-        x = as_batch(images, shape).numpy()
+        x = resized(own.examples, shape).numpy()
+        if invert:
+            np.subtract(255, x, out=x)
     else:
         x = tokenise(own.examples)
     classes = tuple(ClassInfo(n, own.name, p) for n, p in zip(names, parts, strict=True))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import tempfile
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -71,10 +72,11 @@ class FewShotClassifier(ClassifierMixin, BaseEstimator):
 
     ``fit`` keeps the labelled examples, the support; ``predict`` adapts to it and answers. Any
     number of examples per class will do, equal or not, with labels of any kind that scikit-learn
-    takes. What an example is depends on what the learner was trained on: an image is a uint8 array
-    ``[H, W]``, ``[H, W, C]`` or ``[C, H, W]`` of any size (content bright on dark, unless
-    ``metabench bench`` found yours to be the reverse), a text is a string, a vector is a row of
-    floats.
+    takes. What an example is depends on what the learner was trained on: an image is whatever
+    :func:`metabench.data.images.read_image` reads: a path, the bytes of a file, a PIL image or an
+    array of any size (content bright on dark, unless ``metabench bench`` found yours to be the
+    reverse); a text is a string, a vector is a row of floats. A warning says what of images is
+    lost: colour where the learner takes grey, transparency, depth, further frames.
 
     A transductive learner answers the queries of one call together: its answers depend on them.
 
@@ -168,8 +170,12 @@ class FewShotClassifier(ClassifierMixin, BaseEstimator):
         """Stored form of examples: ``[N, C, H, W]`` uint8 or ``[N, D]`` float32."""
         shape = tuple(self.cell_["input_shape"])
         if self.learner_.task.kind == "image":
-            images = as_batch(X, shape)
-            return 255 - images if self.cell_.get("invert") else images
+            batch = as_batch(X, shape, self.cell_.get("white", {}) if reset else self.white_)
+            if reset:
+                self.white_: dict[str, float] = batch.white
+            for loss, count in batch.losses.items():
+                warnings.warn(f"{count} of {len(batch.x)} images are {loss}", stacklevel=3)
+            return 255 - batch.x if self.cell_.get("invert") else batch.x
         if self.learner_.task.kind == "text":
             return self._texts(X)
         x = validate_data(self, X, dtype=np.float32, reset=reset)

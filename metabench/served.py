@@ -4,9 +4,9 @@ A request holds tasks; each is answered by a learner that adapts to that task's 
 
     {"inputs": [{"support_x": [...], "support_y": ["cat", "dog", ...], "query_x": [...]}]}
 
-An image is an array of 0 to 255 (``[H, W]``, ``[H, W, C]`` or ``[C, H, W]``) or an image file in
-base64; a text is a string; a vector is a list of numbers. The reply names a label and probabilities
-for each query.
+An image is an array (``[H, W]``, ``[H, W, C]`` or ``[C, H, W]``) or an image file in base64, both
+read by :func:`metabench.data.images.read_image`; a text is a string; a vector is a list of numbers.
+The reply names a label and probabilities for each query.
 """
 
 from __future__ import annotations
@@ -15,7 +15,6 @@ import copy
 import warnings
 from typing import Any
 
-import numpy as np
 from mlflow.exceptions import MlflowException
 from mlflow.models import set_model
 from mlflow.protos.databricks_pb2 import INVALID_PARAMETER_VALUE
@@ -65,14 +64,8 @@ class FewShotModel(PythonModel):
     def _examples(self, examples: list[Any]) -> list[Any]:
         if self.classifier.learner_.task.kind != "image":
             return examples
-        return [decode_base64(x) if isinstance(x, str) else _pixels(x) for x in examples]
-
-
-def _pixels(image: Any) -> np.ndarray:
-    array = np.asarray(image)
-    if array.dtype.kind not in "iu" or array.size == 0 or array.min() < 0 or array.max() > 255:
-        raise ValueError("an image must be an array of whole numbers from 0 to 255, or base64")
-    return array.astype(np.uint8)
+        # a string is never taken for the path of a file of the server
+        return [decode_base64(x) if isinstance(x, str) else x for x in examples]
 
 
 set_model(FewShotModel())

@@ -126,8 +126,8 @@ def test_a_clone_a_pickle_and_cross_validation_agree_with_the_original(run, data
 def test_wrong_examples_and_labels_are_named(run, data) -> None:
     x, y = data
     new = FewShotClassifier.from_run(run)
-    with pytest.raises(ValueError, match=r"uint8 .* these are float64"):
-        new.fit(x[::4] / 255, y[::4])
+    with pytest.raises(ValueError, match=r"image 0: its values go from .* they must go from 0 to"):
+        new.fit(x[::4] - 99.5, y[::4])
     with pytest.raises(ValueError, match=r"must have shape .* this one has \[256\]"):
         new.fit(x[::4].reshape(15, -1), y[::4])
     with pytest.raises(ValueError, match="at least 2 classes, the labels hold 1 class"):
@@ -158,7 +158,7 @@ def test_image_files_of_many_modes_become_arrays(tmp_path) -> None:
     clear = tmp_path / "clear.png"
     Image.new("RGBA", (4, 4), (0, 0, 0, 0)).save(clear)
     assert (decode(clear) == 255).all()
-    assert as_batch([decode(clear)], (1, 28, 28)).shape == (1, 1, 28, 28)
+    assert as_batch([decode(clear)], (1, 28, 28)).x.shape == (1, 1, 28, 28)
 
 
 def test_the_package_imports_without_torch() -> None:

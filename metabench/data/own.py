@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 
 from metabench.data.base import Builder, Dataset
-from metabench.data.images import UNREADABLE, decode
+from metabench.data.images import decode
 from metabench.data.text import tokenise
 from metabench.files import InputError
 
@@ -84,8 +84,8 @@ def read_images(folder: Path) -> OwnData:
             where = path.relative_to(folder).as_posix()
             try:
                 image = decode(path)
-            except UNREADABLE as error:
-                found.skipped.append((where, f"not a readable image ({_first_line(error)})"))
+            except ValueError as error:
+                found.skipped.append((where, str(error)))
                 continue
             content = hashlib.blake2b(repr(image.shape).encode() + image.tobytes()).digest()
             if content in seen:
