@@ -10,12 +10,15 @@ import shutil
 import tempfile
 import unicodedata
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import filelock
+
+T = TypeVar("T")
 
 DAMAGED = (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile)
 """What numpy, zipfile and pyarrow raise on a file that is truncated or not what it should be."""
@@ -129,6 +132,20 @@ def digest(*parts: bytes | str | Path) -> str:
         state.update(len(raw).to_bytes(8, "big"))
         state.update(raw)
     return state.hexdigest()
+
+
+@cache
+def _once(read: Callable[[Path], T], path: Path, size: int, written: int) -> T:
+    return read(path)
+
+
+def once(read: Callable[[Path], T], path: Path) -> T:
+    """``read(path)``, remembered for as long as the file is the same by size and time."""
+    try:
+        stat = path.stat()
+    except OSError:
+        return read(path)
+    return _once(read, path.absolute(), stat.st_size, stat.st_mtime_ns)
 
 
 @contextmanager

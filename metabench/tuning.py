@@ -21,7 +21,8 @@ from ruamel.yaml import YAML
 from ruamel.yaml.comments import CommentedMap
 
 from metabench import rng
-from metabench.backbones import BACKBONES, Backbone
+from metabench.backbones import BACKBONES
+from metabench.backbones.base import Backbone
 from metabench.cells import (
     load_learner,
     pretrain_cell,

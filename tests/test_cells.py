@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from metabench import provenance, results
-from metabench.backbones import Backbone
+from metabench.backbones.base import Backbone
 from metabench.cells import load_learner, pretrain_cell, train_cell, train_key
 from metabench.config import BackboneChoice, Compute
 from metabench.evaluation.cell import evaluate_cell, is_evaluated

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from metabench.backbones.base import Backbone
 from metabench.files import InputError
 from metabench.registry import Registry
+
+if TYPE_CHECKING:  # names are looked up without torch
+    from metabench.backbones.base import Backbone
 
 BACKBONES: Registry[type[Backbone]] = Registry(
     "backbone",
@@ -40,4 +42,4 @@ def build_backbone(name: str, input_shape: tuple[int, ...], **settings: Any) -> 
         ) from error
 
 
-__all__ = ["BACKBONES", "Backbone", "build_backbone"]
+__all__ = ["BACKBONES", "build_backbone"]

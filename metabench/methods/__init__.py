@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
-from metabench.methods.base import Method
+from typing import TYPE_CHECKING
+
 from metabench.registry import Registry
+
+if TYPE_CHECKING:  # names are looked up without torch
+    from metabench.methods.base import Method
 
 METHODS: Registry[type[Method]] = Registry(
     "method",

@@ -67,7 +67,7 @@ def write_reports(
 
 def _render(name: str, folder: Path, **values: Any) -> None:
     environment = jinja2.Environment(
-        loader=jinja2.PackageLoader("metabench.reports"),
+        loader=jinja2.PackageLoader("metabench.reports", "templates"),
         undefined=jinja2.StrictUndefined,
         autoescape=False,
     )

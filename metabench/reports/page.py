@@ -60,7 +60,7 @@ def write_page(
         for figure in figures
     ]
     environment = jinja2.Environment(
-        loader=jinja2.PackageLoader("metabench.reports"),
+        loader=jinja2.PackageLoader("metabench.reports", "templates"),
         undefined=jinja2.StrictUndefined,
         autoescape=True,
     )
