@@ -44,11 +44,11 @@ def test_what_cannot_be_used_is_listed_with_its_reason_and_the_rest_is_kept(tmp_
     (tmp_path / "few").mkdir()
     Image.new("RGB", (5, 5)).save(tmp_path / "few" / "0.jpg")
     own = read_images(tmp_path)
-    assert own.classes == [f"klasse {c} é" for c in range(3)] and own.smallest == 8
+    assert own.classes == [f"klasse {c} é" for c in range(3)] and own.smallest == 7
     reasons = dict(own.skipped)
     assert reasons.keys() == {
         "klasse 0 é/broken.png", "klasse 0 é/notes.txt", "klasse 0 é/copy.png",
-        "klasse 1 é/of another.png", "empty/", "few/",
+        "klasse 0 é/.hidden", "klasse 0 é/1.png", "klasse 1 é/of another.png", "empty/", "few/",
     }  # fmt: skip
     assert "not a readable image" in reasons["klasse 0 é/broken.png"]
     assert reasons["klasse 0 é/copy.png"] == "the same image as klasse 0 é/0.png"

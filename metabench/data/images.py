@@ -13,7 +13,7 @@ import os
 import re
 import warnings
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import MappingProxyType
@@ -160,10 +160,7 @@ def as_batch(
         return found._replace(pixels=resized([found.pixels], shape)[0].numpy())
 
     found = [read(number, white) for number in range(len(images))]
-    common = common_white(found, white)
-    for number, one in enumerate(found):
-        if one.white and one.white[1] != common[one.white[0]]:
-            found[number] = read(number, common)
+    common = even_out(found, read, white)
     losses = Counter(loss for one in found for loss in one.losses)
     return Batch(resized((one.pixels for one in found), shape), losses, common)
 
@@ -174,11 +171,22 @@ def resized(images: Iterable[np.ndarray], shape: tuple[int, ...]) -> Tensor:
     return torch.cat(parts) if parts else torch.empty((0, *shape), dtype=torch.uint8)
 
 
-def common_white(found: Iterable[Read], white: Mapping[str, float] = NONE) -> dict[str, float]:
-    """The largest white of each kind of number."""
+def even_out(
+    found: list[Read],
+    again: Callable[[int, Mapping[str, float]], Read],
+    white: Mapping[str, float] = NONE,
+) -> dict[str, float]:
+    """Read ``again``, in place, what took less for white than others did; returns what it is now.
+
+    Args:
+        again: reads the image of a number with that white.
+    """
     common = dict(white)
     for kind, value in (one.white for one in found if one.white):
         common[kind] = max(value, common.get(kind, value))
+    for number, one in enumerate(found):
+        if one.white and one.white[1] != common[one.white[0]]:
+            found[number] = again(number, common)
     return common
 
 

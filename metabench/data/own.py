@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -10,8 +11,9 @@ from typing import Any, Literal
 import numpy as np
 import pandas as pd
 
-from metabench.data.base import Builder, Dataset
-from metabench.data.images import decode
+from metabench.data.base import Builder, Dataset, Partition
+from metabench.data.folders import ImageFile, list_images
+from metabench.data.images import NotAnImage, Read, even_out, read_image
 from metabench.data.text import tokenise
 from metabench.files import InputError
 
@@ -28,12 +30,18 @@ class OwnData:
         examples: images uint8 ``[C, H, W]`` of any sizes, or texts.
         labels: class of each.
         skipped: ``(place, reason)`` of each file, row or class that was left out.
+        notes: what else whoever owns the data should know of how it was read.
+        white: what white is in images of other numbers than uint8.
+        parts: the part of an image that its folder says, or None.
     """
 
     kind: Literal["image", "text"] = "image"
     examples: list[Any] = field(default_factory=list)
     labels: list[str] = field(default_factory=list)
     skipped: list[tuple[str, str]] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+    white: dict[str, float] = field(default_factory=dict)
+    parts: list[Partition | None] = field(default_factory=list)
 
     @property
     def name(self) -> str:
@@ -61,40 +69,84 @@ class OwnData:
 
 
 def read_images(folder: Path) -> OwnData:
-    """Read ``folder/<class>/**``; what cannot be used is skipped with a reason.
+    """Read the images of :func:`metabench.data.folders.list_images`, or skip them with a reason.
 
-    Skipped are files that are no image or damaged, images that stand there already (support and
-    query of one episode must not share an image), and classes with fewer than ``LEAST`` images.
+    Skipped are files that are no image or damaged; images that stand there already, in the size in
+    which they are read (support and query of one episode must not share an image); images under two
+    labels (all of them: nobody knows which label is right); and classes with fewer than ``LEAST``.
+    What is lost of an image (transparency, depth, frames) is counted in ``notes``.
 
     Raises:
         InputError: no such folder, no sub-folders, or fewer than two classes are left.
     """
-    if not folder.is_dir():
-        raise InputError(f"{folder}: no such folder. --images takes one with a sub-folder a class.")
-    names = sorted(p.name for p in folder.iterdir() if p.is_dir() and not p.name.startswith("."))
-    if not names:
-        raise InputError(f"{folder}: has no sub-folders. Put the images of each class into one.")
-    found = OwnData()
-    seen: dict[bytes, str] = {}
-    for name in names:
-        kept: list[np.ndarray] = []
-        for path in sorted((folder / name).rglob("*")):
-            if path.name.startswith(".") or not path.is_file():
-                continue
-            where = path.relative_to(folder).as_posix()
-            try:
-                image = decode(path)
-            except ValueError as error:
-                found.skipped.append((where, str(error)))
-                continue
-            content = hashlib.blake2b(repr(image.shape).encode() + image.tobytes()).digest()
-            if content in seen:
-                found.skipped.append((where, f"the same image as {seen[content]}"))
-                continue
-            seen[content] = where
-            kept.append(image)
-        found.add_class(name, kept, f"{name}/")
-    return _checked(found, folder, len(names))
+    listing = list_images(folder)
+    found = OwnData(skipped=listing.skipped, notes=listing.notes)
+    files, reads = [], []
+    for file in listing.files:
+        try:
+            reads.append(read_image(file.path))
+            files.append(file)
+        except NotAnImage as error:
+            found.skipped.append((file.place, str(error)))
+    found.white = even_out(reads, lambda i, white: read_image(files[i].path, white))
+    found.notes += _losses(files, reads, found.white)
+    first: dict[bytes, dict[str, ImageFile]] = {}  # by content and label, in the order of files
+    keys = [_content(read.pixels) for read in reads]
+    for file, key in zip(files, keys, strict=True):
+        first.setdefault(key, {}).setdefault(file.label, file)
+    members: dict[str, list[tuple[np.ndarray, Partition | None]]] = {}
+    for file, key, read in zip(files, keys, reads, strict=True):
+        standing = first[key]
+        other = next((x for label, x in standing.items() if label != file.label), None)
+        same = standing[file.label]
+        if same is not file:
+            found.skipped.append((file.place, f"the same image as {same.place}"))
+        elif other:
+            reason = f"the same image as {other.place}, but labelled '{file.label}', not "
+            found.skipped.append((file.place, f"{reason}'{other.label}'"))
+        else:
+            members.setdefault(file.label, []).append((read.pixels, file.part))
+    for label in listing.classes:
+        kept = members.get(label, [])
+        before = len(found.examples)
+        found.add_class(label, [pixels for pixels, _ in kept], f"{label}/")
+        found.parts += [part for _, part in kept][: len(found.examples) - before]
+    return _checked(found, folder, len(listing.classes))
+
+
+def _content(pixels: np.ndarray) -> bytes:
+    return hashlib.blake2b(repr(pixels.shape).encode() + pixels.tobytes()).digest()
+
+
+def _losses(files: list[ImageFile], reads: list[Read], white: Mapping[str, float]) -> list[str]:
+    """What was lost of how many images, and which; what white was taken for."""
+    lossy: dict[str, list[str]] = {}
+    for file, read in zip(files, reads, strict=True):
+        for loss in read.losses:
+            lossy.setdefault(loss, []).append(file.place)
+    notes = [
+        f"{len(places)} of {len(files)} images are {loss} ({_some(places)})"
+        for loss, places in lossy.items()
+    ]
+    for kind, value in white.items():
+        deep = sum(read.white is not None and read.white[0] == kind for read in reads)
+        notes.append(
+            f"{deep} of {len(files)} images hold {kind} numbers, of which {value:g} is white"
+        )
+    return notes
+
+
+def by_reason(skipped: list[tuple[str, str]]) -> list[str]:
+    """What was left out and why, a line for each reason."""
+    places: dict[str, list[str]] = {}
+    for place, reason in skipped:
+        places.setdefault(reason, []).append(place)
+    return [f"{_some(found)}: {reason}" for reason, found in places.items()]
+
+
+def _some(places: list[str]) -> str:
+    more = f" and {len(places) - 3} more" if len(places) > 3 else ""
+    return ", ".join(places[:3]) + more
 
 
 def read_texts(file: Path, text_column: str, label_column: str) -> OwnData:
@@ -149,7 +201,7 @@ def read_texts(file: Path, text_column: str, label_column: str) -> OwnData:
 
 def _checked(found: OwnData, where: Path, classes: int) -> OwnData:
     if len(found.classes) < 2:
-        reasons = "; ".join(f"{place}: {reason}" for place, reason in found.skipped[:5])
+        reasons = "; ".join([*by_reason(found.skipped)[:5], *found.notes])
         raise InputError(
             f"{where}: {len(found.classes)} usable class(es) of {classes}, at least 2 are "
             f"needed. {reasons}"

@@ -29,7 +29,6 @@ def counts(own: OwnData) -> dict[str, int]:
 
 
 @pytest.mark.case("03")
-@pytest.mark.xfail(strict=True)
 def test_train_val_and_test_folders_are_parts_and_never_classes(tmp_path) -> None:
     for part in ("Train", "valid", "testing"):
         for name in ("rose", "tulip"):
@@ -49,7 +48,6 @@ def test_classes_without_parts_above_them_are_read_as_they_are(tmp_path) -> None
 
 
 @pytest.mark.case("11")
-@pytest.mark.xfail(strict=True)
 def test_what_folders_hide_is_left_out_and_listed_with_the_true_reason(tmp_path) -> None:
     folder = tmp_path / "mine"
     for name in ("a", "b"):
@@ -86,7 +84,6 @@ def test_an_iphone_photo_names_the_package_that_reads_it(tmp_path) -> None:
 
 
 @pytest.mark.case("20")
-@pytest.mark.xfail(strict=True)
 def test_one_image_under_two_labels_is_a_contradiction_that_names_both(tmp_path) -> None:
     rose, _ = fill(tmp_path / "rose", 7), fill(tmp_path / "tulip", 7)
     (tmp_path / "rose/again.png").write_bytes(rose[2].read_bytes())
