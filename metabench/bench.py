@@ -12,6 +12,7 @@ questions can be asked of own data:
 from __future__ import annotations
 
 import shutil
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -90,7 +91,8 @@ def plan(own: OwnData, mode: Mode | None, source: str, seeds: int) -> Plan:
         raise InputError(f"--mode class-disjoint needs {ENOUGH} classes, there are {count}")
     shots = [s for s in SHOTS if s + 3 <= smallest]
     ways = 5 if disjoint else count
-    queries = min(15, smallest - max(shots), max(3, 150 // ways))
+    wanted = min(15, max(3, 150 // ways))
+    queries = min(wanted, smallest - max(shots))
     if disjoint:
         why = f"{count} classes are enough to learn from some and test on others"
     else:
@@ -98,6 +100,15 @@ def plan(own: OwnData, mode: Mode | None, source: str, seeds: int) -> Plan:
         reason = fewer if count < ENOUGH else "as asked"
         trained = f"learners trained on {source}" if own.kind == "image" else "learners"
         why = f"{count} classes, {reason}: {trained} meet all of them at once"
+    if (enough := max(SHOTS) + wanted) > smallest:
+        rare = [name for name, examples in own.counts.items() if examples < enough]
+        few = min(rare, key=own.counts.__getitem__)
+        others = f", {len(rare) - 1} more have under {enough}" if len(rare) > 1 else ""
+        why += (
+            f". Class '{few}' has {smallest} {own.kind}s only{others}: shots are "
+            f"{' and '.join(map(str, shots))}, with {queries} queries of each class. With {enough} "
+            f"in every class they are {' and '.join(map(str, SHOTS))}, with {wanted}"
+        )
     shared: dict[str, Any] = {
         "budget": {"examples": 20_000, "validations": 4, "val_episodes": 20},
         "training": {"ways": 5, "shots": shots, "queries": min(10, queries)},
@@ -165,9 +176,10 @@ def arrays(own: OwnData, shape: tuple[int, ...], mode: Mode, invert: bool) -> Da
         if invert:
             np.subtract(255, x, out=x)
     else:
-        x = tokenise(own.examples)
+        x = tokenise(own.examples, own.pieces)
     classes = tuple(ClassInfo(n, own.name, p) for n, p in zip(names, parts, strict=True))
-    y = np.array([names.index(label) for label in own.labels], dtype=np.int64)
+    row = {name: i for i, name in enumerate(names)}
+    y = np.array([row[label] for label in own.labels], dtype=np.int64)
     return Dataset(own.name, own.kind, x, y, classes)
 
 
@@ -178,11 +190,12 @@ def run(own: OwnData, chosen: Plan, root: Path) -> str:
     :meth:`metabench.FewShotClassifier.from_run` opens.
 
     Raises:
-        InputError: a cell failed; the others are kept.
+        InputError: a cell failed (the others are kept), or ``root`` holds results of other data.
     """
     config, layout, track = chosen.config, Layout(root), chosen.track
     source = track.sources[0]
     with lock(root):
+        claim(own, root)
         values = yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False)
         write_text(root / "params.yaml", values)
         if source != own.name:
@@ -197,10 +210,35 @@ def run(own: OwnData, chosen: Plan, root: Path) -> str:
                 embed_dataset(layout.processed(name), layout.embeddings(name), encoder)
         _run_cells(config, track, layout, source)
         winner, text = recommend(*report(config, layout))
-        export(layout.run(source, winner, config.seeds[0]), root / "winner", chosen.invert)
+        read = {"invert": chosen.invert} | ({"pieces": own.pieces} if own.kind == "text" else {})
+        export(layout.run(source, winner, config.seeds[0]), root / "winner", read)
         text = _report(own, chosen, text, root)
         write_text(root / "reports" / "recommendation.md", text)
     return text
+
+
+def claim(own: OwnData, root: Path) -> None:
+    """Note in ``root`` whose results it holds: data of one path, or of one content.
+
+    Raises:
+        InputError: those of other data, or of nobody knows which.
+    """
+    record = root / "data.json"
+    facts = {"path": str(own.origin or ""), "content": own.content, "what": own.summary}
+    found = read_json(record) if record.exists() else None
+    if isinstance(found, dict) and found.keys() == facts.keys():
+        moved = not own.origin or facts["path"] != found["path"]
+        if moved and facts["content"] != found["content"]:
+            raise InputError(
+                f"{root}: holds the results of other data, {found['what']} from {found['path']}. "
+                "Give these a folder of their own: --name NAME."
+            )
+    elif (root / "reports").exists():
+        raise InputError(
+            f"{root}: holds results, and no data.json that says of which data. Give these a folder "
+            "of their own with --name NAME, or remove this one."
+        )
+    write_json(record, facts)
 
 
 def _run_cells(config: Config, track: Track, layout: Layout, source: str) -> None:
@@ -274,17 +312,17 @@ def recommend(results: pd.DataFrame, costs: pd.DataFrame) -> tuple[str, str]:
     return winner, "\n".join(lines)
 
 
-def export(learner: Path, folder: Path, invert: bool) -> None:
-    """Copy the learner to ``folder``, with what was done to the images."""
+def export(learner: Path, folder: Path, read: Mapping[str, Any]) -> None:
+    """Copy the learner to ``folder``, with how it is to read examples."""
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
     shutil.copy(learner / "model.safetensors", folder / "model.safetensors")
-    write_json(folder / "cell.json", read_json(learner / "cell.json") | {"invert": invert})
+    write_json(folder / "cell.json", read_json(learner / "cell.json") | dict(read))
 
 
 def _report(own: OwnData, chosen: Plan, recommendation: str, root: Path) -> str:
-    counts = f"{len(own.examples)} examples of {len(own.classes)} classes"
-    lines = ["# Recommendation", "", f"Data: {counts}, {len(own.skipped)} left out.", ""]
+    lines = ["# Recommendation", "", f"Data: {own.summary}, {own.left_out} left out.", ""]
+    lines += [*(f"- {note}" for note in own.notes), ""] if own.notes else []
     lines += [f"Evaluation: **{chosen.mode}**: {chosen.why}.", ""]
     if chosen.invert:
         lines += ["Most images are dark on bright: inverted, as the source is bright on dark.", ""]

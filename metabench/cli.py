@@ -178,9 +178,20 @@ def bench(
     images: Annotated[
         Path | None, typer.Option(help="folder with one sub-folder of images per class")
     ] = None,
-    csv: Annotated[Path | None, typer.Option(help="file of texts and labels, with header")] = None,
+    csv: Annotated[
+        Path | None, typer.Option(help="table of texts and labels: CSV, JSON lines or Parquet")
+    ] = None,
     text_column: Annotated[str, typer.Option(help="column of CSV that holds the text")] = "text",
     label_column: Annotated[str, typer.Option(help="column that holds the class")] = "label",
+    separator: Annotated[
+        str, typer.Option(help="of the columns of CSV, `tab` for a tab; default: found")
+    ] = "",
+    encoding: Annotated[
+        str, typer.Option(help="of CSV, as cp1252; default: UTF-8, or as its mark says")
+    ] = "",
+    max_pieces: Annotated[
+        int, typer.Option(min=8, max=512, help="word pieces of a text that are read")
+    ] = 256,
     name: Annotated[str, typer.Option(help="work folder bench/NAME; default: as the data")] = "",
     mode: Annotated[str, typer.Option(help="class-disjoint, all-way, or auto")] = "auto",
     source: Annotated[
@@ -202,15 +213,15 @@ def bench(
     if images is not None and csv is None:
         title, own = images.resolve().name, read_images(images)
     elif csv is not None and images is None:
-        title, own = csv.stem, read_texts(csv, text_column, label_column)
+        title = Path(csv.name.removesuffix(".gz")).stem
+        own = read_texts(csv, text_column, label_column, separator, encoding, max_pieces)
     else:
         raise InputError("bench takes one of --images FOLDER and --csv FILE")
-    console.print(
-        f"{len(own.examples)} {own.kind}s of {len(own.classes)} classes; "
-        f"{len(own.skipped)} left out"
-    )
-    for path, reason in own.skipped[:10]:
-        console.print(f"  {path}: {reason}", markup=False, highlight=False)
+    console.print(f"{own.summary}; {own.left_out} left out")
+    lines = [f"  {path}: {reason}" for path, reason in own.skipped[:10]]
+    lines += [f"  … {len(own.skipped) - 10} more"] if len(own.skipped) > 10 else []
+    for line in (*lines, *own.notes):
+        console.print(line, markup=False, highlight=False, soft_wrap=True)
     chosen = own_bench.plan(own, modes[mode], source, seeds)
     console.print(f"{chosen.mode}: {chosen.why}", markup=False, highlight=False)
     text = own_bench.run(own, chosen, Path("bench") / (name or title))

@@ -20,7 +20,7 @@ from torch import Tensor
 
 from metabench.cells import load_learner
 from metabench.data.images import as_batch
-from metabench.data.text import tokenise
+from metabench.data.text import LENGTH, tokens_of
 from metabench.embeddings import build_encoder, embed, encoder_of
 from metabench.episodes import Episodes
 from metabench.files import InputError
@@ -188,7 +188,10 @@ class FewShotClassifier(ClassifierMixin, BaseEstimator):
         texts = list(X)
         if isinstance(X, str) or not all(isinstance(text, str) for text in texts):
             raise ValueError("X must be a list of texts, which the learner was trained on")
-        tokens = tokenise(texts)
+        read = tokens_of(texts, self.cell_.get("pieces", LENGTH))
+        for remark in read.remarks():
+            warnings.warn(remark, stacklevel=4)
+        tokens = read.x
         encoder = encoder_of(self.cell_["backbone"]["name"])
         if encoder is None or not texts:
             return torch.from_numpy(tokens)

@@ -13,7 +13,7 @@ from PIL import Image
 from typer.testing import CliRunner
 
 from metabench import FewShotClassifier
-from metabench.bench import arrays, plan, recommend, run
+from metabench.bench import arrays, claim, plan, recommend, run
 from metabench.cli import app
 from metabench.data.own import OwnData, bright_background, read_images, read_texts
 from metabench.files import InputError
@@ -86,6 +86,56 @@ def test_the_number_of_classes_chooses_the_question_and_the_examples_the_shots()
     with pytest.raises(InputError, match="needs 20 classes, there are 19"):
         plan(own(19, 9), "class-disjoint", "glyphs", 1)
     assert not bright_background([np.zeros((3, 8, 8), np.uint8)])
+
+
+@pytest.mark.case("14")
+def test_other_data_of_the_same_name_never_overwrite_a_report(tmp_path, monkeypatch) -> None:
+    root, first, other = tmp_path / "work", own(3, 8), own(4, 8)
+    first.origin, other.origin = tmp_path / "a/photos", tmp_path / "b/photos"
+    claim(first, root)
+    before = (root / "data.json").read_text()
+    with pytest.raises(InputError, match=r"24 images of 3 classes from .*a.photos\. .*--name NAME"):
+        run(other, plan(other, None, "glyphs", 1), root)
+    assert [p.name for p in root.iterdir()] == ["data.json"]
+    assert (root / "data.json").read_text() == before
+
+
+@pytest.mark.case("14")
+def test_the_same_data_resume_where_they_lie_or_what_they_hold_is_the_same(tmp_path) -> None:
+    root, first, more = tmp_path / "work", own(3, 8), own(3, 9)
+    first.origin = more.origin = tmp_path / "a/photos"
+    claim(first, root)
+    claim(more, root)  # collected since
+    more.origin = tmp_path / "moved"
+    claim(more, root)
+    (root / "data.json").unlink()
+    (root / "reports").mkdir()
+    with pytest.raises(InputError, match=r"no data\.json that says of which data"):
+        claim(more, root)
+
+
+def test_a_small_class_that_limits_all_is_named_with_what_to_do() -> None:
+    few = own(3, 30)
+    assert "limit" not in plan(few, None, "glyphs", 1).why
+    few.examples, few.labels = few.examples[:-24], few.labels[:-24]
+    why = plan(few, None, "glyphs", 1).why
+    assert "Class '2' has 6 images only: shots are 1, with 5 queries of each class" in why
+    assert why.endswith("With 20 in every class they are 1 and 5, with 15")
+
+
+def test_what_is_left_out_is_counted_and_a_long_list_says_that_it_goes_on(
+    tmp_path, monkeypatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("metabench.bench.run", lambda own, chosen, root: f"run in {root}")
+    path = tmp_path / "mine.csv"
+    write_csv(path, ",weather\n" * 12 + "one,Other\ntwo,Other\nthe sky 🙂,music\n")
+    call = ["bench", "--csv", str(path), "--text-column", "query", "--label-column", "intent"]
+    shown = CliRunner().invoke(app, [*call, "--max-pieces", "8"])
+    assert "48 texts of 3 classes; 15 left out" in shown.output
+    assert "row 49: no text" in shown.output and "  … 4 more" in shown.output
+    assert "1 of 51 texts hold words that the English vocabulary does not know" in shown.output
+    assert "more than 8 word pieces" in shown.output and "run in bench/mine" in shown.output
 
 
 def results(means: dict[str, float], episodes: int = 80) -> tuple[pd.DataFrame, pd.DataFrame]:
@@ -161,7 +211,7 @@ def test_rows_that_cannot_be_used_are_listed_and_the_rest_is_kept(tmp_path) -> N
     reasons = dict(own.skipped)
     assert reasons["row 49"] == "the same text as row 3"
     assert reasons["row 50"] == "no text" and reasons["row 51"] == "no label"
-    assert reasons["'a b c…'"] == "a row of 3 fields"
+    assert reasons["row 52"] == "line 53: 3 fields, the header has 2"
     assert reasons["label 'other'"] == "class of 1 usable texts, at least 4 are needed"
 
 

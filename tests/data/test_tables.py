@@ -36,14 +36,12 @@ def test_a_plain_csv_file_is_read(tmp_path) -> None:
 
 
 @pytest.mark.case("26")
-@pytest.mark.xfail(strict=True)
 @pytest.mark.parametrize("mark", [";", "\t", "|", "; ", ", "])
 def test_the_separator_is_the_one_that_splits_the_header(mark, tmp_path) -> None:
     assert_whole(read(tmp_path / "own.txt", lines(mark).encode()))
 
 
 @pytest.mark.case("26")
-@pytest.mark.xfail(strict=True)
 def test_commas_within_texts_do_not_hide_a_semicolon_and_quotes_protect_it(tmp_path) -> None:
     text = "text;label\n" + "".join(f'"a, b; {i}, c";{"xy"[i % 2]}\n' for i in range(8))
     own = read(tmp_path / "own.csv", text.encode())
@@ -51,7 +49,6 @@ def test_commas_within_texts_do_not_hide_a_semicolon_and_quotes_protect_it(tmp_p
 
 
 @pytest.mark.case("26")
-@pytest.mark.xfail(strict=True)
 def test_another_separator_can_be_named_and_excel_s_own_line_names_it(tmp_path) -> None:
     path = tmp_path / "own.csv"
     with pytest.raises(InputError, match=r"Columns: text~label\. .*--separator"):
@@ -64,7 +61,6 @@ def test_another_separator_can_be_named_and_excel_s_own_line_names_it(tmp_path) 
 
 
 @pytest.mark.case("26")
-@pytest.mark.xfail(strict=False)
 @pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16", "utf-32"])
 @pytest.mark.parametrize("end", ["\n", "\r\n", "\r"])
 def test_encodings_with_a_mark_and_all_line_ends_are_read(encoding, end, tmp_path) -> None:
@@ -72,7 +68,6 @@ def test_encodings_with_a_mark_and_all_line_ends_are_read(encoding, end, tmp_pat
 
 
 @pytest.mark.case("26")
-@pytest.mark.xfail(strict=True)
 @pytest.mark.parametrize("encoding", ["cp1252", "utf-16-le"])
 def test_encodings_without_a_mark_are_named_with_the_fix_and_read_if_named(
     encoding, tmp_path
@@ -86,7 +81,6 @@ def test_encodings_without_a_mark_are_named_with_the_fix_and_read_if_named(
 
 
 @pytest.mark.case("26")
-@pytest.mark.xfail(strict=True)
 def test_json_parquet_and_packed_files_are_read_in_their_written_form(tmp_path) -> None:
     objects = [json.dumps({"label": label, "text": text, "n": 1}) for text, label in PAIRS]
     assert_whole(read(tmp_path / "own.csv.gz", gzip.compress(lines().encode())))
@@ -97,7 +91,6 @@ def test_json_parquet_and_packed_files_are_read_in_their_written_form(tmp_path) 
 
 
 @pytest.mark.case("26")
-@pytest.mark.xfail(strict=True)
 def test_json_rows_that_cannot_be_used_are_left_out_each_with_its_reason(tmp_path) -> None:
     good = [json.dumps({"text": f"{i} of {x}", "label": x}) for x in (1.50, True) for i in range(4)]
     bad = ['{"text": ["a"], "label": 1}', '{"text": "half', "7", '{"text": "a", "label": null}']
@@ -115,7 +108,6 @@ def test_json_rows_that_cannot_be_used_are_left_out_each_with_its_reason(tmp_pat
 
 
 @pytest.mark.case("26")
-@pytest.mark.xfail(strict=True)
 @pytest.mark.parametrize(
     ("header", "message"),
     [
@@ -131,7 +123,6 @@ def test_a_column_that_is_not_there_is_named_with_the_nearest(header, message, t
 
 
 @pytest.mark.case("26")
-@pytest.mark.xfail(strict=False)
 @pytest.mark.parametrize(
     ("content", "message"),
     [
@@ -149,7 +140,6 @@ def test_a_file_that_is_no_table_is_named_with_the_fix(content, message, tmp_pat
         read(tmp_path / "own", content)
 
 
-@pytest.mark.xfail(strict=True)
 def test_a_folder_and_a_broken_array_are_named(tmp_path) -> None:
     with pytest.raises(InputError, match="is a folder"):
         read_texts(tmp_path, "text", "label")
