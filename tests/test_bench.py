@@ -9,6 +9,7 @@ from types import SimpleNamespace
 import numpy as np
 import pandas as pd
 import pytest
+from markdown_it import MarkdownIt
 from PIL import Image
 from typer.testing import CliRunner
 
@@ -260,3 +261,16 @@ def test_texts_of_many_classes_are_learnt_from() -> None:
     assert chosen.mode == "class-disjoint" and "frozen_r2d2" in chosen.track.methods
     parts = [c.partition for c in arrays(own, (), chosen.mode, chosen.invert).classes]
     assert sorted(map(parts.count, ("train", "val", "test"))) == [5, 5, 10]
+
+
+@pytest.mark.xfail(strict=True)
+@pytest.mark.case("46")
+def test_names_in_the_recommendation_are_text_and_nothing_else() -> None:
+    from metabench.bench import _report
+
+    data = own(20, 4)
+    data.skipped = [("a/x` <img src=x onerror=alert(1)>.png", "no image"), ("a/x.png", "small")]
+    text = _report(data, plan(data, None, "glyphs", 1), "use it", Path("bench/a"))
+    html = MarkdownIt().render(text)
+    assert "<img" not in html and "onerror=alert(1)" in html  # as text
+    assert "<li>a/x.png: small</li>" in html.replace("<code>", "").replace("</code>", "")

@@ -2,8 +2,10 @@ from __future__ import annotations
 
 import errno
 import multiprocessing
+import sys
 from types import SimpleNamespace
 
+import filelock
 import pytest
 from safetensors import SafetensorError
 
@@ -92,3 +94,29 @@ def test_a_plain_name_is_taken_as_it_is(name) -> None:
 def test_a_path_or_what_a_shell_would_read_otherwise_is_no_plain_name(name) -> None:
     with pytest.raises(InputError, match=r"--name: .* cannot be a name"):
         plain_name(name, "--name")
+
+
+@pytest.mark.case("24")
+@pytest.mark.parametrize(
+    ("words", "command"),
+    [
+        pytest.param(
+            ["/env/bin/metabench", "bench", "--images", "x"],
+            "`metabench bench`",
+            marks=pytest.mark.xfail(strict=True),
+        ),
+        (["/project/stages/train.py", "glyphs", "maml"], "`dvc repro`"),
+        pytest.param(["-c"], "the same command", marks=pytest.mark.xfail(strict=True)),
+    ],
+)
+def test_the_message_of_a_lock_names_the_command_that_was_run(
+    tmp_path, monkeypatch, words, command
+) -> None:
+    monkeypatch.setattr(sys, "argv", words)
+    monkeypatch.delenv("DVC_STAGE", raising=False)
+    again = pytest.raises(InputError, match=f"run {command} again")
+    with filelock.FileLock(tmp_path / ".cell.lock"), again as found, lock(tmp_path / "cell"):
+        pass
+    assert ("dvc" in str(found.value)) == ("dvc" in command)
+    with lock(tmp_path / "cell"):
+        pass

@@ -142,3 +142,28 @@ def test_report_and_best_learner_are_logged_once_for_each_content(project, here)
     (reports / "leaderboard.md").write_text("# Another")
     serving.publish(config, layout, "0123abcd+")
     assert len(runs(here, "report")) == 2 and len(runs(here, "best")) == 1
+
+
+@pytest.mark.xfail(strict=True)
+@pytest.mark.case("30")
+@pytest.mark.parametrize(
+    "uri",
+    [
+        "http://user:s3cret@127.0.0.1:9",
+        "http://s3cret@127.0.0.1:9",
+        "http://user:s3/cret@127.0.0.1:9",
+        "http://127.0.0.1:9/?token=s3cret",
+        "postgresql://user:s3cret@127.0.0.1:9/mlflow?password=s3cret",
+        "nonsense://user:s3cret@127.0.0.1",
+    ],
+)
+def test_a_password_in_an_address_is_not_printed(here, monkeypatch, uri) -> None:
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", uri)
+    monkeypatch.setattr(tracking, "_knock", lambda uri: 1 / 0 if "127" in uri else None)
+    Path("reports").mkdir()
+    with pytest.warns(UserWarning, match=r"127\.0\.0\.1") as warned:
+        assert tracking.log_report(Path("reports"), "toy", "0")  # in the local store
+    with pytest.raises(InputError, match=r"127\.0\.0\.1") as raised:
+        tracking.fetch_learner("0" * 32, Path("reports"))
+    said = [str(w.message) for w in warned] + [str(raised.value)]
+    assert not [text for text in said if "cret" in text]

@@ -304,3 +304,67 @@ def test_an_honest_method_passes_everything():
 def test_what_is_no_method_is_refused_with_the_reason(method, words):
     with pytest.raises(InputError, match=words):
         check(method)
+
+
+class NotANumber(Honest):
+    """A temperature of zero."""
+
+    learns_from = "nothing"
+
+    def classify(self, features):
+        return super().classify(features) / 0.0 * 0.0
+
+
+class Turned(Honest):
+    """Classes before queries."""
+
+    learns_from = "nothing"
+
+    def classify(self, features):
+        return super().classify(features).mT
+
+
+class WholeNumbers(Honest):
+    """Labels in place of logits."""
+
+    learns_from = "nothing"
+
+    def classify(self, features):
+        return super().classify(features).long()
+
+
+class Fails(Honest):
+    """An error of its own."""
+
+    learns_from = "nothing"
+
+    def classify(self, features):
+        raise LookupError("no such prototype")
+
+
+@pytest.mark.xfail(strict=True)
+@pytest.mark.case("27")
+@pytest.mark.parametrize(
+    ("method", "words"),
+    [
+        (NotANumber, "not finite"),
+        (Turned, "logits have shape [3, 3, 9], wanted [3, 9, 3]"),
+        (WholeNumbers, "torch.int64"),
+        (Fails, "LookupError: no such prototype"),
+    ],
+)
+def test_what_is_no_prediction_is_said_first_and_never_called_a_leak(method, words) -> None:
+    verdicts = check(method)
+    wrong = [v for v in verdicts if v.passed is False]
+    assert [v.property for v in wrong] == ["predicts finite values of the right shape"]
+    assert words in wrong[0].detail
+    spoken = [v.property for v in verdicts if v.passed is not None]
+    assert len(spoken) == 3  # with what it declares and its settings
+    assert not [v.detail for v in verdicts if "leak" in v.detail]
+
+
+@pytest.mark.case("27")
+def test_a_leak_is_still_called_a_leak() -> None:
+    found = {v.property: v for v in check(ReadsQueryLabels)}
+    assert found["predicts finite values of the right shape"].passed
+    assert "label leak" in found["does not read the labels of queries"].detail

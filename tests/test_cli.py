@@ -1,0 +1,179 @@
+"""The command line, as typed: what it refuses, and how it says so."""
+
+from __future__ import annotations
+
+import errno
+import os
+import socket
+from pathlib import Path
+
+import pytest
+from PIL import Image
+from typer.testing import CliRunner
+
+from metabench.cli import app
+from tests.toy import root_of_repository
+
+ODD = ["data [raw]", "[red]data", "x[/]", "data :smile:", "data [@click=f]y"]
+"""Names that rich would read as markup."""
+
+
+@pytest.fixture
+def here(tmp_path, monkeypatch) -> Path:
+    """An empty working folder."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    return tmp_path
+
+
+def shown(*words: str, code: int = 1) -> str:
+    """What a command prints that must end with ``code``."""
+    found = CliRunner().invoke(app, list(words))
+    assert found.exit_code == code, found.output
+    assert found.exception is None or isinstance(found.exception, SystemExit)
+    return found.output
+
+
+# --- markup ---------------------------------------------------------------------------------------
+
+
+@pytest.mark.case("12")
+def test_a_message_names_a_folder(here) -> None:
+    (here / "data" / "one").mkdir(parents=True)
+    assert "data: " in shown("bench", "--images", "data")
+
+
+@pytest.mark.xfail(strict=True)
+@pytest.mark.case("12")
+@pytest.mark.parametrize("name", ODD)
+def test_markup_in_a_name_is_shown_as_it_is(here, name) -> None:
+    (here / name / "one").mkdir(parents=True)
+    assert f"{name}: " in shown("bench", "--images", name)
+    assert f"'{name}'" in shown("profile", name) or "profiles/" in shown("profile", name)
+
+
+@pytest.mark.xfail(strict=True)
+@pytest.mark.case("12")
+def test_markup_in_a_column_of_a_table_is_shown_as_it_is(here) -> None:
+    (here / "m.csv").write_text("[text],[/label]\na,b\n")
+    assert "[text], [/label]" in shown("bench", "--csv", "m.csv")
+
+
+# --- places where nothing can be done -------------------------------------------------------------
+
+
+@pytest.mark.xfail(strict=True)
+@pytest.mark.case("18")
+@pytest.mark.parametrize("code", [errno.EROFS, errno.EACCES])
+def test_a_folder_that_cannot_be_written_is_named(here, monkeypatch, code) -> None:
+    (here / "profiles").mkdir()
+    (here / "profiles" / "smoke.yaml").write_text("profile: smoke\n")
+
+    def refuse(*args: object, **options: object) -> None:
+        raise OSError(code, os.strerror(code), str(here / ".tmp-x"))
+
+    with monkeypatch.context() as patch:
+        patch.setattr("tempfile.mkstemp", refuse)
+        output = shown("profile", "smoke")
+    assert str(here) in output and "cannot be written" in output and ".tmp-" not in output
+    assert "smoke is in use" in shown("profile", "smoke", code=0)
+
+
+@pytest.mark.case("25")
+def test_a_profile_is_taken_where_profiles_are(here) -> None:
+    (here / "profiles").symlink_to(root_of_repository() / "profiles")
+    assert "smoke is in use" in shown("profile", "smoke", code=0)
+    assert "unknown profile 'smok'" in shown("profile", "smok")
+
+
+@pytest.mark.xfail(strict=True, run=False)
+@pytest.mark.case("25")
+@pytest.mark.parametrize("words", [("profile", "smoke"), ("where",), ("report",), ("ui",)])
+def test_outside_a_project_a_command_says_so(here, words) -> None:
+    output = shown(*words)
+    assert "here" in output and "in the project's folder" in output
+    assert list(here.iterdir()) == []
+
+
+# --- names that are paths -------------------------------------------------------------------------
+
+
+def own_images(folder: Path) -> None:
+    """Four grey images for each of two classes: enough to read, no more."""
+    for label in "ab":
+        (folder / label).mkdir(parents=True)
+        for i in range(4):
+            Image.new("L", (8, 8), 10 * i + ord(label)).save(folder / label / f"{i}.png")
+
+
+@pytest.fixture
+def bench(here, monkeypatch):
+    """``metabench bench`` that stops where the work would begin; returns the work folder."""
+    roots: list[Path] = []
+    monkeypatch.setattr(
+        "metabench.bench.run", lambda own, chosen, root, *rest: roots.append(root) or "done"
+    )
+
+    def run(*words: str, code: int = 0) -> tuple[str, list[Path]]:
+        roots.clear()
+        return shown("bench", *words, code=code), list(roots)
+
+    return run
+
+
+@pytest.mark.case("34")
+def test_a_plain_name_is_the_work_folder(bench, here) -> None:
+    own_images(here / "Fotos (2024)")
+    assert bench("--images", "Fotos (2024)")[1] == [Path("bench/Fotos (2024)")]
+    assert bench("--images", "Fotos (2024)", "--name", "mine")[1] == [Path("bench/mine")]
+
+
+@pytest.mark.xfail(strict=True)
+@pytest.mark.case("34")
+@pytest.mark.parametrize("name", ["..", ".", "../x", "/abs", "a/b", ".hidden", "-x", "a\nb"])
+def test_a_name_that_is_a_path_is_refused_before_any_work(bench, here, name) -> None:
+    own_images(here / "mine")
+    output, roots = bench("--images", "mine", "--name", name, code=1)
+    assert "--name" in output and roots == []
+
+
+@pytest.mark.xfail(strict=True)
+@pytest.mark.case("34")
+def test_the_stem_of_a_file_is_no_path_either(bench, here) -> None:
+    rows = [f"words number {i} of {label} {i * 7},{label}" for label in "ab" for i in range(6)]
+    for name in ("...csv", "fine.csv"):
+        (here / name).write_text("\n".join(["text,label", *rows]))
+    output, roots = bench("--csv", "...csv", code=1)
+    assert "--name" in output and roots == []
+    assert bench("--csv", "fine.csv")[1] == [Path("bench/fine")]
+
+
+# --- ui -------------------------------------------------------------------------------------------
+
+
+@pytest.mark.xfail(strict=True, run=False)
+@pytest.mark.case("48")
+@pytest.mark.parametrize("port", ["99999", "0", "-1"])
+def test_a_port_that_there_is_not_is_refused(here, port) -> None:
+    (here / "mlflow.db").touch()
+    assert "65535" in shown("ui", "--port", port, code=2)
+
+
+@pytest.mark.xfail(strict=True, run=False)
+@pytest.mark.case("48")
+def test_a_port_that_is_taken_is_named_with_the_option(here) -> None:
+    (here / "mlflow.db").touch()
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port = str(server.getsockname()[1])
+        output = shown("ui", "--port", port)
+    assert port in output and "--port" in output
+
+
+@pytest.mark.xfail(strict=True, run=False)
+@pytest.mark.case("48")
+def test_a_folder_or_a_file_that_is_no_database_is_named(here) -> None:
+    (here / "mlflow.db").mkdir()
+    assert "mlflow.db" in shown("ui") and "folder" in shown("ui")
+    (here / "mlflow.db").rmdir()
+    (here / "mlflow.db").write_text("no database, but a text of some length")
+    assert "mlflow.db" in shown("ui") and "no database" in shown("ui")
