@@ -2,21 +2,27 @@
 
 from __future__ import annotations
 
+import contextlib
+import difflib
+import errno
 import functools
 import os
+import shlex
 import signal
+import socket
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from metabench import config as settings
-from metabench.files import InputError, write_text
+from metabench import shown
+from metabench.files import InputError, atomic, plain_name, refusal
 
 app = typer.Typer(
     help="Few labels, new domain: meta-learn or transfer, with which method, at what cost?",
@@ -24,8 +30,9 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     add_completion=False,
 )
-console = Console()
+console = shown.console()
 PROFILES = Path("profiles")
+PARAMS = Path("params.yaml")
 
 
 def command(function: Callable[..., Any]) -> Callable[..., Any]:
@@ -36,10 +43,51 @@ def command(function: Callable[..., Any]) -> Callable[..., Any]:
         try:
             return function(*args, **kwargs)
         except InputError as error:
-            Console(stderr=True).print(f"error: {error}", style="red", highlight=False)
-            raise typer.Exit(1) from error
+            _fail(error)
+        except KeyboardInterrupt:
+            shown.console(stderr=True).print("interrupted; what was finished is kept")
+            raise typer.Exit(130) from None
+        except OSError as error:
+            found = refusal(error)
+            if found is None:
+                raise
+            _fail(found)
 
     return app.command(name=function.__name__.strip("_"))(wrapped)
+
+
+def _fail(error: InputError) -> None:
+    text = shown.masked(shown.visible(f"error: {error}", kept="\n"))
+    shown.console(stderr=True).print(text, style="red", soft_wrap=True)
+    raise typer.Exit(1) from error
+
+
+def say(text: str, style: str | None = None) -> None:
+    """Print ``text`` as it is: no markup, no line ends but its own."""
+    console.print(shown.visible(text, kept="\n"), style=style, soft_wrap=True)
+
+
+def _table(*heads: str) -> Table:
+    """A table whose cells are folded on a narrow terminal, never cut."""
+    table = Table()
+    for head in heads:
+        table.add_column(shown.visible(head), overflow="fold")
+    return table
+
+
+def _config() -> settings.Config:
+    """The settings in use.
+
+    Raises:
+        InputError: they are wrong, or this is no project's folder.
+    """
+    if not PARAMS.exists():
+        fix = "`metabench profile NAME` makes it" if PROFILES.is_dir() else _ELSEWHERE
+        raise InputError(f"no {PARAMS} here: {fix}")
+    return settings.load()
+
+
+_ELSEWHERE = "run it in the project's folder"
 
 
 @command
@@ -47,7 +95,7 @@ def _list() -> None:
     """Every method: name, family, paper, flags."""
     from metabench.methods import METHODS
 
-    table = Table("method", "family", "paper", "learns from", "start", "data", "flags")
+    table = _table("method", "family", "paper", "learns from", "start", "data", "flags")
     for name in METHODS.names():
         cls = METHODS.load(name)
         flags = [*(["transductive"] if cls.transductive else [])]
@@ -65,30 +113,34 @@ def profile(
     force: Annotated[bool, typer.Option(help="overwrite a params.yaml with own edits")] = False,
 ) -> None:
     """Make a profile the one in use: copies profiles/NAME.yaml to params.yaml."""
-    known = {path.stem: path.read_text(encoding="utf-8") for path in PROFILES.glob("*.yaml")}
+    known = {path.stem: path.read_bytes() for path in PROFILES.glob("*.yaml")}
+    if not known:
+        raise InputError(f"no {PROFILES}/ here: {_ELSEWHERE}")
     if name not in known:
-        raise InputError(f"unknown profile '{name}'. Known: {', '.join(sorted(known))}.")
-    params = Path("params.yaml")
-    current = params.read_text(encoding="utf-8") if params.exists() else None
+        near = difflib.get_close_matches(name, known)
+        hint = f"Did you mean {' or '.join(near)}? " if near else ""
+        raise InputError(f"unknown profile '{name}'. {hint}Known: {', '.join(sorted(known))}.")
+    current = PARAMS.read_bytes() if PARAMS.exists() else None
     if current is not None and current not in known.values() and not force:
         raise InputError(
             "params.yaml has edits of your own. Save it as profiles/<name>.yaml, or pass --force."
         )
     if current != known[name]:
-        write_text(params, known[name])
-    console.print(f"profile {name} is in use")
+        with atomic(PARAMS) as temporary:
+            temporary.write_bytes(known[name])
+    say(f"profile {name} is in use")
 
 
 @command
 def where() -> None:
     """Where the reports are and how to look at the runs."""
-    config = settings.load()
-    folder = Path(config.reports)
-    console.print(f"leaderboard: {folder / 'leaderboard.md'}")
+    folder = Path(_config().reports)
+    board = folder / "leaderboard.md"
+    say(f"leaderboard: {board}{'' if board.exists() else ' (not made yet: run `dvc repro`)'}")
     for extra in ("index.html", "decision_guide.md"):
         if (folder / extra).exists():
-            console.print(f"             {folder / extra}")
-    console.print("runs in the MLflow UI: make ui")
+            say(f"             {folder / extra}")
+    say("runs in the MLflow UI: make ui")
 
 
 @command
@@ -101,13 +153,13 @@ def report(
     from metabench.reports.reproduction import write_reproduction
     from metabench.results import report as write
 
-    config = settings.load()
+    config = _config()
     write(config, Layout())
-    console.print(f"written: {config.reports}", highlight=False)
-    console.print(f"written: {write_reproduction(Path('reports'))}", highlight=False)
+    say(f"written: {config.reports}")
+    say(f"written: {write_reproduction(Path('reports'))}")
     if readme:
         update_readme(Path("README.md"), Path("reports/leaderboard.csv"))
-        console.print("written: README.md", highlight=False)
+        say("written: README.md")
 
 
 @command
@@ -123,13 +175,13 @@ def compare(
     from metabench.reports.compare import comparisons
     from metabench.results import collect
 
-    results, _ = collect(settings.load(), Layout(), methods=(first, second))
-    table = Table("source → target", "setting", first, second, "difference", "p (Holm)", "verdict")
+    results, _ = collect(_config(), Layout(), methods=(first, second))
+    table = _table("source → target", "setting", first, second, "difference", "p (Holm)", "verdict")
     wanted = {"source": source, "target": target, "shots": shots}
     for row in comparisons(results, first, second, {k: v for k, v in wanted.items() if v}):
-        table.add_row(*row)
+        table.add_row(*map(shown.visible, row))
     console.print(table)
-    console.print(
+    say(
         "Difference: first − second, ± half of the 95 % interval over seeds and episodes; p after "
         "Holm over the rows.",
         style="dim",
@@ -137,28 +189,77 @@ def compare(
 
 
 @command
-def ui(port: Annotated[int, typer.Option(help="port on this machine")] = 5000) -> None:
+def ui(
+    port: Annotated[int, typer.Option(min=1, max=65535, help="port on this machine")] = 5000,
+) -> None:
     """Open the MLflow UI on the runs of this folder (or of MLFLOW_TRACKING_URI)."""
-    from metabench.tracking import wanted_uri
+    from metabench.tracking import check_store, wanted_uri
 
     uri = wanted_uri()
     page = "/#/experiments?workflowType=machine_learning"  # MLflow 3 opens its GenAI pages first
     if uri.startswith("http"):
-        console.print(f"{uri.rstrip('/')}{page}", soft_wrap=True)
+        say(f"{shown.masked(uri).rstrip('/')}{page}")
         return
-    console.print(f"http://127.0.0.1:{port}{page}  (Ctrl-C to stop)", soft_wrap=True)
-    call = [sys.executable, "-m", "mlflow", "ui", "--backend-store-uri", uri, "--workers", "1"]
-    call += ["--port", str(port)]
+    if not os.environ.get("MLFLOW_TRACKING_URI") and not Path("mlflow.db").exists():
+        raise InputError(f"no mlflow.db here: {_ELSEWHERE}, after `dvc repro`")
+    check_store(uri)
+    _check_port(port)
+    say(f"http://127.0.0.1:{port}{page}  (Ctrl-C to stop)")
+    # by the environment: a list of processes shows everybody what is on a command line
+    environment = {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"} | os.environ
+    environment["MLFLOW_BACKEND_STORE_URI"] = uri
+    call = [sys.executable, "-c", _SERVE, "ui", "--workers", "1", "--port", str(port)]
     # a group of its own: on Ctrl-C every process of the server would print a traceback
-    process = subprocess.Popen(call, start_new_session=True)
+    process = subprocess.Popen(call, start_new_session=True, env=environment, stdin=subprocess.PIPE)
     try:
-        raise typer.Exit(process.wait())
-    except KeyboardInterrupt:
-        console.print("stopped")
-    finally:
-        if process.poll() is None:
-            os.killpg(process.pid, signal.SIGTERM)
+        with _ended_by(signal.SIGTERM, signal.SIGHUP):
             process.wait()
+        raise InputError("the server has ended; what it says above tells why")
+    except KeyboardInterrupt:
+        say("stopped")
+    finally:
+        for number in (signal.SIGTERM, signal.SIGKILL):
+            with contextlib.suppress(ProcessLookupError, subprocess.TimeoutExpired):
+                os.killpg(process.pid, number)
+                process.wait(timeout=10)
+
+
+_SERVE = """
+import os, signal, sys, threading
+def end_with_parent():
+    sys.stdin.buffer.read()
+    os.killpg(0, signal.SIGTERM)
+threading.Thread(target=end_with_parent, daemon=True).start()
+from mlflow.cli import cli
+cli(prog_name="mlflow")
+"""
+"""MLflow's command; the pipe from the parent ends when the parent does, however that was."""
+
+
+def _check_port(port: int) -> None:
+    with socket.socket() as tried:
+        tried.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            tried.bind(("127.0.0.1", port))
+        except OSError as error:
+            reason = "is taken" if error.errno == errno.EADDRINUSE else f"({error.strerror})"
+            raise InputError(f"port {port} {reason}: pass another one with --port") from error
+
+
+@contextlib.contextmanager
+def _ended_by(*signals: signal.Signals) -> Iterator[None]:
+    """Within it these signals end the command as they would, but by an exception."""
+
+    def end(number: int, frame: object) -> None:
+        sys.exit(128 + number)
+
+    heard = [number for number in signals if signal.getsignal(number) is not signal.SIG_IGN]
+    before = {number: signal.signal(number, end) for number in heard}  # nohup ignores SIGHUP
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 @command
@@ -170,7 +271,7 @@ def export(
     from metabench.serving import export as write
 
     write(run, folder)
-    console.print(f"mlflow models serve -m {folder} --env-manager local", soft_wrap=True)
+    say(f"mlflow models serve -m {shlex.quote(str(folder))} --env-manager local")
 
 
 @command
@@ -211,21 +312,37 @@ def bench(
     if mode not in modes:
         raise InputError(f"--mode {mode}: must be one of {', '.join(modes)}")
     if images is not None and csv is None:
-        title, own = images.resolve().name, read_images(images)
+        root = _work_folder(name, images.resolve().name)
+        own = read_images(images)
     elif csv is not None and images is None:
-        title = Path(csv.name.removesuffix(".gz")).stem
+        root = _work_folder(name, Path(csv.name.removesuffix(".gz")).stem)
         own = read_texts(csv, text_column, label_column, separator, encoding, max_pieces)
     else:
         raise InputError("bench takes one of --images FOLDER and --csv FILE")
-    console.print(f"{own.summary}; {own.left_out} left out")
+    say(f"{own.summary}; {own.left_out} left out")
     lines = [f"  {path}: {reason}" for path, reason in own.skipped[:10]]
     lines += [f"  … {len(own.skipped) - 10} more"] if len(own.skipped) > 10 else []
     for line in (*lines, *own.notes):
-        console.print(line, markup=False, highlight=False, soft_wrap=True)
+        say(line)
     chosen = own_bench.plan(own, modes[mode], source, seeds)
-    console.print(f"{chosen.mode}: {chosen.why}", markup=False, highlight=False)
-    text = own_bench.run(own, chosen, Path("bench") / (name or title))
-    console.print(text, markup=False, highlight=False, soft_wrap=True)
+    say(f"{chosen.mode}: {chosen.why}")
+    say(own_bench.run(own, chosen, root))
+
+
+def _work_folder(name: str, title: str) -> Path:
+    """``bench/NAME``, which lies in this folder.
+
+    Raises:
+        InputError: the name is no plain one, or a link leads out of this folder.
+    """
+    where = "--name" if name else "the data's name (pass another with --name)"
+    folder = Path("bench") / plain_name(name or title, where, also=" ()[]{}+,;=@#%&!'")
+    if not folder.resolve().is_relative_to(Path.cwd().resolve()):
+        raise InputError(
+            f"{folder}: a link leads to {folder.resolve()}, outside of this folder. Remove it, or "
+            "pass another --name."
+        )
+    return folder
 
 
 @command
@@ -236,22 +353,27 @@ def check(
     from metabench.conformance import check as examine
 
     sys.path.insert(0, str(Path.cwd()))  # where the user's module is
-    with console.status(f"examining {method} …"):
+    with console.status(Text(f"examining {shown.visible(method)} …")):
         verdicts = examine(method)
     kinds = list(dict.fromkeys(v.kind for v in verdicts))
-    marks = {True: "[green]pass[/]", False: "[bold red]FAIL[/]", None: "–"}
-    table = Table("property", *kinds, "remark")
+    marks = {
+        True: Text("pass", "green"),
+        False: Text("FAIL", "bold red"),
+        None: Text("–"),
+    }
+    table = _table("property", *kinds, "remark")
     for sentence in dict.fromkeys(v.property for v in verdicts):
         row = {v.kind: v for v in verdicts if v.property == sentence}
         remarks = dict.fromkeys(v.detail for v in row.values() if v.passed is None)
-        table.add_row(sentence, *(marks[row[k].passed] for k in kinds), "; ".join(remarks))
+        remark = shown.visible("; ".join(remarks))
+        table.add_row(sentence, *(marks[row[k].passed] for k in kinds), remark)
     console.print(table)
     wrong = [v for v in verdicts if v.passed is False]
     for verdict in wrong:
-        console.print(f"[bold red]{verdict.property}[/] ({verdict.kind}):", highlight=False)
-        console.print(f"  {verdict.detail}", markup=False, highlight=False)
+        say(f"{verdict.property} ({verdict.kind}):", style="bold red")
+        say(f"  {verdict.detail}")
     if wrong:
         broken = len({v.property for v in wrong})
-        console.print(f"{method} does not conform: {broken} properties are broken", style="red")
+        say(f"{method} does not conform: {broken} properties are broken", style="red")
         raise typer.Exit(1)
-    console.print(f"{method} conforms, on {', '.join(kinds)} data", style="green")
+    say(f"{method} conforms, on {', '.join(kinds)} data", style="green")

@@ -7,6 +7,7 @@ import hashlib
 import json
 import os
 import shutil
+import sys
 import tempfile
 import unicodedata
 import zipfile
@@ -49,9 +50,80 @@ def plain_name(name: str, where: str, also: str = "") -> str:
     if not (name and letters and edges) or len(name.encode()) > LONGEST_NAME:
         raise InputError(
             f"{where}: {name!r} cannot be a name. Take letters, digits, '_', '-' and '.', "
-            f"at most {LONGEST_NAME}, that begin with neither '.' nor '-'."
+            f"at most {LONGEST_NAME} bytes, that begin with neither '.' nor '-'."
         )
     return name
+
+
+def command() -> str:
+    """What the user typed, as far as it can be told, for messages that ask to do it again."""
+    program, *words = sys.argv
+    path = Path(program)
+    if path.parent.name == "stages":
+        return "`python -m stages.tune`" if path.stem == "tune" else "`dvc repro`"
+    if words and path.name in ("metabench", "__main__.py"):
+        return f"`metabench {words[0]}`"
+    return "the same command"
+
+
+def maker() -> str:
+    """The command that makes the files of the work folder in use, for messages."""
+    return "`metabench bench`" if command() == "`metabench bench`" else "`dvc repro`"
+
+
+REFUSALS = {
+    errno.EROFS: "the file system is read-only",
+    errno.EACCES: "there is no permission",
+    errno.EPERM: "there is no permission",
+    errno.ENOSPC: "the disk is full",
+    errno.EDQUOT: "the quota is used up",
+    errno.ENAMETOOLONG: "the name is too long",
+    errno.ELOOP: "a link leads back to itself",
+}
+"""What a system says when it cannot do what was asked, and the user can do something about it."""
+
+
+def refusal(error: OSError, path: Path | None = None) -> InputError | None:
+    """What the user is told about an error of the system; None: it is none of the user's doing.
+
+    Args:
+        path: what was to be written, if the error does not name it or names a temporary file.
+    """
+    place = path or (Path(error.filename) if isinstance(error.filename, str) else None)
+    if error.errno in (errno.ENOTDIR, errno.EEXIST) and place is not None:
+        file = next((p for p in (place, *place.parents) if p.is_file()), place)
+        return InputError(
+            f"{file}: is a file, where a folder is wanted. Rename it, or work elsewhere."
+        )
+    if error.errno == errno.EISDIR and place is not None:
+        return InputError(f"{place}: is a folder, where a file is wanted. Rename it.")
+    if error.errno not in REFUSALS:
+        return None
+    reason = REFUSALS[error.errno]
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return InputError(f"{place or Path.cwd()}: {reason}. Free some space and run again.")
+    if path is None:
+        return InputError(f"{place or Path.cwd()}: {reason}. Change that, or work elsewhere.")
+    folder = next((p for p in path.absolute().parents if os.path.lexists(p)), path)
+    return InputError(
+        f"{folder}: cannot be written, {reason}. Change that, or work in another folder."
+    )
+
+
+@contextmanager
+def told(path: Path) -> Iterator[None]:
+    """Turn what a system refuses into a message about ``path``, which is to be written.
+
+    Raises:
+        InputError: see :func:`refusal`.
+    """
+    try:
+        yield
+    except OSError as error:
+        found = refusal(error, path)
+        if found is None:
+            raise
+        raise found from error
 
 
 @contextmanager
@@ -62,10 +134,12 @@ def atomic(path: Path) -> Iterator[Path]:
     before. The suffix is kept, since some writers choose the format by it.
 
     Raises:
-        InputError: the disk is full, in whatever words the writer says so.
+        InputError: the disk is full, in whatever words the writer says so; or the folder cannot be
+            written.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=".tmp-", suffix=path.suffix)
+    with told(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle, name = tempfile.mkstemp(dir=path.parent, prefix=".tmp-", suffix=path.suffix)
     os.close(handle)
     temporary = Path(name)
     try:
@@ -75,7 +149,8 @@ def atomic(path: Path) -> Iterator[Path]:
         umask = os.umask(0)
         os.umask(umask)
         temporary.chmod(0o666 & ~umask)  # mkstemp is private; artefacts are not
-        temporary.replace(path)
+        with told(path):
+            temporary.replace(path)
     except Exception as error:
         if not _disk_is_full(error, path.parent):
             raise
@@ -118,9 +193,11 @@ def read_json(path: Path) -> Any:
     try:
         return json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError as error:
-        raise InputError(f"{path}: missing. Run `dvc repro` to produce it.") from error
-    except ValueError as error:
+        raise InputError(f"{path}: missing. Run {maker()} to produce it.") from error
+    except (ValueError, RecursionError) as error:
         raise InputError(f"{path}: not valid JSON ({error}). Delete it and run again.") from error
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read ({error.strerror}).") from error
 
 
 def digest(*parts: bytes | str | Path) -> str:
@@ -156,16 +233,18 @@ def lock(folder: Path) -> Iterator[None]:
     same cells at the same time.
 
     Raises:
-        InputError: another process holds it.
+        InputError: another process holds it, or it cannot be written.
     """
-    folder.mkdir(parents=True, exist_ok=True)
-    guard = filelock.FileLock(folder.parent / f".{folder.name}.lock", timeout=1)
+    path = folder.parent / f".{folder.name}.lock"
+    guard = filelock.FileLock(path, timeout=1)
     try:
-        guard.acquire()
+        with told(path):
+            folder.mkdir(parents=True, exist_ok=True)
+            guard.acquire()
     except filelock.Timeout as error:
         raise InputError(
             f"{folder}: another metabench process is writing here. Wait for it or stop it, then "
-            "run `dvc repro` again; finished cells are kept."
+            f"run {command()} again; finished cells are kept."
         ) from error
     try:
         yield

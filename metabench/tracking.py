@@ -7,9 +7,11 @@ fail without loss: leaderboards read result files, never MLflow.
 
 from __future__ import annotations
 
+import contextlib
 import importlib.metadata
 import os
 import socket
+import sqlite3
 import time
 import warnings
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -21,6 +23,7 @@ import filelock
 import pandas as pd
 
 from metabench.files import InputError, digest, read_json
+from metabench.shown import masked
 
 os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
 # an unreachable server must not hold up results: fail fast, then use the local store
@@ -56,8 +59,33 @@ def wanted_uri() -> str:
     return os.environ.get("MLFLOW_TRACKING_URI") or default_uri()
 
 
+def check_store(uri: str) -> None:
+    """Look whether a local store is a database; MLflow's own attempts take minutes.
+
+    Raises:
+        InputError: it is a folder or another file, or cannot be opened.
+    """
+    scheme, _, place = uri.partition(":///")
+    path = Path(place.partition("?")[0])
+    if scheme != "sqlite" or not place or path == Path(":memory:"):
+        return
+    if not path.exists() and path.parent.is_dir() and os.access(path.parent, os.W_OK):
+        return  # it will be made
+    fix = "Move it away, or set MLFLOW_TRACKING_URI"
+    if path.is_dir():
+        raise InputError(f"{path}: is a folder, not MLflow's database. {fix}")
+    try:
+        with contextlib.closing(sqlite3.connect(f"{path.as_uri()}?mode=rw", uri=True)) as database:
+            database.execute("PRAGMA schema_version")
+    except sqlite3.Error as error:
+        if "locked" not in str(error):  # in use
+            reason = f"MLflow's database cannot be opened, or is no database ({error})"
+            raise InputError(f"{path}: {reason}. {fix}") from error
+
+
 def _knock(uri: str) -> None:
-    """Fail within seconds if nothing listens at ``uri``; MLflow's own attempts take a minute."""
+    """Fail within seconds if nothing is at ``uri``; MLflow's own attempts take a minute."""
+    check_store(uri)
     parts = urlsplit(uri)
     if parts.scheme in ("http", "https") and parts.hostname:
         port = parts.port or (443 if parts.scheme == "https" else 80)
@@ -77,9 +105,12 @@ def _safely(write: Callable[[str], T], safe: str) -> T | None:
                 return write(uri)
             except Exception as error:  # MLflow raises many kinds; none may cost a result
                 reason = f"{type(error).__name__}: {(str(error).splitlines() or [''])[0][:200]}"
+                if isinstance(error, InputError):
+                    break  # trying again would find the same
                 time.sleep(0.5 * (attempt + 1))
         fallback = "the local store" if uri != default_uri() else "no store"
-        warnings.warn(f"MLflow at {uri} failed ({reason}); {safe} is safe, using {fallback}.")
+        failure = masked(f"MLflow at {uri} failed ({reason})", uri)
+        warnings.warn(f"{failure}; {safe} is safe, using {fallback}.")
     return None
 
 
@@ -321,9 +352,8 @@ def fetch_learner(run_id: str, folder: Path) -> Path:
             client.download_artifacts(run_id, file, str(folder))
     except (MlflowException, OSError) as error:
         reason = (str(error).splitlines() or [""])[0]
-        raise InputError(
-            f"run {run_id} at {uri}: holds no learner, or cannot be read ({reason})"
-        ) from error
+        wrong = f"run {run_id} at {uri}: holds no learner, or cannot be read ({reason})"
+        raise InputError(masked(wrong, uri)) from None  # its text may hold what is masked here
     return folder
 
 

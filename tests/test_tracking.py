@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 import time
 import warnings
@@ -144,7 +145,6 @@ def test_report_and_best_learner_are_logged_once_for_each_content(project, here)
     assert len(runs(here, "report")) == 2 and len(runs(here, "best")) == 1
 
 
-@pytest.mark.xfail(strict=True)
 @pytest.mark.case("30")
 @pytest.mark.parametrize(
     "uri",
@@ -159,11 +159,18 @@ def test_report_and_best_learner_are_logged_once_for_each_content(project, here)
 )
 def test_a_password_in_an_address_is_not_printed(here, monkeypatch, uri) -> None:
     monkeypatch.setenv("MLFLOW_TRACKING_URI", uri)
-    monkeypatch.setattr(tracking, "_knock", lambda uri: 1 / 0 if "127" in uri else None)
+
+    def knock(uri: str) -> None:
+        if "127" in uri:
+            raise ConnectionRefusedError(f"{uri}: refused, as s3cret and s3/cret are wrong")
+
+    monkeypatch.setattr(tracking, "_knock", knock)
     Path("reports").mkdir()
     with pytest.warns(UserWarning, match=r"127\.0\.0\.1") as warned:
         assert tracking.log_report(Path("reports"), "toy", "0")  # in the local store
     with pytest.raises(InputError, match=r"127\.0\.0\.1") as raised:
         tracking.fetch_learner("0" * 32, Path("reports"))
     said = [str(w.message) for w in warned] + [str(raised.value)]
-    assert not [text for text in said if "cret" in text]
+    left = [re.sub(r"as \S+ and \S+ are", "", text) for text in said]
+    assert not [text for text in left if "cret" in text]
+    assert "***" in said[0] and "refused" in said[0]
