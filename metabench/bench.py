@@ -11,6 +11,7 @@ questions can be asked of own data:
 
 from __future__ import annotations
 
+import json
 import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -39,6 +40,7 @@ from metabench.methods import METHODS
 from metabench.reports.guide import amount
 from metabench.reports.summary import LEVEL
 from metabench.results import report
+from metabench.shown import markdown
 
 Mode = Literal["class-disjoint", "all-way"]
 ENOUGH = 20
@@ -291,7 +293,7 @@ def recommend(results: pd.DataFrame, costs: pd.DataFrame) -> tuple[str, str]:
     lines.append("| --- |" + " ---: |" * (len(settings) + 1))
     for m in ranked:
         cells = [amount(s.mean, s.half, "accuracy") for s in map(interval, tables[m])]
-        lines.append(f"| {m} | {' | '.join(cells)} | {speed[m]:.1f} |")
+        lines.append(f"| {markdown(m)} | {' | '.join(cells)} | {speed[m]:.1f} |")
     lines.append("")
     for rows, score in zip(settings, map(interval, tables[best]), strict=True):
         ways, shots = rows["ways"].iloc[0], rows["shots"].iloc[0]
@@ -321,16 +323,18 @@ def export(learner: Path, folder: Path, read: Mapping[str, Any]) -> None:
 
 
 def _report(own: OwnData, chosen: Plan, recommendation: str, root: Path) -> str:
-    lines = ["# Recommendation", "", f"Data: {own.summary}, {own.left_out} left out.", ""]
-    lines += [*(f"- {note}" for note in own.notes), ""] if own.notes else []
-    lines += [f"Evaluation: **{chosen.mode}**: {chosen.why}.", ""]
+    data = f"Data: {markdown(own.summary, 1000)}, {own.left_out} left out."
+    lines = ["# Recommendation", "", data, ""]
+    lines += [*(f"- {markdown(note, 1000)}" for note in own.notes), ""] if own.notes else []
+    lines += [f"Evaluation: **{chosen.mode}**: {markdown(chosen.why, 1000)}.", ""]
     if chosen.invert:
         lines += ["Most images are dark on bright: inverted, as the source is bright on dark.", ""]
-    lines += [recommendation, "", f"Leaderboard: {root / 'reports' / 'leaderboard.md'}", ""]
+    lines += [recommendation, "", f"Leaderboard: {markdown(root / 'reports/leaderboard.md')}", ""]
     lines += ["```python", "import metabench", ""]
-    lines += [f'model = metabench.FewShotClassifier.from_run("{root / "winner"}")']
+    winner = json.dumps(str(root / "winner"), ensure_ascii=False)
+    lines += [f"model = metabench.FewShotClassifier.from_run({winner})"]
     lines += [f"model.fit({own.kind}s, labels).predict(new_{own.kind}s)", "```"]
     if own.skipped:
         lines += ["", "Left out:", ""]
-        lines += [f"- `{path}`: {reason}" for path, reason in own.skipped]
+        lines += [f"- {markdown(path)}: {markdown(reason, 1000)}" for path, reason in own.skipped]
     return "\n".join(lines) + "\n"

@@ -46,11 +46,15 @@ def _code(point: int) -> str:
     return f"\\x{point:02x}" if point < 2**8 else f"\\u{point:04x}"
 
 
-def markdown(text: object) -> str:
-    """``text`` for a line or a table cell of Markdown (or HTML in it): it renders as itself."""
+def markdown(text: object, longest: int = LONGEST) -> str:
+    """``text`` for a line or a table cell of Markdown: it renders as itself.
+
+    Args:
+        longest: characters from which on the middle is left out.
+    """
     shown = visible(str(text))
-    if len(shown) > LONGEST:
-        shown = f"{shown[: LONGEST // 2]}…{shown[-LONGEST // 2 :]}"
+    if len(shown) > longest:
+        shown = f"{shown[: longest // 2]}…{shown[-longest // 2 :]}"
     escaped = _SPECIAL.sub(lambda found: f"\\{found[0]}", shown)
     return re.sub(r"^ | $", "&#32;", escaped)
 

@@ -263,7 +263,6 @@ def test_texts_of_many_classes_are_learnt_from() -> None:
     assert sorted(map(parts.count, ("train", "val", "test"))) == [5, 5, 10]
 
 
-@pytest.mark.xfail(strict=True)
 @pytest.mark.case("46")
 def test_names_in_the_recommendation_are_text_and_nothing_else() -> None:
     from metabench.bench import _report

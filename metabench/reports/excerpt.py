@@ -8,6 +8,7 @@ from pathlib import Path
 from metabench.files import InputError, write_text
 from metabench.reports.leaderboard import overview
 from metabench.reports.reproduction import read_board
+from metabench.shown import markdown
 
 START = "<!-- excerpt of reports/leaderboard.md -->"
 END = "<!-- end of the excerpt -->"
@@ -21,19 +22,19 @@ def excerpt(board: Path) -> str:
     parts = [START]
     for source, rows in frame.groupby("source", sort=False):
         seen = overview(rows)
-        columns = ["method", "family", *seen["columns"], "train s", "adapt ms"]
+        columns = ["method", "family", *map(markdown, seen["columns"]), "train s", "adapt ms"]
         lines = ["| " + " | ".join(columns) + " |"]
         lines += ["| --- | --- |" + " ---: |" * (len(columns) - 2)]
         lines += [
             "| "
-            + " | ".join([r["method"], r["family"], *r["scores"], r["train"], r["adapt"]])
+            + " | ".join([markdown(r["method"]), r["family"], *r["scores"], r["train"], r["adapt"]])
             + " |"
             for r in seen["rows"]
         ]
         seeds = rows["seeds"].max()
         parts.append(
-            f"Learned from **{source}**, {seen['metric']} (95 % interval over {seeds} seeds and "
-            f"{rows['episodes'].max()} episodes; **best**, ≈ no significant difference to it):"
+            f"Learned from **{markdown(source)}**, {seen['metric']} (95 % interval over {seeds} "
+            f"seeds and {rows['episodes'].max()} episodes; **best**, ≈ no significant difference to it):"
         )
         parts.append("\n".join(lines))
     return "\n\n".join([*parts, END])

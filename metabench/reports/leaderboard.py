@@ -27,6 +27,7 @@ from metabench.reports.summary import (
     sign_of,
     summarise,
 )
+from metabench.shown import markdown
 
 COSTS_OF_INTEREST = (
     ("seconds", "seconds to train, pretraining included"),
@@ -71,8 +72,14 @@ def _render(name: str, folder: Path, **values: Any) -> None:
         undefined=jinja2.StrictUndefined,
         autoescape=False,
     )
+    environment.filters |= {"md": markdown, "anchor": anchor}
     text = environment.get_template(f"{name}.j2").render(values)
     write_text(folder / name, re.sub(r"\n{3,}", "\n\n", text).strip() + "\n")
+
+
+def anchor(*names: object) -> str:
+    """An id in the page, and the part of a link that leads to it."""
+    return re.sub(r"[^\w.:-]+", "-", "-".join(map(str, names)))
 
 
 def _across(summary: pd.DataFrame, tables: Tables, folder: Path) -> list[dict[str, str]]:
@@ -219,7 +226,7 @@ def _block(key: Any, rows: pd.DataFrame) -> dict[str, Any]:
     return {
         "target": target,
         "setting": setting_label(ways, shots),
-        "anchor": f"{source}-{target}-{ways}w{shots}s",
+        "anchor": anchor(source, target, f"{ways}w{shots}s"),
         "metric": "accuracy %" if accuracy else "mean squared error",
         "accuracy": accuracy,
         "tables": tables,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 import json
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ import pandas as pd
 
 from metabench.files import write_text
 from metabench.reports.summary import setting_label
+from metabench.shown import visible
 
 COLUMNS = [
     ("source", "source"),
@@ -52,6 +54,8 @@ def write_page(
         "best" if rank == 1 else "≈" if tied else ""
         for rank, tied in zip(rows["rank"], rows["tied"], strict=True)
     ]
+    for name in ("source", "target", "method", "family"):
+        rows[name] = rows[name].map(visible)
     data = json.loads(
         rows[[name for name, _ in COLUMNS]].to_json(orient="values", double_precision=6)
     )
@@ -78,5 +82,5 @@ def write_page(
 def _inline(path: Path, title: str) -> str:
     """The ``<svg>`` element of a figure, with a name for screen readers."""
     text = path.read_text(encoding="utf-8")
-    label = title.replace("&", "&amp;").replace("<", "&lt;").replace('"', "&quot;")
+    label = html.escape(visible(title))
     return text[text.index("<svg") :].replace("<svg", f'<svg role="img" aria-label="{label}"', 1)

@@ -14,6 +14,7 @@ from typing import Any
 import pandas as pd
 
 from metabench.files import DAMAGED, InputError, write_text
+from metabench.shown import markdown
 
 TITLES = {
     "omniglot-challenge": "Omniglot challenge, minimal: 20-way one-shot within an alphabet",
@@ -90,7 +91,8 @@ def _measured(fact: dict[str, Any], row: Any) -> dict[str, Any]:
         "ours": ours,
         "source": row["source"],
         "method": row["method"],
-        "by": f"profile {row['profile']}, commit {row['git_commit']}, {row['backbone']}, "
+        "by": f"profile {markdown(row['profile'])}, commit {markdown(row['git_commit'])}, "
+        f"{markdown(row['backbone'])}, "
         f"{row['seeds']} seed{'s' if row['seeds'] != 1 else ''} × {row['episodes']} episodes",
     }
 
@@ -128,7 +130,8 @@ def _line(row: dict[str, Any]) -> str:
         setting += f", {row['steps']} step{'s' if row['steps'] != 1 else ''}"
     origin = row["origin"] + ("" if row["confirmed"] == "yes" else " (unconfirmed)")
     cells = [
-        f"{row['source']} → {row['target']}", setting, row["method"], row["metric"],
+        f"{markdown(row['source'])} → {markdown(row['target'])}", setting, markdown(row["method"]),
+        row["metric"],
         f"**{row['ours']}**" if row["by"] else row["ours"], row["published"] or "–", origin,
         row["differences"], row["by"] or "–",
     ]  # fmt: skip

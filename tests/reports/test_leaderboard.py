@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import html
 import itertools
 import re
 import subprocess
@@ -7,6 +8,7 @@ import sys
 
 import pandas as pd
 import pytest
+from markdown_it import MarkdownIt
 
 from metabench.files import InputError
 from metabench.reports import figures
@@ -97,6 +99,26 @@ def test_every_link_of_the_leaderboard_leads_somewhere(reports) -> None:
     for head, rule in itertools.pairwise(lines):
         if rule.startswith("| --"):
             assert head.count("|") == rule.count("|")
+
+
+@pytest.mark.case("46")
+def test_names_are_text_and_nothing_else_in_every_report(tmp_path) -> None:
+    odd = "<img src=x onerror=alert(1)> `a` | **b**"
+    board = {odd: ("metric", 0.8), "b_c": ("model", 0.5), "\u202eknn": ("control", 0.9)}
+    meta = META | {"profile": "<script>`x`"}
+    write_reports(*made_up(board, sources=("g [x](y)",), targets=("g [x](y)",)), tmp_path, meta)
+    for name in ("leaderboard.md", "decision_guide.md"):
+        text = (tmp_path / name).read_text()
+        page = MarkdownIt().enable("table").render(text)
+        tags = set(re.findall(r"<(\w+)", page))
+        assert tags <= {"h1", "h2", "h3", "p", "a", "ul", "li", "img", "code", "strong", "em",
+                        "table", "thead", "tbody", "tr", "th", "td"}  # fmt: skip
+        assert html.escape(odd) in page and "\u202e" not in text
+        assert len(re.findall("<img", page)) == text.count("![")
+        assert 'href="y"' not in page
+    for anchor in re.findall(r"\]\(#(.+?)\)", (tmp_path / "leaderboard.md").read_text()):
+        assert f'<a id="{anchor}">' in (tmp_path / "leaderboard.md").read_text()
+    assert "<script>`" not in (tmp_path / "index.html").read_text()
 
 
 def test_the_same_results_give_the_same_files(reports, tmp_path) -> None:
