@@ -1,0 +1,298 @@
+"""What params.yaml asks for is checked before any work: one message with all that is wrong."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+import yaml
+
+from metabench.checks import check_names
+from metabench.config import Config, load
+from metabench.files import InputError
+from tests.toy import root_of_repository
+
+
+@cache
+def _smoke() -> dict[str, Any]:
+    return yaml.safe_load((root_of_repository() / "profiles/smoke.yaml").read_text())
+
+
+@pytest.fixture
+def smoke() -> dict[str, Any]:
+    """The smoke profile, to be spoilt."""
+    return copy.deepcopy(_smoke())
+
+
+@pytest.fixture
+def examined(tmp_path, monkeypatch) -> Callable[[Any], Config]:
+    """Reads and checks a file of the given text or values, as `plan` does."""
+    monkeypatch.chdir(tmp_path)
+
+    def check(content: Any) -> Config:
+        text = content if isinstance(content, str) else yaml.safe_dump(content)
+        Path("params.yaml").write_text(text, encoding="utf-8")
+        config = load()
+        check_names(config)
+        return config
+
+    return check
+
+
+def spoilt(values: dict[str, Any], key: str, value: Any) -> dict[str, Any]:
+    """``values`` with another value at the dotted ``key``."""
+    *parents, last = key.split(".")
+    for part in parents:
+        values = values[int(part) if isinstance(values, list) else part]
+    values[int(last) if isinstance(values, list) else last] = value
+    return values
+
+
+def refusal(examined: Callable[[Any], Config], content: Any) -> str:
+    """The message with which ``content`` is refused."""
+    with pytest.raises(InputError) as caught:
+        examined(content)
+    return str(caught.value)
+
+
+@pytest.mark.case("15")
+@pytest.mark.xfail(strict=True)
+def test_a_gpu_that_is_not_there_is_named_before_any_work(examined, smoke, monkeypatch) -> None:
+    smoke["compute"]["device"] = "cuda"
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    assert examined(smoke).compute.device == "cuda"
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    expected = "params.yaml: compute.device: cuda, but torch sees no GPU: use auto or cpu"
+    assert refusal(examined, smoke) == expected
+
+
+@pytest.mark.case("16")
+@pytest.mark.xfail(strict=True)
+def test_a_typo_in_the_list_of_methods_is_answered_with_the_nearest_name(examined, smoke) -> None:
+    examined(smoke)
+    smoke["classification"]["methods"][1] = "protonett"
+    message = refusal(examined, smoke)
+    assert "params.yaml: classification.methods: unknown method 'protonett'" in message
+    assert "Did you mean protonet" in message and "is missing" not in message
+
+
+@pytest.mark.case("16")
+@pytest.mark.xfail(strict=True)
+def test_one_seed_in_place_of_a_list_is_told_that_a_list_is_wanted(examined, smoke) -> None:
+    smoke["seeds"] = 3
+    expected = "params.yaml: seeds: must be a list, such as [0, 1, 2] (value 3)"
+    assert refusal(examined, smoke) == expected
+
+
+@pytest.mark.case("33")
+@pytest.mark.xfail(strict=True)
+@pytest.mark.parametrize(
+    "name",
+    ["../../../escaped", "/tmp/escaped", ".", "..", "", "backbone", "<img src=x>", ".git", "-rf",
+     "a b", "a;b", "a\tb", "a\x1b[2Jb", "a:b", "x" * 200],
+)  # fmt: skip
+def test_the_name_of_a_variant_is_no_path(examined, smoke, name) -> None:
+    def named(name: str) -> dict[str, Any]:
+        values = copy.deepcopy(smoke)
+        values["classification"]["methods"].append(name)
+        values["classification"]["variants"] = {name: {"method": "nearest_neighbour"}}
+        values["methods"]["glyphs"][name] = {}
+        return values
+
+    for honest in ("wide", "conv4-64.v2", "天気"):
+        assert honest in examined(named(honest)).classification.methods
+    message = refusal(examined, named(name))
+    assert "classification.variants" in message and "\x1b" not in message
+
+
+@pytest.mark.case("33")
+@pytest.mark.xfail(strict=False)  # some of these are refused already
+@pytest.mark.parametrize("key", ["profile", "classification.sources.0", "classification.methods.0"])
+def test_no_other_name_is_a_path_either(examined, smoke, key) -> None:
+    examined(smoke)
+    spoilt(smoke, key, "../../x")
+    assert f"{key.partition('.0')[0]}" in refusal(examined, smoke)
+
+
+@pytest.mark.case("35")
+@pytest.mark.xfail(strict=True)
+@pytest.mark.parametrize(
+    "folder",
+    [".", "", "./", "..", "../x", "reports/../..", "/tmp/x", "~", "data", "DATA", "runs", "results/x",
+     "stages", "metabench/reports", "profiles", "tests", "docs", ".git", ".dvc/x", "params.yaml",
+     "dvc.yaml", "params.yaml/x", "studies", "bench", "a:b", "linked", "linked/x"],
+)  # fmt: skip
+def test_reports_stay_away_from_all_that_the_pipeline_needs(examined, smoke, folder) -> None:
+    for honest in ("reports", "reports/smoke", "boards/2024"):
+        smoke["reports"] = honest
+        assert examined(smoke).reports == honest
+    Path("linked").symlink_to("..")
+    smoke["reports"] = folder
+    assert refusal(examined, smoke).startswith("params.yaml: reports: ")
+
+
+@pytest.mark.case("39")
+@pytest.mark.xfail(strict=False)  # some of these are refused already
+@pytest.mark.parametrize("name", [":X", ".x:Y", "os:path", "subprocess:Popen", "x y:Z", "exits:X"])
+def test_a_dotted_name_of_nothing_usable_is_a_message(examined, smoke, name, monkeypatch) -> None:
+    Path("exits.py").write_text("import sys; sys.exit(0)")
+    monkeypatch.syspath_prepend(str(Path.cwd()))
+    smoke["classification"]["backbone"] = {"name": "metabench.backbones.conv4:Conv4"}
+    examined(smoke)
+    smoke["classification"]["backbone"] = {"name": name}
+    assert "params.yaml: classification.backbone" in refusal(examined, smoke)
+
+
+@pytest.mark.case("40")
+@pytest.mark.xfail(strict=False)  # some of these are refused already
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"profile: sm\xf6ke\n", "not UTF-8"),
+        (bytes(range(256)), "not"),
+        (b"a: " + b"[" * 2000 + b"]" * 2000, "nested too deeply"),
+        (b"a: &a [*a]", "nested too deeply"),
+        (b"a: " + b"9" * 5000, "more than"),
+        (b"a: [" + b"x, " * 200_000 + b"]", "bytes"),
+        (b"seeds: [0]\nseeds: [1]", "twice"),
+        (b"a: 1\n---\nb: 2", "not valid YAML"),
+        (b"[1, 2]", "mapping"),
+        (b"", "mapping"),
+    ],
+)  # fmt: skip
+def test_a_params_file_that_is_none_is_a_message(tmp_path, content, message) -> None:
+    path = tmp_path / "params.yaml"
+    path.write_bytes(b"\xef\xbb\xbf" + (root_of_repository() / "profiles/smoke.yaml").read_bytes())
+    assert load(path).profile == "smoke"
+    path.write_bytes(content)
+    with pytest.raises(InputError, match=message) as caught:
+        load(path)
+    assert str(caught.value).startswith(f"{path}: ") and len(str(caught.value)) < 1000
+
+
+@pytest.mark.case("40")
+@pytest.mark.xfail(strict=True)
+def test_a_folder_in_place_of_the_params_file_is_a_message(tmp_path) -> None:
+    with pytest.raises(InputError, match="is no file"):
+        load(tmp_path)
+
+
+@pytest.mark.case("40")
+@pytest.mark.xfail(strict=True, run=False)  # it fills the memory
+def test_nested_aliases_are_refused_before_they_are_unfolded(examined, smoke) -> None:
+    bomb = "\na: &a [x, x, x, x, x, x, x, x, x, x]\n" + "".join(
+        f"{chr(i + 1)}: &{chr(i + 1)} [{', '.join([f'*{chr(i)}'] * 10)}]\n" for i in range(97, 106)
+    )
+    examined(yaml.safe_dump(smoke) + "\n")
+    assert "nested aliases" in refusal(examined, yaml.safe_dump(smoke) + bomb)
+
+
+@pytest.mark.case("40")
+@pytest.mark.xfail(strict=True)
+def test_a_dataset_of_two_tracks_is_named_with_both(examined, smoke) -> None:
+    examined(smoke)
+    smoke["classification"]["targets"].append("sinusoid")
+    assert "'sinusoid' is used by classification and regression" in refusal(examined, smoke)
+
+
+@pytest.mark.case("41")
+@pytest.mark.xfail(strict=False)  # some of these are refused already
+@pytest.mark.parametrize(
+    ("key", "value", "message"),
+    [
+        ("classification.evaluation.settings", [], "classification.evaluation.settings: "),
+        ("classification.evaluation.settings.0.datasets", ["digit"], "Did you mean digits"),
+        ("classification.evaluation.settings.0.ways", 0, "at least 2"),
+        ("classification.evaluation.settings.0.ways", 1, "at least 2"),
+        ("classification.training.ways", 0, "at least 2"),
+        ("regression.training.ways", 5, "0"),
+        ("regression.evaluation.settings.0.ways", 5, "0"),
+        ("classification.training.shots", [-1], "at least 1"),
+        ("classification.training.shots", [], "empty"),
+        ("regression.training.shots", [0], "at least 1"),
+        ("regression.evaluation.steps", [-1], "at least 0"),
+        ("regression.backbone.settings", {"widths": [40, 0]}, "at least 1"),
+        ("regression.backbone.settings", {"widths": []}, "empty"),
+        ("methods.glyphs.protonet", {"ways": -1}, "at least 2"),
+        ("methods.glyphs.protonet", {"ways": 10**30}, "at most"),
+        ("methods.glyphs.protonet", {"lr": float("inf")}, "finite"),
+        ("methods.glyphs.protonet", {"lr": float("nan")}, "finite"),
+        ("methods.glyphs.protonet", {"lr": True}, "number"),
+        ("methods.glyphs.protonet", {"lr": "0.1"}, "number"),
+        ("seeds", [10**30], "at most"),
+        ("seeds", [-1], "at least 0"),
+        ("seeds", [True], "whole number"),
+        ("seeds", [0, 0], "0 is there twice"),
+        ("classification.budget.examples", True, "whole number"),
+        ("classification.budget.examples", 10**30, "at most"),
+        ("compute.workers", 10**9, "at most"),
+        ("classification.outside", {"nope": "digits"}, "classification.outside: 'nope'"),
+        ("classification.outside", {"digits": "nope"}, "classification.outside.digits: 'nope'"),
+        ("classification.methods", ["protonet", "protonet"], "'protonet' is there twice"),
+        ("classification.targets", ["digits", "digits"], "'digits' is there twice"),
+        ("classification.targets", ["digts"], "Did you mean digits"),
+        ("classification.evaluation.settings", [{"shots": 1}, {"shots": 1}], "5w1s is there twice"),
+        ("regression.evaluation.steps", [1, 1], "1 is there twice"),
+        ("methods.glyps", {"maml": {}}, "methods.glyps: unknown dataset 'glyps'. Did you mean"),
+        ("methods.glyphs.mamll", {}, "methods.glyphs.mamll: unknown method 'mamll'. Did you mean"),
+        ("datasets", ["glyphs", "digits", "sinusoid", "kmnist"], "no track uses 'kmnist'"),
+        ("regression.sources", ["sinusoid", "digits"], "'digits'"),
+    ],
+)  # fmt: skip
+def test_a_value_that_cannot_work_is_named_with_its_key(examined, smoke, key, value, message):
+    examined(smoke)
+    spoilt(smoke, key, value)
+    found = refusal(examined, smoke)
+    assert key.partition(".0")[0] in found and message in found
+
+
+@pytest.mark.case("41")
+@pytest.mark.xfail(strict=False)  # some of these are refused already
+@pytest.mark.parametrize(
+    ("variants", "message"),
+    [
+        ({"protonet": {"method": "protonet", "sources": ["glyph"]}}, "Did you mean glyphs"),
+        ({"protonet": {"method": "protonet", "skip": ["7w9s"]}}, "skip: '7w9s'"),
+        ({"protonet": {"method": "protonet", "skip": ["glyps/5w1s"]}}, "Did you mean glyphs/5w1s"),
+        ({"protonet": {"method": "protonet", "skip": ["5w1s"]}}, "answers no setting"),
+        ({"protonet": {"method": "protonett"}}, "unknown method 'protonett'. Did you mean"),
+        ({"protonet": {"method": "maml"}}, "'protonet' is a registered method"),
+    ],
+)
+def test_what_a_variant_names_is_there(examined, smoke, variants, message) -> None:
+    honest = {"method": "protonet", "sources": ["glyphs"], "skip": ["digits/5w1s"]}
+    smoke["classification"]["variants"] = {"protonet": honest}
+    smoke["methods"]["glyphs"]["protonet"] = {}
+    examined(smoke)
+    smoke["classification"]["variants"] = variants
+    found = refusal(examined, smoke)
+    assert "params.yaml: classification.variants.protonet" in found and message in found
+
+
+@pytest.mark.case("41")
+@pytest.mark.xfail(strict=True)
+def test_the_file_is_read_as_dvc_reads_it(examined, smoke) -> None:
+    text = yaml.safe_dump(smoke)
+    for written in ("yes", "20:00"):
+        changed = text.replace("examples: 1200", f"examples: {written}")
+        assert f"must be a whole number (value '{written}')" in refusal(examined, changed)
+    config = examined(text.replace("examples: 1200", "examples: 01200"))
+    assert config.classification.budget.examples == 1200
+
+
+@pytest.mark.xfail(strict=True)
+def test_all_problems_are_in_one_message(examined, smoke) -> None:
+    smoke["classification"]["methods"] += ["protonett", "maml"]
+    smoke["classification"]["backbone"]["settings"] = {"widht": 8}
+    smoke["classification"]["targets"] = ["digts"]
+    smoke["methods"]["sinusoid"]["maml"] = {"steps": -1}
+    smoke["reports"] = "data"
+    found = refusal(examined, smoke).splitlines()
+    assert all(line.startswith("params.yaml: ") for line in found)
+    for part in ("'protonett'", "twice", "widht", "'digts'", "maml.steps", "reports"):
+        assert sum(part in line for line in found) == 1, part
