@@ -102,7 +102,7 @@ def train_key(config: Config, layout: Layout, source: str, method: str, seed: in
     return key_of(
         seed=seed,
         method=method,
-        settings=config.methods[source][method],
+        settings=config.settings_of(source, method),
         code=code_of(METHODS.module(name)),
         start=pretrain_key(config, layout, source, seed)
         if starts_shared(METHODS.load(name), backbone)
@@ -276,7 +276,7 @@ def train_cell(
     name, choice = track.variant(method).method, track.backbone_of(method)
     data, task, shape = _load_source(config, layout, source, seed, device, choice)
     where = f"params.yaml: methods.{source}.{method}"
-    settings = method_settings(name, config.methods[source][method], where)
+    settings = method_settings(name, config.settings_of(source, method), where)
     learner = _build(METHODS.load(name), settings, choice, task, shape, seed)
     spent_before: dict[str, float] = {}
     shared = starts_shared(type(learner), choice)

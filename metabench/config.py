@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
-import difflib
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from metabench.bounds import Count, Distinct, Examples, Many, Processes, Seed, Whole
 from metabench.files import InputError
+from metabench.messages import explain, nearest, refuse, shown
+from metabench.names import CodeName, PlainName, ReportsFolder, VariantName
+from metabench.yaml_file import parse
 
 
 class Strict(BaseModel):
@@ -27,15 +31,15 @@ class Compute(Strict):
         device: ``auto`` takes a GPU when there is one.
     """
 
-    workers: int = Field(2, ge=1)
-    threads: int = Field(1, ge=1)
+    workers: Processes = 2
+    threads: Processes = 1
     device: Literal["auto", "cpu", "cuda"] = "auto"
 
 
 class BackboneChoice(Strict):
     """A registered backbone and its settings."""
 
-    name: str = "conv4"
+    name: CodeName = "conv4"
     settings: dict[str, Any] = Field(default_factory=dict)
 
     @property
@@ -55,17 +59,17 @@ class Budget(Strict):
         val_episodes: episodes of one such score, per number of training shots.
     """
 
-    examples: int = Field(60_000, ge=1)
-    validations: int = Field(8, ge=1)
-    val_episodes: int = Field(60, ge=2)
+    examples: Examples = 60_000
+    validations: Count = 8
+    val_episodes: Many = Field(60, ge=2)
 
 
 class Training(Strict):
     """Form of a training episode; one of ``shots`` is drawn for each step."""
 
-    ways: int = Field(5, ge=0)
-    shots: tuple[int, ...] = (1, 5)
-    queries: int = Field(15, ge=1)
+    ways: Whole = 5
+    shots: Distinct[Count] = (1, 5)
+    queries: Count = 15
 
 
 class Setting(Strict):
@@ -74,9 +78,9 @@ class Setting(Strict):
     ``datasets`` restricts the setting to these targets; empty: all.
     """
 
-    ways: int = Field(5, ge=0)
-    shots: int = Field(ge=1)
-    datasets: tuple[str, ...] = ()
+    ways: Whole = 5
+    shots: Count
+    datasets: Distinct[str] = ()
 
     @property
     def label(self) -> str:
@@ -92,10 +96,10 @@ class Evaluation(Strict):
             adapt by steps.
     """
 
-    episodes: int = Field(600, ge=2)
-    queries: int = Field(15, ge=1)
+    episodes: Many = Field(600, ge=2)
+    queries: Count = 15
     settings: tuple[Setting, ...]
-    steps: tuple[int, ...] = ()
+    steps: Distinct[Whole] = ()
 
 
 class Variant(Strict):
@@ -109,10 +113,10 @@ class Variant(Strict):
         skip: where it is not evaluated: labels of settings, ``5w1s``, or ``target/5w1s``.
     """
 
-    method: str
+    method: CodeName
     backbone: BackboneChoice | None = None
-    sources: tuple[str, ...] = ()
-    skip: tuple[str, ...] = ()
+    sources: Distinct[str] = ()
+    skip: Distinct[str] = ()
 
 
 class Track(Strict):
@@ -122,11 +126,11 @@ class Track(Strict):
     target a dataset whose examples are of none of its classes, for the open-set figure.
     """
 
-    sources: tuple[str, ...] = ()
-    targets: tuple[str, ...] = ()
-    methods: tuple[str, ...] = ()
-    variants: dict[str, Variant] = Field(default_factory=dict)
-    outside: dict[str, str] = Field(default_factory=dict)
+    sources: Distinct[CodeName] = ()
+    targets: Distinct[CodeName] = ()
+    methods: Distinct[CodeName] = ()
+    variants: dict[VariantName, Variant] = Field(default_factory=dict)
+    outside: dict[CodeName, CodeName] = Field(default_factory=dict)
     backbone: BackboneChoice = BackboneChoice()
     budget: Budget = Budget()
     training: Training = Training()
@@ -145,6 +149,20 @@ class Track(Strict):
         """Sources, then the targets that are no source."""
         return tuple(dict.fromkeys([*self.sources, *self.targets]))
 
+    @property
+    def used(self) -> tuple[str, ...]:
+        """:attr:`datasets`, then those of the open-set figure."""
+        return tuple(dict.fromkeys([*self.datasets, *self.outside.values()]))
+
+    def answers(self, name: str) -> Iterator[tuple[str, Setting]]:
+        """Every target and setting that ``name``, one of ``methods``, is to be evaluated in."""
+        skip = self.variant(name).skip
+        for target in self.datasets:
+            for setting in self.evaluation.settings:
+                wanted = not setting.datasets or target in setting.datasets
+                if wanted and not {setting.label, f"{target}/{setting.label}"} & set(skip):
+                    yield target, setting
+
 
 TRACKS = ("classification", "regression", "text", "relations")
 
@@ -160,44 +178,34 @@ class Config(Strict):
             pretraining that methods of a source share under the name ``backbone``.
     """
 
-    profile: str
-    reports: str = "reports"
-    seeds: tuple[int, ...] = Field(min_length=1)
+    profile: PlainName
+    reports: ReportsFolder = "reports"
+    seeds: Annotated[Distinct[Seed], Field(min_length=1)]
     compute: Compute = Compute()
-    datasets: tuple[str, ...]
+    datasets: Distinct[CodeName]
     classification: Track
     regression: Track
     text: Track = Track()
     relations: Track = Track()
-    methods: dict[str, dict[str, dict[str, Any]]]
-
-    @model_validator(mode="after")
-    def _names_agree(self) -> Config:
-        for field in ("seeds", "datasets"):
-            values = getattr(self, field)
-            if len(set(values)) != len(values):
-                raise ValueError(f"{field}: {list(values)} names something twice")
-        for name in TRACKS:
-            track: Track = getattr(self, name)
-            used = (*track.datasets, *track.outside.values())
-            missing = [d for d in used if d not in self.datasets]
-            if missing:
-                raise ValueError(f"{name} uses dataset '{missing[0]}': add it to `datasets`")
-            unused = set(track.variants) - set(track.methods)
-            if unused:
-                raise ValueError(f"{name}.variants: '{min(unused)}' is not in {name}.methods")
-            for source in track.sources:
-                for method in track.methods:
-                    if method not in self.methods.get(source, {}):
-                        raise ValueError(
-                            f"methods.{source}.{method} is missing: add it ({{}} for defaults)"
-                        )
-        return self
+    methods: dict[CodeName, dict[CodeName, dict[str, Any]]]
 
     def seeds_of(self, source: str, name: str) -> tuple[int, ...]:
         """The seeds of (source, method or variant): none where the variant leaves it out."""
         sources = self.track_of(source).variant(name).sources
         return self.seeds if not sources or source in sources else ()
+
+    def settings_of(self, source: str, name: str) -> dict[str, Any]:
+        """Hyper-parameters of (source, method or variant), as they are given.
+
+        Raises:
+            InputError: there are none.
+        """
+        try:
+            return self.methods[source][name]
+        except KeyError as error:
+            raise InputError(
+                f"params.yaml: methods.{source}.{name} is missing: add it ({{}} for defaults)"
+            ) from error
 
     def track_of(self, dataset: str) -> Track:
         """The track in which ``dataset`` is a source or a target.
@@ -207,62 +215,92 @@ class Config(Strict):
         """
         for name in TRACKS:
             track: Track = getattr(self, name)
-            if dataset in track.datasets or dataset in track.outside.values():
+            if dataset in track.used:
                 return track
         raise InputError(f"params.yaml: dataset '{dataset}' is in no track's sources or targets")
 
 
-def _fields_at(model: type[BaseModel], location: tuple[Any, ...]) -> list[str]:
-    """Names that are valid at ``location`` (best effort, for suggestions)."""
-    for part in location[:-1]:
-        field = model.model_fields.get(part) if isinstance(part, str) else None
-        if field is None:
-            continue
-        inner = field.annotation
-        candidates = [inner, *getattr(inner, "__args__", ())]
-        found = next(
-            (c for c in candidates if isinstance(c, type) and issubclass(c, BaseModel)), None
-        )
-        if found is None:
-            return []
-        model = found
-    return list(model.model_fields)
+def disagreements(config: Config) -> Iterator[str]:
+    """What does not go together in ``params.yaml``, as far as no code need be known."""
+    tracks: dict[str, Track] = {label: getattr(config, label) for label in TRACKS}
+    for label, track in tracks.items():
+        used = {f"{label}.{field}": getattr(track, field) for field in ("sources", "targets")}
+        used |= {f"{label}.outside.{target}": (name,) for target, name in track.outside.items()}
+        for key, names in used.items():
+            for name in names:
+                if name not in config.datasets:
+                    hint = nearest(name, config.datasets)
+                    yield f"{key}: {shown(name)} is not in datasets: add it there. {hint}"
+        yield from (f"{label}.{problem}" for problem in _disagreements_of(track))
+        if track.sources:
+            yield from _wrong_forms(track, label)
+    if not any(track.sources for track in tracks.values()):
+        yield f"{TRACKS[0]}.sources: must not be empty, for no other track has sources"
+    for name in config.datasets:
+        found = [label for label, track in tracks.items() if name in track.used]
+        if len(found) > 1:
+            yield f"datasets: '{name}' is used by {' and '.join(found)}; one track can have it"
+        elif not found:
+            yield f"datasets: no track uses '{name}'. Take it out, or make it a source or a target"
 
 
-def explain(error: ValidationError, model: type[BaseModel], where: str) -> InputError:
-    """Turn pydantic's report into one line a problem: key, value, nearest valid names."""
-    lines = []
-    for problem in error.errors():
-        location = problem["loc"]
-        key = ".".join(str(part) for part in location)
-        if problem["type"] == "extra_forbidden":
-            valid = _fields_at(model, location)
-            near = difflib.get_close_matches(str(location[-1]), valid, n=3, cutoff=0.4) or valid
-            lines.append(
-                f"{key}: unknown key (value {problem['input']!r}). Valid here: {', '.join(near)}."
-            )
-        elif problem["type"] == "value_error":
-            lines.append(f"{key + ': ' if key else ''}{problem['ctx']['error']}")
-        else:
-            lines.append(f"{key}: {problem['msg']} (value {problem['input']!r})")
-    return InputError("\n".join(f"{where}: {line}" for line in lines))
+def _disagreements_of(track: Track) -> Iterator[str]:
+    """Names of one track that stand for nothing in it."""
+    labels = list(dict.fromkeys(setting.label for setting in track.evaluation.settings))
+    skippable = [*labels, *(f"{target}/{label}" for target in track.datasets for label in labels)]
+    lists: list[tuple[str, Iterable[str], Sequence[str]]]
+    lists = [("outside", track.outside, track.datasets)]
+    for i, setting in enumerate(track.evaluation.settings):
+        lists.append((f"evaluation.settings.{i}.datasets", setting.datasets, track.datasets))
+    for name, variant in track.variants.items():
+        if name not in track.methods:
+            yield f"variants.{name}: '{name}' is not in methods. {nearest(name, track.methods)}"
+        lists.append((f"variants.{name}.sources", variant.sources, track.sources))
+        lists.append((f"variants.{name}.skip", variant.skip, skippable))
+    for key, names, known in lists:
+        for name in names:
+            if name not in known:
+                yield f"{key}: {shown(name)} is not used here. {nearest(name, known)}"
 
 
-def load(path: Path = Path("params.yaml")) -> Config:
-    """Read and validate the structure of ``params.yaml``.
+def _wrong_forms(track: Track, label: str) -> Iterator[str]:
+    """Settings of episodes that no data could answer, or that are there twice."""
+    settings = track.evaluation.settings
+    for key, found in {"methods": track.methods, "evaluation.settings": settings}.items():
+        if not found:
+            yield f"{label}.{key}: must not be empty, for there are sources"
+    ways = {f"evaluation.settings.{i}": setting.ways for i, setting in enumerate(settings)}
+    for key, count in {"training": track.training.ways, **ways}.items():
+        if label == "regression" and count:
+            yield f"{label}.{key}.ways: must be 0, for there are no classes (value {count})"
+        elif label != "regression" and count < 2:
+            yield f"{label}.{key}.ways: must be at least 2 (value {count})"
+    asked = Counter((target, s.label) for s in settings for target in s.datasets or track.datasets)
+    twice = dict.fromkeys(form for (_, form), count in asked.items() if count > 1)
+    yield from (f"{label}.evaluation.settings: {form} is there twice" for form in twice)
+
+
+def read(path: Path = Path("params.yaml")) -> Config:
+    """Read ``params.yaml`` and validate each value of it, but not what they are together.
 
     Raises:
-        InputError: not YAML, unknown key, wrong type or names that do not agree.
+        InputError: not YAML, unknown key, wrong type or value.
     """
-    try:
-        raw = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except FileNotFoundError as error:
-        raise InputError(f"{path}: missing. Copy one of profiles/*.yaml to it.") from error
-    except yaml.YAMLError as error:
-        raise InputError(f"{path}: not valid YAML: {error}") from error
+    raw = parse(path)
     if not isinstance(raw, dict):
         raise InputError(f"{path}: must hold a mapping of settings")
     try:
         return Config.model_validate(raw)
     except ValidationError as error:
         raise explain(error, Config, str(path)) from error
+
+
+def load(path: Path = Path("params.yaml")) -> Config:
+    """Read ``params.yaml``; what it needs of the code is left to :mod:`metabench.checks`.
+
+    Raises:
+        InputError: not YAML, unknown key, wrong type or value, or names that do not agree.
+    """
+    config = read(path)
+    refuse(disagreements(config), str(path))
+    return config

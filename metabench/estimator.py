@@ -152,7 +152,7 @@ class FewShotClassifier(ClassifierMixin, BaseEstimator):
 
     def _answer(self, queries: Tensor) -> Tensor:
         """Logits ``[N, classes]``, adapted to the support in one task."""
-        device = pick_device(self.device)
+        device = pick_device(self.device, "device")
         episode = Episodes(
             support_x=to_input(self.support_x_)[None],
             support_y=self.support_y_[None],

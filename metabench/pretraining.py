@@ -8,10 +8,10 @@ under the same budget as every method, and is selected on the same ``val`` episo
 from __future__ import annotations
 
 import torch.nn.functional as F
-from pydantic import Field
 from torch import Tensor, nn
 
 from metabench.backbones.base import Backbone
+from metabench.bounds import Many, NonNegative, Positive
 from metabench.episodes import Episodes, class_means
 from metabench.methods.base import Examples, Method, Settings, Task
 from metabench.methods.parts.distances import cosine
@@ -24,9 +24,9 @@ class PretrainSettings(Settings):
     Small batches and a high rate: within a budget of few examples, steps are what is scarce.
     """
 
-    lr: float = Field(5e-3, gt=0)
-    weight_decay: float = Field(5e-4, ge=0)
-    batch: int = Field(32, ge=1)
+    lr: Positive = 5e-3
+    weight_decay: NonNegative = 5e-4
+    batch: Many = 32
 
 
 class Pretrain(Method):

@@ -32,7 +32,7 @@ APART = {PACKAGE} | {
     f"{PACKAGE}.{name}"
     for name in (
         *("backbones", "data", "methods", "registry"),  # name their members by strings
-        *("checks", "config", "files", "layout", "provenance", "runtime", "tracking"),
+        *("bounds", "checks", "config", "files", "layout", "provenance", "runtime", "tracking"),
         *("evaluation.open_set", "pretraining", "results"),
     )
 }

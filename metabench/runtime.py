@@ -8,6 +8,8 @@ import sys
 
 import torch
 
+from metabench.files import InputError
+
 _M_TRIM_THRESHOLD, _M_MMAP_MAX = -1, -4
 
 
@@ -25,8 +27,14 @@ def configure(threads: int) -> None:
             libc.mallopt(_M_TRIM_THRESHOLD, 2**31 - 1)
 
 
-def pick_device(choice: str) -> torch.device:
-    """``auto``: the GPU when there is one."""
+def pick_device(choice: str, key: str = "compute.device") -> torch.device:
+    """``auto``: the GPU when there is one. ``key`` is where the choice is made, for the message.
+
+    Raises:
+        InputError: a GPU is asked for that is not there.
+    """
     if choice == "auto":
         choice = "cuda" if torch.cuda.is_available() else "cpu"
+    if choice == "cuda" and not torch.cuda.is_available():
+        raise InputError(f"{key}: cuda, but torch sees no GPU: use auto or cpu")
     return torch.device(choice)

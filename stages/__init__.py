@@ -36,7 +36,9 @@ from metabench.files import InputError  # noqa: E402
 from metabench.layout import Layout  # noqa: E402
 
 
-def run(main: Callable[..., None], description: str, *names: str) -> None:
+def run(
+    main: Callable[..., None], description: str, *names: str, load: Callable[[], Config] = load
+) -> None:
     """Parse ``names`` as positional arguments, call ``main(config, layout, *values)``.
 
     Every expected failure ends in one clear message and a non-zero exit.
@@ -47,8 +49,7 @@ def run(main: Callable[..., None], description: str, *names: str) -> None:
     values = vars(parser.parse_args())
     try:
         interruptible()
-        config: Config = load()
-        main(config, Layout(), *values.values())
+        main(load(), Layout(), *values.values())
     except (InputError, CellFailed) as error:
         sys.exit(f"error: {error}\n{RESUME}")
     except KeyboardInterrupt:

@@ -5,7 +5,7 @@ from typing import Any
 from metabench.backbones import BACKBONES
 from metabench.cells import pretrain_settings
 from metabench.checks import check_names
-from metabench.config import TRACKS, Config
+from metabench.config import TRACKS, Config, read
 from metabench.data import DATASETS
 from metabench.embeddings import encoders_of
 from metabench.evaluation.cell import OPEN_SET
@@ -18,7 +18,7 @@ from stages import run
 
 def main(config: Config, layout: Layout) -> None:
     """Write ``data/plan/**.json``; DVC reruns a stage when its own file changes, and only then."""
-    check_names(config)
+    check_names(config, layout.root)
     reports = ("metabench.reports.leaderboard", "metabench.reports.open_set")
     facts: dict[str, Any] = {"aggregate": {"code": code_of(*reports)}}
     for name in config.datasets:
@@ -81,7 +81,7 @@ def learner_facts(config: Config, source: str) -> dict[str, Any]:
             "method": variant.method,
             "backbone": backbone.model_dump(mode="json"),
         }
-        training_facts = {"code": code, "settings": config.methods[source][name]}
+        training_facts = {"code": code, "settings": config.settings_of(source, name)}
         facts[f"train/{source}/{name}"] = shared | learners[name] | training_facts
         learners[name]["skip"] = variant.skip
     facts[f"evaluate/{source}"] = {
@@ -95,4 +95,4 @@ def learner_facts(config: Config, source: str) -> dict[str, Any]:
 
 
 if __name__ == "__main__":
-    run(main, __doc__)
+    run(main, __doc__, load=read)

@@ -167,11 +167,12 @@ def stage(root: Path, values: dict[str, Any], *arguments: str) -> tuple[int, str
 
 
 def test_a_loss_that_is_not_finite_ends_the_stage_with_the_method_and_its_settings(layout) -> None:
-    values = toy_params(methods={TOY_NAME: METHODS | {"protonet": {"lr": 1e30, "clip": 0}}})
+    wild = {"lr": 1e6, "weight_decay": 1e6, "clip": 0}  # each step multiplies the weights by -1e12
+    values = toy_params(methods={TOY_NAME: METHODS | {"protonet": wild}})
     code, output = stage(layout.root, values, "train", TOY_NAME, "protonet")
     assert code == 1
     assert "1 of 1 cells failed" in output and "ProtoNet: loss is nan" in output
-    assert "Lower the learning rates" in output and "lr=1e+30" in output
+    assert "Lower the learning rates" in output and "lr=1000000.0" in output
     train_cell(silent, CONFIG, layout, TOY_NAME, "protonet", 0)  # with the rate as it was
 
 

@@ -108,8 +108,9 @@ def test_who_starts_half_way_needs_a_validation_half_way() -> None:
 
 
 def test_an_unused_variant_is_an_error() -> None:
-    with pytest.raises(ValueError, match=r"'spare' is not in classification\.methods"):
-        Config.model_validate(with_track(variants={"spare": {"method": "knn"}}))
+    config = Config.model_validate(with_track(variants={"spare": {"method": "knn"}}))
+    with pytest.raises(InputError, match=r"classification\.variants\.spare: .* is not in methods"):
+        check_names(config)
 
 
 def test_a_frozen_backbone_reads_vectors_in_place_of_the_inputs(tmp_path: Path) -> None:

@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from metabench.backbones.base import Backbone
 from metabench.backbones.layers import TaskBatchNorm2d, TaskConv2d, Weights, max_pool, scope
+from metabench.bounds import Width
 
 
 class Block(nn.Module):
@@ -40,7 +41,7 @@ class Conv4(Backbone):
 
     kinds = frozenset({"image"})
 
-    def __init__(self, input_shape: tuple[int, ...], width: int = 64):
+    def __init__(self, input_shape: tuple[int, ...], width: Width = 64):
         super().__init__()
         channels, height, side = input_shape
         if min(height, side) < 16:

@@ -12,10 +12,11 @@ from collections.abc import Sequence
 from contextlib import suppress
 from functools import cache
 from pathlib import Path
-from typing import Any, ClassVar, NamedTuple
+from typing import Annotated, Any, ClassVar, NamedTuple
 
 import torch
 import torch.nn.functional as F
+from pydantic import Field
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor, nn
@@ -23,6 +24,7 @@ from torch.func import functional_call
 
 from metabench.backbones.base import Backbone
 from metabench.backbones.layers import Weights
+from metabench.bounds import Whole
 from metabench.files import InputError, digest, read_json
 
 VARIABLE = "METABENCH_MINILM"
@@ -193,7 +195,7 @@ class MiniLM(Backbone):
     external_pretraining = True
     ranges: ClassVar = {"lr": (1e-5, 1e-3)}  # what is good already takes small steps
 
-    def __init__(self, input_shape: tuple[int, ...], tune: int = 6):
+    def __init__(self, input_shape: tuple[int, ...], tune: Annotated[Whole, Field(le=6)] = 6):
         super().__init__()
         self.model = load_bert(find_model())
         count = len(self.model.encoder["layer"])

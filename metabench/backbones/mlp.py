@@ -5,12 +5,15 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Sequence
+from typing import Annotated
 
 import torch.nn.functional as F
+from pydantic import Field
 from torch import Tensor, nn
 
 from metabench.backbones.base import Backbone
 from metabench.backbones.layers import TaskLinear, Weights, scope
+from metabench.bounds import Width
 
 
 class MLP(Backbone):
@@ -23,7 +26,11 @@ class MLP(Backbone):
 
     kinds = frozenset({"regression", "vector", "image"})
 
-    def __init__(self, input_shape: tuple[int, ...], widths: Sequence[int] = (40, 40)):
+    def __init__(
+        self,
+        input_shape: tuple[int, ...],
+        widths: Annotated[Sequence[Width], Field(min_length=1)] = (40, 40),
+    ):
         super().__init__()
         sizes = [math.prod(input_shape), *widths]
         self.layers = nn.ModuleList(TaskLinear(a, b) for a, b in itertools.pairwise(sizes))

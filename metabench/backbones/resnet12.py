@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from metabench.backbones.base import Backbone
 from metabench.backbones.layers import TaskBatchNorm2d, TaskConv2d, Weights, max_pool, scope
+from metabench.bounds import BelowOne, Count, Width
 from metabench.files import InputError
 
 SLOPE = 0.1
@@ -86,7 +87,11 @@ class ResNet12(Backbone):
     kinds = frozenset({"image"})
 
     def __init__(
-        self, input_shape: tuple[int, ...], width: int = 64, drop: float = 0.0, block_size: int = 5
+        self,
+        input_shape: tuple[int, ...],
+        width: Width = 64,
+        drop: BelowOne = 0.0,
+        block_size: Count = 5,
     ):
         super().__init__()
         channels, *sides = input_shape

@@ -18,6 +18,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from metabench.backbones.base import Backbone
 from metabench.backbones.layers import Weights, scope
+from metabench.bounds import BelowOne, Width
 from metabench.files import InputError
 
 
@@ -117,8 +118,8 @@ class Timm(Backbone):
         model: str = "resnet18",
         pretrained: bool = False,
         checkpoint: str | None = None,
-        size: int | None = None,
-        drop_path: float = 0.0,
+        size: Width | None = None,
+        drop_path: BelowOne = 0.0,
     ):
         super().__init__()
         channels, height, width = input_shape

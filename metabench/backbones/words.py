@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from metabench.backbones.base import Backbone
 from metabench.backbones.layers import TaskLinear, Weights, pick, scope
+from metabench.bounds import Depth, Many, Width
 
 
 class Words(Backbone):
@@ -30,10 +31,10 @@ class Words(Backbone):
     def __init__(
         self,
         input_shape: tuple[int, ...],
-        width: int = 128,
-        size: int = 64,
-        pieces: int = 30522,
-        window: int = 3,
+        width: Width = 128,
+        size: Width = 64,
+        pieces: Many = 30522,
+        window: Depth = 3,
     ):
         super().__init__()
         self.window, self.feature_dim = window, width

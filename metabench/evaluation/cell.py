@@ -31,14 +31,10 @@ def _test_episodes(track: Track, layout: Layout, source: str, name: str) -> list
     same source were trained on: they do not take part.
     """
     found = []
-    for target in track.datasets:
-        for setting in track.evaluation.settings:
-            trained_on = target == source and setting.ways > _test_classes(layout, target)
-            wanted = not setting.datasets or target in setting.datasets
-            skip = track.variant(name).skip
-            skipped = setting.label in skip or f"{target}/{setting.label}" in skip
-            if wanted and not trained_on and not skipped:
-                found.append(Frozen.load(layout.episodes(target, "test") / f"{setting.label}.npz"))
+    for target, setting in track.answers(name):
+        trained_on = target == source and setting.ways > _test_classes(layout, target)
+        if not trained_on:
+            found.append(Frozen.load(layout.episodes(target, "test") / f"{setting.label}.npz"))
     return found
 
 

@@ -13,11 +13,11 @@ from __future__ import annotations
 
 import torch
 import torch.nn.functional as F
-from pydantic import Field
 from torch import Tensor, nn
 
 from metabench.backbones.base import Backbone
 from metabench.methods.base import Task
+from metabench.methods.parts.attention import AttentionSettings
 from metabench.methods.parts.neural_process import (
     NeuralProcess,
     NeuralProcessSettings,
@@ -25,10 +25,8 @@ from metabench.methods.parts.neural_process import (
 )
 
 
-class ANPSettings(NeuralProcessSettings):
-    """``heads``: of the attention."""
-
-    heads: int = Field(4, ge=1)
+class ANPSettings(NeuralProcessSettings, AttentionSettings):
+    """As of a conditional neural process; ``heads``: of the attention."""
 
 
 class ANP(NeuralProcess):

@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import abc
 from dataclasses import dataclass
-from typing import Any, ClassVar, Literal, get_args
+from typing import Annotated, Any, ClassVar, Literal, get_args
 
 import torch
 from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor, nn
 
 from metabench.backbones.base import Backbone
+from metabench.bounds import Count, Distinct, Many, NonNegative, Positive, Ways
 from metabench.episodes import Episodes, task_loss
 
 Family = Literal[
@@ -87,14 +88,14 @@ class Settings(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
     ranges: ClassVar[dict[str, tuple[float, float]]] = {}
 
-    lr: float = Field(3e-3, gt=0)
-    weight_decay: float = Field(0.0, ge=0)
-    tasks: int = Field(4, ge=1)
-    ways: int | None = Field(None, ge=2)
-    shots: tuple[int, ...] | None = None
-    queries: int | None = Field(None, ge=1)
-    batch: int = Field(64, ge=1)
-    clip: float = Field(10.0, ge=0)
+    lr: Positive = 3e-3
+    weight_decay: NonNegative = 0.0
+    tasks: Count = 4
+    ways: Ways | None = None
+    shots: Annotated[Distinct[Count], Field(min_length=1)] | None = None
+    queries: Count | None = None
+    batch: Many = 64
+    clip: NonNegative = 10.0
 
 
 class Method(nn.Module, abc.ABC):

@@ -12,10 +12,10 @@ from __future__ import annotations
 
 import torch
 import torch.nn.functional as F
-from pydantic import Field
 from torch import Tensor, nn
 
 from metabench.backbones.base import Backbone
+from metabench.bounds import BelowOne, NonNegative, Positive, Whole
 from metabench.episodes import Episodes, class_means, cross_entropy, task_loss
 from metabench.methods.base import Examples, FeatureMethod, Settings, Task
 from metabench.methods.parts.distances import cosine
@@ -30,11 +30,11 @@ class BaselinePlusPlusSettings(Settings):
         rate, momentum, steps: of the head's descent on an episode (paper: 100 epochs of SGD).
     """
 
-    weight_decay: float = 5e-4
-    scale: float = Field(10.0, gt=0)
-    rate: float = Field(0.1, ge=0)
-    momentum: float = Field(0.9, ge=0, lt=1)
-    steps: int = Field(50, ge=0)
+    weight_decay: NonNegative = 5e-4
+    scale: Positive = 10.0
+    rate: NonNegative = 0.1
+    momentum: BelowOne = 0.9
+    steps: Whole = 50
 
 
 class BaselinePlusPlus(FeatureMethod):

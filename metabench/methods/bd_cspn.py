@@ -14,9 +14,9 @@ from __future__ import annotations
 
 import torch
 import torch.nn.functional as F
-from pydantic import Field
 from torch import Tensor
 
+from metabench.bounds import Positive
 from metabench.episodes import Episodes, class_means, one_hot
 from metabench.methods.base import Settings
 from metabench.methods.parts.centred import CentredMethod
@@ -26,7 +26,7 @@ from metabench.methods.parts.distances import cosine
 class BDCSPNSettings(Settings):
     """``scale``: ε, also that of the logits (paper: 10)."""
 
-    scale: float = Field(10.0, gt=0)
+    scale: Positive = 10.0
 
 
 class BDCSPN(CentredMethod):

@@ -8,16 +8,16 @@ normalisation layers.
 
 from __future__ import annotations
 
-from pydantic import Field
 from torch import Tensor
 
+from metabench.bounds import Positive
 from metabench.methods.parts.language_tuning import LanguageTuning, LanguageTuningSettings
 
 
 class BitFitSettings(LanguageTuningSettings):
     """So few weights take a larger step."""
 
-    rate: float = Field(1e-3, gt=0)
+    rate: Positive = 1e-3
 
 
 class BitFit(LanguageTuning):

@@ -9,9 +9,9 @@ query's P descriptors finds its κ nearest among all descriptors of a class (eq.
 from __future__ import annotations
 
 import torch
-from pydantic import Field
 from torch import Tensor
 
+from metabench.bounds import Count, Positive
 from metabench.episodes import Episodes
 from metabench.methods.base import FeatureMethod, Settings
 from metabench.methods.parts.distances import cosine
@@ -25,9 +25,9 @@ class DN4Settings(Settings):
         scale: logits are the mean cosine times this, so that they do not grow with P and κ.
     """
 
-    queries: int | None = 5
-    neighbours: int = Field(3, ge=1)
-    scale: float = Field(20.0, gt=0)
+    queries: Count | None = 5
+    neighbours: Count = 3
+    scale: Positive = 20.0
 
 
 class DN4(FeatureMethod):

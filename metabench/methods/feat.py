@@ -13,10 +13,10 @@ from __future__ import annotations
 
 import torch
 import torch.nn.functional as F
-from pydantic import Field
 from torch import Tensor, nn
 
 from metabench.backbones.base import Backbone
+from metabench.bounds import Positive
 from metabench.episodes import Episodes, class_means
 from metabench.methods.base import FeatureMethod, Settings, Task
 from metabench.methods.parts.distances import cosine
@@ -25,7 +25,7 @@ from metabench.methods.parts.distances import cosine
 class FEATSettings(Settings):
     """``scale``: where τ starts."""
 
-    scale: float = Field(10.0, gt=0)
+    scale: Positive = 10.0
 
 
 class FEAT(FeatureMethod):

@@ -15,6 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from metabench.backbones.base import Backbone
+from metabench.bounds import Count, Ways
 from metabench.episodes import Episodes, one_hot
 from metabench.methods.base import FeatureMethod, Settings, Task
 from metabench.methods.parts import cholesky
@@ -23,9 +24,9 @@ from metabench.methods.parts import cholesky
 class FRNSettings(Settings):
     """Training episodes as for prototypical networks."""
 
-    ways: int | None = 20
-    tasks: int = 1
-    queries: int | None = 5
+    ways: Ways | None = 20
+    tasks: Count = 1
+    queries: Count | None = 5
 
 
 class FRN(FeatureMethod):

@@ -10,14 +10,15 @@ from __future__ import annotations
 
 from pydantic import Field
 
+from metabench.bounds import Count, Positive
 from metabench.methods.parts.fine_tuning import FineTuneMethod, FineTuneSettings
 
 
 class GradualSettings(FineTuneSettings):
     """``decay``: ratio of neighbouring blocks' rates; ``every``: steps between unfreezings."""
 
-    decay: float = Field(2.6, ge=1)
-    every: int = Field(3, ge=1)
+    decay: Positive = Field(2.6, ge=1)
+    every: Count = 3
 
 
 class Gradual(FineTuneMethod):

@@ -14,26 +14,25 @@ network must read them from the context. Features come from the backbone (the pa
 from __future__ import annotations
 
 import torch
-from pydantic import Field
 from torch import Tensor, nn
 
 from metabench.backbones.base import Backbone
+from metabench.bounds import Count, Depth
 from metabench.episodes import Episodes, one_hot, restore_names
-from metabench.methods.base import FeatureMethod, Settings, Task
+from metabench.methods.base import FeatureMethod, Task
+from metabench.methods.parts.attention import AttentionSettings
 from metabench.methods.parts.slots import shuffled, to_slots
 
 
-class ICLTransformerSettings(Settings):
+class ICLTransformerSettings(AttentionSettings):
     """Size of the transformer.
 
     Many small steps (one task, few queries) learn to use labels soonest.
     """
 
-    tasks: int = Field(1, ge=1)
-    queries: int | None = Field(5, ge=1)
-    width: int = Field(128, ge=1)
-    layers: int = Field(2, ge=1)
-    heads: int = Field(4, ge=1)
+    tasks: Count = 1
+    queries: Count | None = 5
+    layers: Depth = 2
 
 
 class ICLTransformer(FeatureMethod):

@@ -14,9 +14,9 @@ The linear system is solved by a few steps of conjugate gradient, with Hessian-v
 from __future__ import annotations
 
 import torch
-from pydantic import Field
 from torch import Tensor
 
+from metabench.bounds import Count, Positive, Whole
 from metabench.episodes import Episodes, task_loss
 from metabench.methods.parts.conjugate_gradient import conjugate_gradient
 from metabench.methods.parts.inner_loop import GradientMethod, InnerLoopSettings
@@ -30,10 +30,10 @@ class IMAMLSettings(InnerLoopSettings):
         cg_steps: steps of conjugate gradient (paper: 5).
     """
 
-    steps: int = Field(10, ge=1)
-    test_steps: int = Field(15, ge=0)
-    regularisation: float = Field(0.5, gt=0)
-    cg_steps: int = Field(5, ge=1)
+    steps: Count = 10
+    test_steps: Whole = 15
+    regularisation: Positive = 0.5
+    cg_steps: Count = 5
 
 
 class IMAML(GradientMethod):

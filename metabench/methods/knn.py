@@ -5,9 +5,9 @@ p(y = k | x) ∝ Σ_{i ∈ N(x), y_i = k} 1 / ‖f̃(x) − f̃(x_i)‖        (
 
 from __future__ import annotations
 
-from pydantic import Field
 from torch import Tensor
 
+from metabench.bounds import Count
 from metabench.episodes import Episodes, one_hot
 from metabench.methods.base import Settings
 from metabench.methods.parts.centred import CentredMethod
@@ -17,7 +17,7 @@ from metabench.methods.parts.distances import squared_euclidean
 class KNNSettings(Settings):
     """``k``: neighbours; the whole support where it is smaller."""
 
-    k: int = Field(5, ge=1)
+    k: Count = 5
 
 
 class KNN(CentredMethod):

@@ -7,9 +7,9 @@ The penalty is on the distance from the pretrained weights θ⁰, not from zero 
 
 from __future__ import annotations
 
-from pydantic import Field
 from torch import Tensor
 
+from metabench.bounds import NonNegative
 from metabench.episodes import Episodes
 from metabench.methods.parts.fine_tuning import FineTuneMethod, FineTuneSettings
 
@@ -17,8 +17,8 @@ from metabench.methods.parts.fine_tuning import FineTuneMethod, FineTuneSettings
 class L2SPSettings(FineTuneSettings):
     """``alpha``: pull of the backbone to its start; ``beta``: of the head to zero."""
 
-    alpha: float = Field(0.1, ge=0)
-    beta: float = Field(0.01, ge=0)
+    alpha: NonNegative = 0.1
+    beta: NonNegative = 0.01
 
 
 class L2SP(FineTuneMethod):

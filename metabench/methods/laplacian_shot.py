@@ -11,9 +11,9 @@ minimised by the updates (eq. 10), each of which can only lower the energy:
 from __future__ import annotations
 
 import torch
-from pydantic import Field
 from torch import Tensor
 
+from metabench.bounds import Count, NonNegative, Whole
 from metabench.episodes import Episodes, class_means
 from metabench.methods.base import Settings
 from metabench.methods.parts.centred import CentredMethod
@@ -23,9 +23,9 @@ from metabench.methods.parts.distances import squared_euclidean
 class LaplacianShotSettings(Settings):
     """``pull``: λ; ``neighbours``: κ (paper: 3); ``steps``: updates (paper: 20)."""
 
-    pull: float = Field(0.7, ge=0)
-    neighbours: int = Field(3, ge=1)
-    steps: int = Field(20, ge=0)
+    pull: NonNegative = 0.7
+    neighbours: Count = 3
+    steps: Whole = 20
 
 
 class LaplacianShot(CentredMethod):

@@ -10,11 +10,11 @@ the support (Fisher 1936; Mensink et al. 2013 use the same to add classes at nea
 from __future__ import annotations
 
 import torch
-from pydantic import Field
 from sklearn.covariance import ledoit_wolf
 from torch import Tensor
 
 from metabench.backbones.base import Backbone
+from metabench.bounds import Positive
 from metabench.episodes import Episodes, class_means
 from metabench.methods.base import FeatureMethod, Settings, Source, Task
 from metabench.methods.parts.distances import squared_euclidean
@@ -23,7 +23,7 @@ from metabench.methods.parts.distances import squared_euclidean
 class LDASettings(Settings):
     """``scale``: on the log-probabilities; a class mean of few shots is itself uncertain."""
 
-    scale: float = Field(0.2, gt=0)
+    scale: Positive = 0.2
 
 
 class LDA(FeatureMethod):

@@ -9,10 +9,10 @@ added to the weights of each task (as merging adapters does), and is tested agai
 from __future__ import annotations
 
 import torch
-from pydantic import Field
 from torch import Tensor
 
 from metabench.backbones.base import Backbone
+from metabench.bounds import Positive, Width
 from metabench.methods.base import Task
 from metabench.methods.parts.language_tuning import LanguageTuning, LanguageTuningSettings
 
@@ -22,9 +22,9 @@ TARGETS = (".query.weight", ".value.weight")
 class LoRASettings(LanguageTuningSettings):
     """``rank``: r. ``alpha``: α."""
 
-    rate: float = Field(1e-3, gt=0)
-    rank: int = Field(8, ge=1)
-    alpha: float = Field(16.0, gt=0)
+    rate: Positive = 1e-3
+    rank: Width = 8
+    alpha: Positive = 16.0
 
 
 class LoRA(LanguageTuning):

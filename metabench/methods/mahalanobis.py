@@ -11,9 +11,9 @@ Each class has a metric of its own, its covariance shrunk to that of the task (e
 from __future__ import annotations
 
 import torch
-from pydantic import Field
 from torch import Tensor
 
+from metabench.bounds import Count, Positive
 from metabench.episodes import Episodes, class_means, one_hot
 from metabench.methods.base import FeatureMethod, Settings
 from metabench.methods.parts import cholesky
@@ -22,8 +22,8 @@ from metabench.methods.parts import cholesky
 class MahalanobisSettings(Settings):
     """``beta``: β, the unit metric's share (paper: 1)."""
 
-    queries: int | None = 5
-    beta: float = Field(1.0, gt=0)
+    queries: Count | None = 5
+    beta: Positive = 1.0
 
 
 class Mahalanobis(FeatureMethod):

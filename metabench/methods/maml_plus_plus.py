@@ -19,6 +19,7 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from metabench.backbones.base import Backbone
+from metabench.bounds import Share
 from metabench.episodes import Episodes, task_loss
 from metabench.methods.base import Task
 from metabench.methods.parts.inner_loop import GradientMethod, InnerLoopSettings
@@ -33,8 +34,8 @@ class MAMLPlusPlusSettings(InnerLoopSettings):
         multi_step_until: progress at which only the last step's loss (nearly) counts.
     """
 
-    second_order_from: float = Field(0.3, ge=0, le=1)
-    multi_step_until: float = Field(0.3, gt=0, le=1)
+    second_order_from: Share = 0.3
+    multi_step_until: Share = Field(0.3, gt=0)
 
 
 class MAMLPlusPlus(GradientMethod):

@@ -24,10 +24,10 @@ from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
-from pydantic import Field
 from torch import Tensor, nn
 
 from metabench.backbones.base import Backbone
+from metabench.bounds import BelowOne, Count, Depth, Width
 from metabench.episodes import Episodes, one_hot, restore_names
 from metabench.methods.base import FeatureMethod, Settings, Task
 from metabench.methods.parts.slots import shuffled, to_slots
@@ -44,13 +44,13 @@ class MANNSettings(Settings):
         decay: γ of the usage.
     """
 
-    tasks: int = Field(1, ge=1)
-    queries: int | None = Field(5, ge=1)
-    controller: int = Field(200, ge=1)
-    slots: int = Field(128, ge=1)
-    width: int = Field(40, ge=1)
-    reads: int = Field(4, ge=1)
-    decay: float = Field(0.95, ge=0, lt=1)
+    tasks: Count = 1
+    queries: Count | None = 5
+    controller: Width = 200
+    slots: Width = 128
+    width: Width = 40
+    reads: Depth = 4
+    decay: BelowOne = 0.95
 
 
 class Memory(NamedTuple):

@@ -11,10 +11,10 @@ it is learned.
 from __future__ import annotations
 
 import torch
-from pydantic import Field
 from torch import Tensor, nn
 
 from metabench.backbones.base import Backbone
+from metabench.bounds import Count, Positive, Ways
 from metabench.episodes import Episodes, one_hot
 from metabench.methods.base import FeatureMethod, Settings, Task
 from metabench.methods.parts.distances import cosine
@@ -23,10 +23,10 @@ from metabench.methods.parts.distances import cosine
 class MatchingNetSettings(Settings):
     """``scale``: where s starts."""
 
-    ways: int | None = 20
-    tasks: int = 1
-    queries: int | None = 5
-    scale: float = Field(10.0, gt=0)
+    ways: Ways | None = 20
+    tasks: Count = 1
+    queries: Count | None = 5
+    scale: Positive = 10.0
 
 
 class MatchingNet(FeatureMethod):

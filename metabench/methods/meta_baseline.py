@@ -9,10 +9,10 @@ nearest-centroid classifier by scaled cosine similarity (eq. 2), with a learned 
 from __future__ import annotations
 
 import torch
-from pydantic import Field
 from torch import Tensor, nn
 
 from metabench.backbones.base import Backbone
+from metabench.bounds import Positive
 from metabench.episodes import Episodes, class_means
 from metabench.methods.base import FeatureMethod, Settings, Task
 from metabench.methods.parts.distances import cosine
@@ -21,7 +21,7 @@ from metabench.methods.parts.distances import cosine
 class MetaBaselineSettings(Settings):
     """``scale``: where τ starts (paper: 10)."""
 
-    scale: float = Field(10.0, gt=0)
+    scale: Positive = 10.0
 
 
 class MetaBaseline(FeatureMethod):

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from metabench.backbones.base import Backbone
+from metabench.bounds import Count, Whole
 from metabench.episodes import Episodes, task_loss
 from metabench.methods.base import Task
 from metabench.methods.parts.inner_loop import GradientMethod, InnerLoopSettings
@@ -22,8 +23,8 @@ from metabench.methods.parts.inner_loop import GradientMethod, InnerLoopSettings
 class MetaSGDSettings(InnerLoopSettings):
     """``inner_lr`` is where every α starts."""
 
-    steps: int = 1
-    test_steps: int = 1
+    steps: Count = 1
+    test_steps: Whole = 1
 
 
 class MetaSGD(GradientMethod):

@@ -16,10 +16,10 @@ from __future__ import annotations
 from typing import ClassVar
 
 import torch
-from pydantic import Field
 from torch import Tensor, nn
 
 from metabench.backbones.base import Backbone
+from metabench.bounds import Count, Positive
 from metabench.episodes import Episodes, one_hot
 from metabench.methods.base import FeatureMethod, Settings, Task
 
@@ -35,9 +35,9 @@ class MetaOptNetSettings(Settings):
 
     ranges: ClassVar = {"C": (0.1, 100.0)}  # as of `c` of a logistic head
 
-    C: float = Field(0.1, gt=0)
-    iterations: int = Field(50, ge=1)
-    scale: float = Field(10.0, gt=0)
+    C: Positive = 0.1
+    iterations: Count = 50
+    scale: Positive = 10.0
 
 
 def project_simplex(z: Tensor, total: float) -> Tensor:

@@ -8,16 +8,16 @@ Known as BitFit for language models (Ben Zaken et al. 2022) and as tuning batch-
 
 from __future__ import annotations
 
-from pydantic import Field
 from torch import Tensor
 
+from metabench.bounds import NonNegative
 from metabench.methods.parts.fine_tuning import FineTuneMethod, FineTuneSettings
 
 
 class NormBiasSettings(FineTuneSettings):
     """So few weights take a larger step."""
 
-    rate: float = Field(0.05, ge=0)
+    rate: NonNegative = 0.05
 
 
 class NormBias(FineTuneMethod):

@@ -11,9 +11,9 @@ with the smallest residual on the support. No learner can be expected to do bett
 from __future__ import annotations
 
 import torch
-from pydantic import Field
 from torch import Tensor
 
+from metabench.bounds import Depth, Many, Positive
 from metabench.episodes import Episodes
 from metabench.methods.base import Method, Settings
 from metabench.methods.parts import cholesky
@@ -29,11 +29,11 @@ class OracleSettings(Settings):
         ridge: stabiliser of the least squares when there are fewer points than constants.
     """
 
-    harmonics: int = Field(1, ge=1)
-    low: float = Field(1.0, gt=0)
-    high: float = Field(1.0, gt=0)
-    candidates: int = Field(1500, ge=1)
-    ridge: float = Field(1e-6, gt=0)
+    harmonics: Depth = 1
+    low: Positive = 1.0
+    high: Positive = 1.0
+    candidates: Many = 1500
+    ridge: Positive = 1e-6
 
 
 class Oracle(Method):

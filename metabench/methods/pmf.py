@@ -15,11 +15,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import torch
-from pydantic import Field
 from torch import Tensor, nn
 
 from metabench import rng
 from metabench.backbones.base import Backbone
+from metabench.bounds import NonNegative, Positive, Whole
 from metabench.episodes import Episodes, class_means, task_loss
 from metabench.methods.base import Method, Settings, Task
 from metabench.methods.parts.distances import cosine
@@ -36,10 +36,10 @@ class PMFSettings(Settings):
         shift: largest shift of an image, in pixels.
     """
 
-    scale: float = Field(10.0, gt=0)
-    rate: float = Field(0.01, ge=0)
-    steps: int = Field(10, ge=0)
-    shift: int = Field(2, ge=0)
+    scale: Positive = 10.0
+    rate: NonNegative = 0.01
+    steps: Whole = 10
+    shift: Whole = 2
 
 
 class PMF(Method):

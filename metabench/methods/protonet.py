@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from torch import Tensor
 
+from metabench.bounds import Count, Ways
 from metabench.episodes import Episodes, class_means
 from metabench.methods.base import FeatureMethod, Settings
 from metabench.methods.parts.distances import squared_euclidean
@@ -18,9 +19,9 @@ from metabench.methods.parts.distances import squared_euclidean
 class ProtoNetSettings(Settings):
     """More ways in training than in the test make the embedding sharper (paper, 2.7)."""
 
-    ways: int | None = 20
-    tasks: int = 1
-    queries: int | None = 5
+    ways: Ways | None = 20
+    tasks: Count = 1
+    queries: Count | None = 5
 
 
 class ProtoNet(FeatureMethod):

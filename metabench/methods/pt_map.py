@@ -17,6 +17,7 @@ import torch.nn.functional as F
 from pydantic import Field
 from torch import Tensor
 
+from metabench.bounds import Count, Positive, Share, Whole
 from metabench.episodes import Episodes, class_means, one_hot
 from metabench.methods.base import FeatureMethod, Settings
 from metabench.methods.parts.distances import squared_euclidean
@@ -33,11 +34,11 @@ class PTMAPSettings(Settings):
         sweeps: of Sinkhorn's algorithm.
     """
 
-    power: float = Field(0.5, gt=0)
-    sharpness: float = Field(10.0, gt=0)
-    rate: float = Field(0.2, gt=0, le=1)
-    steps: int = Field(20, ge=0)
-    sweeps: int = Field(30, ge=1)
+    power: Positive = 0.5
+    sharpness: Positive = 10.0
+    rate: Share = Field(0.2, gt=0)
+    steps: Whole = 20
+    sweeps: Count = 30
 
 
 class PTMAP(FeatureMethod):

@@ -11,10 +11,10 @@ in Woodbury's form (eq. 4), and gradients go through its solution into the embed
 from __future__ import annotations
 
 import torch
-from pydantic import Field
 from torch import Tensor, nn
 
 from metabench.backbones.base import Backbone
+from metabench.bounds import Positive
 from metabench.episodes import Episodes, one_hot
 from metabench.methods.base import FeatureMethod, Settings, Task
 from metabench.methods.parts.closed_form import ridge_weights
@@ -28,8 +28,8 @@ class R2D2Settings(Settings):
         scale: α (classification; 1 for regression).
     """
 
-    penalty: float = Field(1.0, gt=0)
-    scale: float = Field(10.0, gt=0)
+    penalty: Positive = 1.0
+    scale: Positive = 10.0
 
 
 class R2D2(FeatureMethod):

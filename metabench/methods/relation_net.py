@@ -14,10 +14,10 @@ from __future__ import annotations
 
 import torch
 import torch.nn.functional as F
-from pydantic import Field
 from torch import Tensor, nn
 
 from metabench.backbones.base import Backbone
+from metabench.bounds import Count, Width
 from metabench.episodes import Episodes, class_means, one_hot
 from metabench.methods.base import FeatureMethod, Settings, Task
 
@@ -25,8 +25,8 @@ from metabench.methods.base import FeatureMethod, Settings, Task
 class RelationNetSettings(Settings):
     """``hidden``: width of g."""
 
-    queries: int | None = 5
-    hidden: int = Field(64, ge=1)
+    queries: Count | None = 5
+    hidden: Width = 64
 
 
 class RelationNet(FeatureMethod):

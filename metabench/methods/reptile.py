@@ -17,6 +17,7 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
+from metabench.bounds import Count, Whole
 from metabench.episodes import Episodes, task_loss
 from metabench.methods.parts.inner_loop import GradientMethod, InnerLoopSettings
 
@@ -28,9 +29,9 @@ class ReptileSettings(InnerLoopSettings):
         queries: few, since they join the support.
     """
 
-    steps: int = Field(8, ge=2)
-    test_steps: int = 20
-    queries: int | None = 5
+    steps: Count = Field(8, ge=2)
+    test_steps: Whole = 20
+    queries: Count | None = 5
 
 
 class Reptile(GradientMethod):

@@ -15,10 +15,10 @@ import copy
 
 import torch
 import torch.nn.functional as F
-from pydantic import Field
 from torch import Tensor, nn
 
 from metabench.backbones.base import Backbone
+from metabench.bounds import NonNegative, Positive
 from metabench.episodes import cross_entropy
 from metabench.methods.base import Examples, Task
 from metabench.methods.parts.probe import Probe, ProbeSettings
@@ -27,10 +27,10 @@ from metabench.methods.parts.probe import Probe, ProbeSettings
 class RFSSettings(ProbeSettings):
     """Weights of the two terms (paper: 0.5 each) and the temperature τ (code: 4)."""
 
-    weight_decay: float = 5e-4
-    alpha: float = Field(0.5, ge=0)
-    beta: float = Field(0.5, ge=0)
-    temperature: float = Field(4.0, gt=0)
+    weight_decay: NonNegative = 5e-4
+    alpha: NonNegative = 0.5
+    beta: NonNegative = 0.5
+    temperature: Positive = 4.0
 
 
 class RFS(Probe):

@@ -6,9 +6,9 @@ regression takes the targets as they are.
 
 from __future__ import annotations
 
-from pydantic import Field
 from torch import Tensor
 
+from metabench.bounds import Positive
 from metabench.episodes import Episodes, one_hot
 from metabench.methods.base import FeatureMethod, Settings
 from metabench.methods.parts import heads
@@ -20,7 +20,7 @@ LOGIT_SCALE = 10.0
 class RidgeSettings(Settings):
     """``penalty``: λ."""
 
-    penalty: float = Field(1.0, gt=0)
+    penalty: Positive = 1.0
 
 
 class Ridge(FeatureMethod):

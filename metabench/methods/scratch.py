@@ -6,8 +6,7 @@ normalisation uses the moments of the task's own support.
 
 from __future__ import annotations
 
-from pydantic import Field
-
+from metabench.bounds import NonNegative
 from metabench.episodes import Episodes
 from metabench.methods.parts.fine_tuning import FineTuneMethod, FineTuneSettings
 
@@ -15,8 +14,8 @@ from metabench.methods.parts.fine_tuning import FineTuneMethod, FineTuneSettings
 class ScratchSettings(FineTuneSettings):
     """Random weights have farther to go."""
 
-    rate: float = Field(0.05, ge=0)
-    head_rate: float = Field(0.05, ge=0)
+    rate: NonNegative = 0.05
+    head_rate: NonNegative = 0.05
 
 
 class Scratch(FineTuneMethod):

@@ -13,6 +13,7 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
+from metabench.bounds import Count, Positive
 from metabench.methods.parts.heads import logistic
 from metabench.methods.parts.language_tuning import LanguageTuning, LanguageTuningSettings
 
@@ -20,8 +21,8 @@ from metabench.methods.parts.language_tuning import LanguageTuning, LanguageTuni
 class SetFitSettings(LanguageTuningSettings):
     """``chunk``: pairs a step. ``c``: inverse penalty of the head."""
 
-    chunk: int = Field(8, ge=2)
-    c: float = Field(10.0, gt=0)
+    chunk: Count = Field(8, ge=2)
+    c: Positive = 10.0
 
 
 class SetFit(LanguageTuning):

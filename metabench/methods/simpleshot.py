@@ -5,9 +5,9 @@ f̃(x) = (f(x) − f̄_base) / ‖f(x) − f̄_base‖        ŷ = argmin_k ‖f
 
 from __future__ import annotations
 
-from pydantic import Field
 from torch import Tensor
 
+from metabench.bounds import Positive
 from metabench.episodes import Episodes, class_means
 from metabench.methods.base import Settings
 from metabench.methods.parts.centred import CentredMethod
@@ -17,7 +17,7 @@ from metabench.methods.parts.distances import squared_euclidean
 class SimpleShotSettings(Settings):
     """``scale``: turns squared distances (0 to 4) into logits; changes no decision."""
 
-    scale: float = Field(10.0, gt=0)
+    scale: Positive = 10.0
 
 
 class SimpleShot(CentredMethod):

@@ -21,6 +21,7 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from metabench.backbones.base import Backbone
+from metabench.bounds import Count, Width
 from metabench.episodes import Episodes, one_hot, restore_names
 from metabench.methods.base import FeatureMethod, Settings, Task
 from metabench.methods.parts.slots import shuffled, to_slots
@@ -37,12 +38,12 @@ class SNAILSettings(Settings):
         length: support size that the convolutions must span; attention reaches any length.
     """
 
-    tasks: int = Field(1, ge=1)
-    queries: int | None = Field(5, ge=1)
-    filters: int = Field(32, ge=1)
-    keys: int = Field(64, ge=1)
-    values: int = Field(32, ge=1)
-    length: int = Field(26, ge=2)
+    tasks: Count = 1
+    queries: Count | None = 5
+    filters: Width = 32
+    keys: Width = 64
+    values: Width = 32
+    length: Count = Field(26, ge=2)
 
 
 class DenseBlock(nn.Module):

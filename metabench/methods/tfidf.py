@@ -10,10 +10,10 @@ import warnings
 
 import numpy as np
 import torch
-from pydantic import Field
 from sklearn.linear_model import LogisticRegression
 from torch import Tensor
 
+from metabench.bounds import Positive
 from metabench.episodes import Episodes
 from metabench.methods.base import Method, Settings
 from metabench.methods.parts.bag import tfidf
@@ -22,7 +22,7 @@ from metabench.methods.parts.bag import tfidf
 class TfidfSettings(Settings):
     """``c``: inverse penalty."""
 
-    c: float = Field(10.0, gt=0)
+    c: Positive = 10.0
 
 
 class Tfidf(Method):

@@ -10,9 +10,9 @@ together (eq. 3), so that predictions are sharp for each query and spread over t
 from __future__ import annotations
 
 import torch
-from pydantic import Field
 from torch import Tensor
 
+from metabench.bounds import NonNegative, Positive, Whole
 from metabench.episodes import Episodes, class_means, task_loss
 from metabench.methods.base import Settings
 from metabench.methods.parts.centred import CentredMethod
@@ -29,11 +29,11 @@ class TIMSettings(Settings):
         rate, steps: of Adam (paper: 1e-4 and 1000; here fewer and longer steps).
     """
 
-    temperature: float = Field(15.0, gt=0)
-    support: float = Field(0.1, ge=0)
-    conditional: float = Field(0.1, ge=0)
-    rate: float = Field(1e-3, gt=0)
-    steps: int = Field(100, ge=0)
+    temperature: Positive = 15.0
+    support: NonNegative = 0.1
+    conditional: NonNegative = 0.1
+    rate: Positive = 1e-3
+    steps: Whole = 100
 
 
 class TIM(CentredMethod):

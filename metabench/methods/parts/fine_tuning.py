@@ -7,10 +7,10 @@ from collections.abc import Callable, Sequence
 
 import torch
 import torch.nn.functional as F
-from pydantic import Field
 from torch import Tensor
 
 from metabench.backbones.base import Backbone
+from metabench.bounds import BelowOne, NonNegative, Whole
 from metabench.episodes import Episodes, class_means, task_loss
 from metabench.methods.base import Method, Settings, Task
 from metabench.methods.parts.inner_loop import Head, apply_head, per_task
@@ -54,10 +54,10 @@ class FineTuneSettings(Settings):
         steps: number of steps.
     """
 
-    rate: float = Field(0.005, ge=0)
-    head_rate: float = Field(0.05, ge=0)
-    momentum: float = Field(0.9, ge=0, lt=1)
-    steps: int = Field(15, ge=0)
+    rate: NonNegative = 0.005
+    head_rate: NonNegative = 0.05
+    momentum: BelowOne = 0.9
+    steps: Whole = 15
 
 
 class FineTuneMethod(Method):

@@ -9,10 +9,10 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 
 import torch
-from pydantic import Field
 from torch import Tensor, nn
 
 from metabench.backbones.base import Backbone
+from metabench.bounds import Count, Positive, Whole
 from metabench.episodes import Episodes, task_loss
 from metabench.methods.base import Method, Settings, Task
 
@@ -90,9 +90,9 @@ class InnerLoopSettings(Settings):
         test_steps: inner steps in prediction (Finn et al. use more than in training).
     """
 
-    inner_lr: float = Field(0.1, gt=0)
-    steps: int = Field(5, ge=1)
-    test_steps: int = Field(10, ge=0)
+    inner_lr: Positive = 0.1
+    steps: Count = 5
+    test_steps: Whole = 10
 
 
 class GradientMethod(Method):

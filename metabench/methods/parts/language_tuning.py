@@ -13,11 +13,11 @@ from typing import Any, ClassVar
 
 import torch
 import torch.nn.functional as F
-from pydantic import Field
 from torch import Tensor
 
 from metabench import rng
 from metabench.backbones.base import Backbone
+from metabench.bounds import BelowOne, Count, NonNegative, Positive
 from metabench.episodes import Episodes, class_means
 from metabench.methods.base import Method, Settings, Task
 
@@ -39,12 +39,12 @@ class LanguageTuningSettings(Settings):
 
     ranges: ClassVar = {"rate": (1e-5, 3e-3), "head_rate": (1e-3, 0.1)}
 
-    rate: float = Field(1e-4, gt=0)
-    head_rate: float = Field(1e-2, gt=0)
-    steps: int = Field(15, ge=1)
-    chunk: int = Field(16, ge=1)
-    warm_up: float = Field(0.1, ge=0, lt=1)
-    decay: float = Field(0.01, ge=0)
+    rate: Positive = 1e-4
+    head_rate: Positive = 1e-2
+    steps: Count = 15
+    chunk: Count = 16
+    warm_up: BelowOne = 0.1
+    decay: NonNegative = 0.01
 
 
 class LanguageTuning(Method):

@@ -7,10 +7,10 @@ from itertools import pairwise
 
 import torch
 import torch.nn.functional as F
-from pydantic import Field
 from torch import Tensor, nn
 
 from metabench.backbones.base import Backbone
+from metabench.bounds import Count, Width
 from metabench.episodes import Episodes, one_hot, restore_names
 from metabench.methods.base import FeatureMethod, Settings, Task
 from metabench.methods.parts.slots import to_slots
@@ -22,9 +22,9 @@ class NeuralProcessSettings(Settings):
     Many small steps (one task, few queries) learn to use labels soonest.
     """
 
-    tasks: int = Field(1, ge=1)
-    queries: int | None = Field(5, ge=1)
-    width: int = Field(128, ge=1)
+    tasks: Count = 1
+    queries: Count | None = 5
+    width: Width = 128
 
 
 def perceptron(*sizes: int) -> nn.Sequential:

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import torch.nn.functional as F
-from pydantic import Field
 from torch import Tensor
 
+from metabench.bounds import Positive
 from metabench.episodes import Episodes
 from metabench.methods.base import FeatureMethod, Settings
 from metabench.methods.parts.heads import logistic
@@ -14,7 +14,7 @@ from metabench.methods.parts.heads import logistic
 class ProbeSettings(Settings):
     """``c``: inverse penalty, as in scikit-learn."""
 
-    c: float = Field(10.0, gt=0)
+    c: Positive = 10.0
 
 
 class Probe(FeatureMethod):

@@ -1,0 +1,76 @@
+"""YAML files that anybody may have written: read in a moment, or refused with a message."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from ruamel.yaml import YAML
+from ruamel.yaml.constructor import DuplicateKeyError
+from ruamel.yaml.nodes import CollectionNode, MappingNode, Node
+
+from metabench.files import InputError
+
+LARGEST = 100_000
+"""Bytes; the longest profile has a tenth."""
+MOST_VALUES = 20_000
+DEEPEST = 20
+
+
+def parse(path: Path) -> Any:
+    """The content of a YAML 1.2 file: the version that DVC reads, where ``yes`` is a word.
+
+    Raises:
+        InputError: it is missing, or is no such file.
+    """
+    if path.exists() and not path.is_file():
+        raise InputError(f"{path}: is no file. Put one of profiles/*.yaml in its place.")
+    try:
+        with path.open("rb") as file:
+            content = file.read(LARGEST + 1)
+        if len(content) > LARGEST:
+            raise InputError(f"{path}: has more than {LARGEST} bytes")
+        text = content.decode("utf-8-sig")
+    except FileNotFoundError as error:
+        raise InputError(f"{path}: missing. Copy one of profiles/*.yaml to it.") from error
+    except UnicodeDecodeError as error:
+        raise InputError(f"{path}: not UTF-8 (byte {error.start}). Save it as UTF-8.") from error
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read ({error.strerror})") from error
+    yaml = YAML(typ="safe", pure=True)
+    try:
+        node = yaml.compose(text)
+        _check_size(node, path)
+        return None if node is None else yaml.constructor.construct_document(node)
+    except InputError:
+        raise
+    except DuplicateKeyError as error:
+        what = str(error.problem).partition(" with ")[0]
+        line = error.problem_mark.line + 1
+        raise InputError(f"{path}: line {line}: {what} is there twice") from error
+    except RecursionError as error:
+        raise InputError(f"{path}: nested too deeply") from error
+    except ValueError as error:  # a number or a date; the rest is advice to programmers
+        raise InputError(f"{path}: not valid YAML: {str(error).partition(';')[0]}") from error
+    except Exception as error:  # there is little that the parser does not raise on some text
+        raise InputError(f"{path}: not valid YAML: {str(error)[:500]}") from error
+
+
+def _check_size(node: Node | None, path: Path) -> None:
+    """Count what there is with all aliases unfolded, before they are.
+
+    Raises:
+        InputError: it is absurdly much, or absurdly deep.
+    """
+    stack, seen = [(node, 0)], 0
+    while stack:
+        found, depth = stack.pop()
+        seen += 1
+        if depth > DEEPEST:
+            raise InputError(f"{path}: nested too deeply")
+        if seen > MOST_VALUES:
+            raise InputError(f"{path}: more than {MOST_VALUES} values. Are there nested aliases?")
+        if isinstance(found, MappingNode):
+            stack += [(part, depth + 1) for pair in found.value for part in pair]
+        elif isinstance(found, CollectionNode):
+            stack += [(part, depth + 1) for part in found.value]
