@@ -14,7 +14,7 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -28,8 +28,9 @@ from metabench.checks import check_names, starts_shared
 from metabench.config import TRACKS, Config, Track
 from metabench.data.base import ClassInfo, Dataset, Partition
 from metabench.data.download import prepare
-from metabench.data.images import resized
+from metabench.data.images import coloured, resized
 from metabench.data.own import OwnData, bright_background
+from metabench.data.parts import episodes, use_of
 from metabench.data.text import tokenise
 from metabench.embeddings import embed_dataset, encoders_of
 from metabench.evaluation.statistics import against_best, interval, table_of
@@ -61,6 +62,7 @@ class Plan:
     Attributes:
         invert: images are inverted, since the source has bright content on dark.
         shape: ``(C, H, W)`` of an image; None takes the source's.
+        coloured: images that a grey source would be blind to the colours of.
     """
 
     mode: Mode
@@ -68,6 +70,7 @@ class Plan:
     config: Config
     invert: bool = False
     shape: tuple[int, ...] | None = None
+    coloured: int = 0
 
     @property
     def track(self) -> Track:
@@ -87,22 +90,28 @@ def plan(own: OwnData, mode: Mode | None, source: str, seeds: int) -> Plan:
         InputError: the mode asks for more classes than there are.
     """
     count, smallest = len(own.classes), own.smallest
-    chosen: Mode = mode or ("class-disjoint" if count >= ENOUGH else "all-way")
+    parts = use_of(own.labels, own.parts)
+    learn = parts.classes or (count >= ENOUGH and not parts.query)
+    chosen: Mode = mode or ("class-disjoint" if learn else "all-way")
     disjoint = chosen == "class-disjoint"
-    if disjoint and count < ENOUGH:
+    if disjoint and count < ENOUGH and not parts.classes:
         raise InputError(f"--mode class-disjoint needs {ENOUGH} classes, there are {count}")
     shots = [s for s in SHOTS if s + 3 <= smallest]
     ways = 5 if disjoint else count
     wanted = min(15, max(3, 150 // ways))
     queries = min(wanted, smallest - max(shots))
+    kept = bool(parts.query) and not disjoint
+    if kept:
+        shots = [s for s in SHOTS if s <= parts.shots]
+        queries = min(wanted, parts.queries)
     if disjoint:
         why = f"{count} classes are enough to learn from some and test on others"
     else:
         fewer = f"fewer than the {ENOUGH} that class-disjoint learning needs"
-        reason = fewer if count < ENOUGH else "as asked"
+        reason = fewer if count < ENOUGH else "as asked" if mode else "in every part"
         trained = f"learners trained on {source}" if own.kind == "image" else "learners"
         why = f"{count} classes, {reason}: {trained} meet all of them at once"
-    if (enough := max(SHOTS) + wanted) > smallest:
+    if (enough := max(SHOTS) + wanted) > smallest and not kept:
         rare = [name for name, examples in own.counts.items() if examples < enough]
         few = min(rare, key=own.counts.__getitem__)
         others = f", {len(rare) - 1} more have under {enough}" if len(rare) > 1 else ""
@@ -111,6 +120,10 @@ def plan(own: OwnData, mode: Mode | None, source: str, seeds: int) -> Plan:
             f"{' and '.join(map(str, shots))}, with {queries} queries of each class. With {enough} "
             f"in every class they are {' and '.join(map(str, SHOTS))}, with {wanted}"
         )
+    if (parts.classes and not disjoint) or (parts.query and disjoint):
+        why += ". The parts of the folder are not used, since --mode asks for another question"
+    elif parts.why:
+        why += f". {parts.why}"
     shared: dict[str, Any] = {
         "budget": {"examples": 20_000, "validations": 4, "val_episodes": 20},
         "training": {"ways": 5, "shots": shots, "queries": min(10, queries)},
@@ -156,9 +169,11 @@ def plan(own: OwnData, mode: Mode | None, source: str, seeds: int) -> Plan:
     check_names(config)
     if own.kind == "text":
         return Plan(chosen, why, config)
-    colour = any(image.shape[0] == 3 for image in own.examples)
-    shape = ((3, 32, 32) if colour else (1, 28, 28)) if disjoint else None
-    return Plan(chosen, why, config, not disjoint and bright_background(own.examples), shape)
+    if disjoint:
+        colour = any(image.shape[0] == 3 for image in own.examples)
+        return Plan(chosen, why, config, shape=(3, 32, 32) if colour else (1, 28, 28))
+    invert = bright_background(own.examples)
+    return Plan(chosen, why, config, invert, coloured=sum(map(coloured, own.examples)))
 
 
 def arrays(own: OwnData, shape: tuple[int, ...], mode: Mode, invert: bool) -> Dataset:
@@ -169,7 +184,10 @@ def arrays(own: OwnData, shape: tuple[int, ...], mode: Mode, invert: bool) -> Da
     """
     names = own.classes
     parts: list[Partition] = ["test"] * len(names)
-    if mode == "class-disjoint":
+    said = use_of(own.labels, own.parts).classes
+    if mode == "class-disjoint" and said:
+        parts = [said[name] for name in names]
+    elif mode == "class-disjoint":
         held = max(5, len(names) // 4)
         for i, row in enumerate(rng.generator(own.name, "partition").permutation(len(names))):
             parts[row] = "test" if i < held else "val" if i < 2 * held else "train"
@@ -195,25 +213,46 @@ def run(own: OwnData, chosen: Plan, root: Path) -> str:
         InputError: a cell failed (the others are kept), or ``root`` holds results of other data.
     """
     config, layout, track = chosen.config, Layout(root), chosen.track
-    source = track.sources[0]
+    source, remarks = track.sources[0], list[str]()
     with lock(root):
         claim(own, root)
         values = yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False)
         write_text(root / "params.yaml", values)
         if source != own.name:
             prepare(source, layout.root / "data/raw", layout.root / "data/processed")
+            if chosen.coloured and _in_colour(layout.processed(source)):
+                remarks.append(
+                    f"{chosen.coloured} of {len(own.examples)} images are coloured, {source} is "
+                    "grey: its learners see the colours, but have learned from shapes alone. To "
+                    "learn from colours, name a coloured source (--source cifar_fs, or "
+                    f"mini_imagenet) or collect {ENOUGH} classes."
+                )
         shape = chosen.shape or (
             () if source == own.name else Dataset.load(layout.processed(source)).x.shape[1:]
         )
-        arrays(own, shape, chosen.mode, chosen.invert).save(layout.processed(own.name))
+        data = arrays(own, shape, chosen.mode, chosen.invert)
+        parts, asked = use_of(own.labels, own.parts), track.evaluation
+        if parts.query and chosen.mode == "all-way":
+            fixed = {
+                f"test-{s.label}": episodes(
+                    own.name, data.y, parts, s.ways, s.shots, asked.queries, asked.episodes
+                )
+                for s in asked.settings
+            }
+            data = replace(data, fixed=fixed)
+        data.save(layout.processed(own.name))
         for name in config.datasets:
             freeze_dataset(config, layout, name)
             for encoder in encoders_of(track):
                 embed_dataset(layout.processed(name), layout.embeddings(name), encoder)
         _run_cells(config, track, layout, source)
         winner, text = recommend(*report(config, layout))
-        read = {"invert": chosen.invert} | ({"pieces": own.pieces} if own.kind == "text" else {})
-        export(layout.run(source, winner, config.seeds[0]), root / "winner", read)
+        shutil.rmtree(root / "winner", ignore_errors=True)
+        if winner:
+            read = {"invert": chosen.invert, "white": own.white}
+            read |= {"pieces": own.pieces} if own.kind == "text" else {}
+            export(layout.run(source, winner, config.seeds[0]), root / "winner", read)
+        text = "\n\n".join([*(markdown(remark, 1000) for remark in remarks), text])
         text = _report(own, chosen, text, root)
         write_text(root / "reports" / "recommendation.md", text)
     return text
@@ -241,6 +280,15 @@ def claim(own: OwnData, root: Path) -> None:
             "of their own with --name NAME, or remove this one."
         )
     write_json(record, facts)
+
+
+def _in_colour(folder: Path) -> bool:
+    """Repeat a grey dataset in three channels, so that its learners see colours; whether it was."""
+    dataset = Dataset.load(folder)
+    if dataset.x.shape[1] != 1:
+        return False
+    replace(dataset, x=np.repeat(dataset.x, 3, axis=1)).save(folder)
+    return True
 
 
 def _run_cells(config: Config, track: Track, layout: Layout, source: str) -> None:
@@ -271,6 +319,8 @@ def _run_cells(config: Config, track: Track, layout: Layout, source: str) -> Non
 def recommend(results: pd.DataFrame, costs: pd.DataFrame) -> tuple[str, str]:
     """The method to use and the reason: the quickest of those that tie with the best.
 
+    Where the best is not above guessing in any setting, no method is to be used: an empty name.
+
     Each method is compared with the best over all settings, on identical episodes, with Holm's
     correction.
     """
@@ -295,14 +345,23 @@ def recommend(results: pd.DataFrame, costs: pd.DataFrame) -> tuple[str, str]:
         cells = [amount(s.mean, s.half, "accuracy") for s in map(interval, tables[m])]
         lines.append(f"| {markdown(m)} | {' | '.join(cells)} | {speed[m]:.1f} |")
     lines.append("")
+    above = False
     for rows, score in zip(settings, map(interval, tables[best]), strict=True):
         ways, shots = rows["ways"].iloc[0], rows["shots"].iloc[0]
         line = f"{ways}-way {shots}-shot: {best} {amount(score.mean, score.half, 'accuracy')} %"
         if score.low <= 1 / ways:
             line += f"; not above guessing ({100 / ways:.1f} %)"
+        else:
+            above = True
         lines.append(f"- {line}")
     others = [m for m in tied if m != best]
-    if others:
+    if not above:
+        winner = ""
+        lines.append(
+            "- **use none of them**: no method is above guessing on these data. More examples, "
+            "classes that differ in what can be seen, or a source that is more alike may help"
+        )
+    elif others:
         lines.append(f"- no significant difference between {best} and {', '.join(others)}")
         lines.append(f"- **use {winner}**: of these it adapts in the shortest time")
     else:
@@ -330,10 +389,11 @@ def _report(own: OwnData, chosen: Plan, recommendation: str, root: Path) -> str:
     if chosen.invert:
         lines += ["Most images are dark on bright: inverted, as the source is bright on dark.", ""]
     lines += [recommendation, "", f"Leaderboard: {markdown(root / 'reports/leaderboard.md')}", ""]
-    lines += ["```python", "import metabench", ""]
-    winner = json.dumps(str(root / "winner"), ensure_ascii=False)
-    lines += [f"model = metabench.FewShotClassifier.from_run({winner})"]
-    lines += [f"model.fit({own.kind}s, labels).predict(new_{own.kind}s)", "```"]
+    if (root / "winner").exists():
+        winner = json.dumps(str(root / "winner"), ensure_ascii=False)
+        lines += ["```python", "import metabench", ""]
+        lines += [f"model = metabench.FewShotClassifier.from_run({winner})"]
+        lines += [f"model.fit({own.kind}s, labels).predict(new_{own.kind}s)", "```"]
     if own.skipped:
         lines += ["", "Left out:", ""]
         lines += [f"- {markdown(path)}: {markdown(reason, 1000)}" for path, reason in own.skipped]

@@ -302,7 +302,7 @@ def bench(
 ) -> None:
     """Run few-shot methods on your own data: leaderboard, recommendation, learner to use."""
     from metabench import bench as own_bench
-    from metabench.data.own import read_images, read_texts
+    from metabench.data.own import by_reason, read_images, read_texts
 
     modes: dict[str, own_bench.Mode | None] = {
         "auto": None,
@@ -320,8 +320,9 @@ def bench(
     else:
         raise InputError("bench takes one of --images FOLDER and --csv FILE")
     say(f"{own.summary}; {own.left_out} left out")
-    lines = [f"  {path}: {reason}" for path, reason in own.skipped[:10]]
-    lines += [f"  … {len(own.skipped) - 10} more"] if len(own.skipped) > 10 else []
+    reasons = by_reason(own.skipped)
+    lines = [f"  {line}" for line in reasons[:10]]
+    lines += [f"  … {len(reasons) - 10} more reasons"] if len(reasons) > 10 else []
     for line in (*lines, *own.notes):
         say(line)
     chosen = own_bench.plan(own, modes[mode], source, seeds)

@@ -18,7 +18,9 @@ from metabench.bench import arrays, claim, plan, recommend, run
 from metabench.cli import app
 from metabench.data.own import OwnData, bright_background, read_images, read_texts
 from metabench.files import InputError
+from metabench.sampling import Frozen
 from metabench.served import FewShotModel, FewShotTask
+from tests.toy import TOY_NAME
 
 
 def fill(folder: Path, classes: int, count: int = 8, suffix: str = "png") -> None:
@@ -273,3 +275,77 @@ def test_names_in_the_recommendation_are_text_and_nothing_else() -> None:
     html = MarkdownIt().render(text)
     assert "<img" not in html and "onerror=alert(1)" in html  # as text
     assert "<li>a/x.png: small</li>" in html.replace("<code>", "").replace("</code>", "")
+
+
+def on_toy(own: OwnData, root: Path) -> str:
+    """The recommendation of a run without training, its source grey."""
+    chosen = plan(own, None, TOY_NAME, 1)
+    track = chosen.config.classification
+    small = track.model_copy(
+        update={
+            "methods": ("nearest_neighbour",),
+            "evaluation": track.evaluation.model_copy(update={"episodes": 10}),
+        }
+    )
+    chosen = replace(chosen, config=chosen.config.model_copy(update={"classification": small}))
+    return run(own, chosen, root)
+
+
+@pytest.fixture(scope="module")
+def fruit(tmp_path_factory) -> tuple[OwnData, Path, str]:
+    """Fruits that differ in colour alone, in train and test folders, and what a run says."""
+    root, draw = tmp_path_factory.mktemp("fruit"), np.random.default_rng(0)
+    for part, count in (("train", 2), ("test", 4)):
+        for name, colour in (("ripe", (200, 60, 60)), ("unripe", (60, 200, 60))):
+            folder = root / "fruit" / part / name
+            folder.mkdir(parents=True)
+            for i in range(count):
+                shape = draw.integers(0, 255, (16, 16, 1)) > 99
+                Image.fromarray((shape * colour).astype(np.uint8)).save(folder / f"{i}.png")
+    own = read_images(root / "fruit")
+    return own, root, on_toy(own, root / "work")
+
+
+@pytest.mark.case("04")
+def test_colours_reach_the_learners_of_a_grey_source_which_is_said(fruit) -> None:
+    own, root, text = fruit
+    assert "12 of 12 images are coloured, tests.toy:TOY is grey" in text
+    assert "**use nearest_neighbour**" in text and "2-way 1-shot: nearest_neighbour 100.0" in text
+    model = FewShotClassifier.from_run(root / "work/winner")
+    assert model.fit(own.examples, own.labels).score(own.examples, own.labels) == 1
+
+
+@pytest.mark.case("03")
+def test_a_folder_with_parts_is_used_as_it_says(fruit) -> None:
+    own, root, text = fruit
+    assert (
+        "support is of train/, of which class 'ripe' has the fewest, 2; queries are of test/"
+        in text
+    )
+    frozen = Frozen.load(root / f"work/data/episodes/{own.name}/test/2w1s.npz")
+    parts = np.array(own.parts)[frozen.indices]
+    assert parts.shape[2] == 5  # one shot: there are two; all queries
+    assert (parts[..., 0] == "train").all() and (parts[..., 1:] == "test").all()
+    asked = plan(own, None, "glyphs", 1)
+    assert "queries are of test/" in asked.why
+    whole = plan(OwnData("image", own.examples, own.labels), None, "glyphs", 1)  # without parts
+    assert "test/" not in whole.why and whole.track.evaluation.queries == 5
+    many = [str(c) for c in range(15) for _ in range(4)]
+    parted = OwnData("image", own.examples[:1] * 60, many)
+    parted.parts = ["test"] * 20 + ["train"] * 20 + ["val"] * 20
+    chosen = plan(parted, None, "glyphs", 1)
+    assert chosen.mode == "class-disjoint" and "5 choose the weights" in chosen.why
+    found = arrays(parted, (1, 8, 8), chosen.mode, chosen.invert).classes
+    assert {c.name: c.partition for c in found} == dict(zip(many, parted.parts, strict=True))
+    assert "--mode asks" in plan(parted, "all-way", "glyphs", 1).why
+
+
+@pytest.mark.case("04")
+def test_nothing_is_recommended_where_nothing_is_above_guessing(tmp_path) -> None:
+    noise = list(np.random.default_rng(0).integers(0, 255, (12, 1, 16, 16), np.uint8))
+    text = on_toy(OwnData("image", noise * 2, ["a"] * 12 + ["b"] * 12), tmp_path / "grey")
+    assert "are coloured" not in text and "from_run" not in text
+    assert "**use none of them**: no method is above guessing" in text
+    assert not (tmp_path / "grey/winner").exists()
+    assert recommend(*results({"a": 0.2, "b": 0.1}))[0] == ""
+    assert recommend(*results({"a": 0.8, "b": 0.1}))[0] == "a"

@@ -141,6 +141,7 @@ def read_images(folder: Path) -> OwnData:
         before = len(found.examples)
         found.add_class(label, [pixels for pixels, _ in kept], f"{label}/")
         found.parts += [part for _, part in kept][: len(found.examples) - before]
+    found.notes += _similar(found.counts, stripped_first=False)
     return _checked(found, folder, len(listing.classes))
 
 
@@ -264,13 +265,11 @@ def _alike(text: str, other: str, ids: np.ndarray, pieces: int) -> str:
     return f"the same word pieces{unknown if UNKNOWN in ids else ''} as"
 
 
-def _similar(labels: Counter[str]) -> list[str]:
-    """Labels that may be meant to be one, with their rows."""
+def _similar(labels: Counter[str], stripped_first: bool = True) -> list[str]:
+    """Labels that may be meant to be one, with their examples."""
     notes = []
-    for fold, fate in (
-        (str.strip, "outer space are read as one"),
-        (_folded, "case, spaces or Unicode form are kept apart"),
-    ):
+    outer = ((str.strip, "outer space are read as one"),) if stripped_first else ()
+    for fold, fate in (*outer, (_folded, "case, spaces or Unicode form are kept apart")):
         groups: dict[str, list[str]] = {}
         for label in labels:
             groups.setdefault(fold(label), []).append(label)

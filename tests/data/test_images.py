@@ -180,3 +180,11 @@ def test_forty_photographs_are_read_in_little_memory(tmp_path) -> None:
     read, skipped, more, _ = photographs(tmp_path, 40)
     assert (read, skipped) == (40, 0)
     assert more < 150  # as they are: 40 × 36 MB
+
+
+@pytest.mark.slow
+@pytest.mark.case("08")
+def test_a_thousand_photographs_are_read_in_less_than_a_gigabyte(tmp_path) -> None:
+    read, skipped, _, peak = photographs(tmp_path, 1000)
+    assert (read, skipped) == (1000, 0)
+    assert peak < 1000

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
 
-from metabench.data.own import OwnData, read_images
+from metabench.data.own import OwnData, by_reason, read_images
 from metabench.files import InputError
 
 DRAW = np.random.default_rng(0)
@@ -95,3 +96,75 @@ def test_one_image_under_two_labels_is_a_contradiction_that_names_both(tmp_path)
         "rose/1.png": "the same image as tulip/same.png, but labelled 'rose', not 'tulip'",
         "tulip/same.png": "the same image as rose/1.png, but labelled 'tulip', not 'rose'",
     }
+
+
+def test_doubtful_folders_and_names_are_noted(tmp_path) -> None:
+    fill(tmp_path / "rose/2024")
+    fill(tmp_path / "rose/2025")
+    fill(tmp_path / "Rose")
+    fill(tmp_path / "caf\u00e9")
+    fill(tmp_path / "cafe\u0301")
+    own = read_images(tmp_path)
+    assert counts(own)["rose"] == 10 and len(own.classes) == 4
+    first, second = own.notes
+    assert first.startswith("rose/ holds only folders (2024, 2025): all images in them are taken")
+    assert "'Rose' (5), 'rose' (10)" in second and "'caf\u00e9' (5)" in second
+
+
+def test_what_cannot_be_opened_and_names_that_are_no_text_end_in_a_line_of_the_list(
+    tmp_path, monkeypatch
+) -> None:
+    for name in ("a", "b"):
+        fill(tmp_path / name)
+    fill(tmp_path / "locked")
+    os.mkfifo(tmp_path / "a/pipe")
+    (tmp_path / "b/loop").symlink_to(tmp_path)
+    (tmp_path / "self").symlink_to(tmp_path)
+    (tmp_path / "a/Thumbs.db").write_text("x")
+    (tmp_path / "b/._0.png").write_text("x")
+    strange = Path(os.fsdecode(os.fsencode(tmp_path / "b") + b"/\xff\x1b[31m.png"))
+    strange.write_bytes(b"no image")
+    plain = Path.iterdir
+
+    def refused(self: Path):
+        if self.name == "locked":
+            raise PermissionError(13, "Permission denied")
+        return plain(self)
+
+    monkeypatch.setattr(Path, "iterdir", refused)
+    own = read_images(tmp_path)
+    assert counts(own) == {"a": 5, "b": 5}
+    assert dict(own.skipped) == {
+        "a/pipe": "neither file nor folder",
+        "b/loop/": "link to a folder that it is in",
+        "self/": "link to a folder that it is in",
+        "a/Thumbs.db": "file of the system",
+        "b/._0.png": "hidden file",
+        r"b/\udcff\x1b[31m.png": "not a readable image (of no format that Pillow knows)",
+        "locked/": "class of 0 usable images, at least 4 are needed",
+    }
+    assert ("locked/", "cannot be opened (Permission denied)") in own.skipped
+
+
+def test_images_that_lose_something_or_have_other_depths_are_counted_in_the_notes(tmp_path) -> None:
+    for name in ("a", "b"):
+        fill(tmp_path / name)
+    for i in range(5):
+        deep = DRAW.integers(0, 4000 if i else 200, (9, 9)).astype(np.uint16)
+        Image.fromarray(deep).save(tmp_path / f"a/deep{i}.png")
+        Image.new("RGBA", (5, 5), (i, 0, 0, 99)).save(tmp_path / f"b/clear{i}.png")
+    own = read_images(tmp_path)
+    assert own.white == {"whole": 4095} and own.smallest == 10
+    assert max(image.max() for image in own.examples[5:6]) < 200 // 16  # as dark as it is
+    assert own.notes == [
+        "5 of 20 images are of more than 8 bits a channel: the upper 8 are kept (a/deep0.png, "
+        "a/deep1.png, a/deep2.png and 2 more)",
+        "5 of 20 images are transparent: put on white (b/clear0.png, b/clear1.png, b/clear2.png "
+        "and 2 more)",
+        "5 of 20 images hold whole numbers, of which 4095 is white",
+    ]
+
+
+def test_a_reason_that_many_share_is_one_line() -> None:
+    listed = [(f"{i}.heic", "HEIC") for i in range(5)] + [("x", "no image")]
+    assert by_reason(listed) == ["0.heic, 1.heic, 2.heic and 2 more: HEIC", "x: no image"]
