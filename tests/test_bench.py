@@ -126,7 +126,7 @@ def test_a_small_class_that_limits_all_is_named_with_what_to_do() -> None:
     assert why.endswith("With 20 in every class they are 1 and 5, with 15")
 
 
-def test_what_is_left_out_is_counted_and_a_long_list_says_that_it_goes_on(
+def test_what_is_left_out_is_counted_and_what_has_one_reason_is_one_line(
     tmp_path, monkeypatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
@@ -136,7 +136,7 @@ def test_what_is_left_out_is_counted_and_a_long_list_says_that_it_goes_on(
     call = ["bench", "--csv", str(path), "--text-column", "query", "--label-column", "intent"]
     shown = CliRunner().invoke(app, [*call, "--max-pieces", "8"])
     assert "48 texts of 3 classes; 15 left out" in shown.output
-    assert "row 49: no text" in shown.output and "  … 4 more" in shown.output
+    assert "row 49, row 50, row 51 and 9 more: no text" in shown.output
     assert "1 of 51 texts hold words that the English vocabulary does not know" in shown.output
     assert "more than 8 word pieces" in shown.output and "run in bench/mine" in shown.output
 

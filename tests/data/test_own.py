@@ -152,7 +152,7 @@ def test_images_that_lose_something_or_have_other_depths_are_counted_in_the_note
     for i in range(5):
         deep = DRAW.integers(0, 4000 if i else 200, (9, 9)).astype(np.uint16)
         Image.fromarray(deep).save(tmp_path / f"a/deep{i}.png")
-        Image.new("RGBA", (5, 5), (i, 0, 0, 99)).save(tmp_path / f"b/clear{i}.png")
+        Image.new("RGBA", (5, 5), (40 * i, 0, 0, 99)).save(tmp_path / f"b/clear{i}.png")
     own = read_images(tmp_path)
     assert own.white == {"whole": 4095} and own.smallest == 10
     assert max(image.max() for image in own.examples[5:6]) < 200 // 16  # as dark as it is
