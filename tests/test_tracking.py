@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import re
 import shutil
+import sqlite3
+import subprocess
+import sys
 import time
 import warnings
 from pathlib import Path
@@ -11,6 +14,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 from mlflow import MlflowClient
+from mlflow.tracking.context import registry as context
 
 from metabench import FewShotClassifier, serving, tracking
 from metabench.cells import train_cell
@@ -174,3 +178,51 @@ def test_a_password_in_an_address_is_not_printed(here, monkeypatch, uri) -> None
     left = [re.sub(r"as \S+ and \S+ are", "", text) for text in said]
     assert not [text for text in left if "cret" in text]
     assert "***" in said[0] and "refused" in said[0]
+
+
+LOCATIONS = {"artifact_uri", "artifact_location", "storage_location"}
+"""Columns in which a local store says where its own files are."""
+
+
+@pytest.mark.case("45")
+@pytest.mark.xfail(strict=True)
+def test_nothing_personal_is_logged_with_the_best_learner(project, here, monkeypatch) -> None:
+    config, layout = project
+    secrets = ["alice-the-user", "a-host-of-ours", "branch-of-mine", str(Path.cwd())]
+    monkeypatch.setenv("LOGNAME", secrets[0])
+    monkeypatch.setattr(sys, "argv", [str(Path("stages/aggregate.py").resolve())])
+    for provider in context._run_context_provider_registry:
+        if hasattr(provider, "_cache"):
+            monkeypatch.setattr(provider, "_cache", {})
+    own = ["-c", "user.name=a", "-c", "user.email=a@b.c"]
+    for call in (
+        ["init", "-q", "-b", secrets[2]],
+        ["remote", "add", "origin", f"https://user:token@{secrets[1]}/x"],
+        [*own, "commit", "-q", "--allow-empty", "-m", "first"],
+    ):
+        subprocess.run(["git", *call], check=True)
+    Path("stages").mkdir()
+    Path("stages/aggregate.py").touch()
+    assert secrets[0] in context.resolve_tags().values()  # what MLflow itself would log
+    assert f"https://{secrets[1]}/x" in context.resolve_tags().values()
+    monkeypatch.setattr(
+        serving, "best_on_val", lambda *a: (layout.run(TOY_NAME, "protonet", 0), 0.5)
+    )
+    track_cell(config, layout, TOY_NAME, "protonet", 0)
+    serving.publish(config, layout, "0123abcd+")
+    (best,) = runs(here, "best")
+    (version,) = here.search_model_versions(f"run_id='{best.info.run_id}'")
+    assert version.source.startswith("models:/")
+
+    secrets += [str(layout.root), str(Path(tracking.__file__).parent)]
+    with sqlite3.connect("mlflow.db") as store:
+        for (table,) in store.execute("select name from sqlite_master where type='table'"):
+            cursor = store.execute(f"select * from {table}")
+            columns = [column for column, *_ in cursor.description]
+            for row in cursor:
+                told = {c: str(v) for c, v in zip(columns, row, strict=True) if c not in LOCATIONS}
+                assert not [s for s in secrets for v in told.values() if s in v], (table, told)
+    for path in Path("mlruns").rglob("*"):
+        if path.is_file():
+            text = path.read_bytes().decode(errors="replace")
+            assert not [secret for secret in secrets if secret in text], path
