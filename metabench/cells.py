@@ -10,46 +10,110 @@ from __future__ import annotations
 import math
 import resource
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import asdict, replace
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, Literal, get_args
 
 import pandas as pd
 import torch
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load, load_file, save_file
 from torch import Tensor
 
 from metabench import rng
 from metabench.backbones import BACKBONES, build_backbone
-from metabench.checks import learner_class, method_settings, starts_shared
+from metabench.checks import check_backbone, learner_class, method_settings, starts_shared
 from metabench.config import BackboneChoice, Config
 from metabench.data import DATASETS, Dataset
 from metabench.embeddings import encoder_of, external_facts, with_vectors
 from metabench.evaluation.run import EpisodeSet, mean_score
-from metabench.files import InputError, atomic, digest, read_json, write_json
+from metabench.files import (
+    InputError,
+    atomic,
+    digest,
+    read_bytes,
+    read_json,
+    read_record,
+    write_json,
+)
 from metabench.layout import BACKBONE, Layout
 from metabench.methods import METHODS
 from metabench.methods.base import Method, Task
 from metabench.pretraining import Pretrain
 from metabench.provenance import code_of, git_commit, key_of
+from metabench.registry import Trust
 from metabench.runtime import pick_device
 from metabench.sampling import ArraySource, Frozen, TaskSource, freeze, freeze_tasks
 from metabench.training import AnySource, Report, State, train
 
-CELL_FILES = ("model.safetensors", "half.safetensors", "curve.csv", "cost.json")
+Part = Literal["model.safetensors", "half.safetensors", "curve.csv", "cost.json"]
 """What a finished cell holds beside ``cell.json``; the half-budget weights are a backbone's."""
+
+LARGEST_CELL, LARGEST_WEIGHTS, LARGEST_EXAMPLE = 2**16, 2**32, 2**24
+"""Of what is opened: bytes of ``cell.json`` and of weights, numbers of which an example consists.
+
+Lists of that many layers, such weights and such examples fit into memory.
+"""
+
+Count = Annotated[int, Field(ge=0, le=2**20)]
+
+
+class TaskFacts(BaseModel):
+    """A :class:`~metabench.methods.base.Task` as ``cell.json`` holds it."""
+
+    kind: Literal["image", "text", "vector", "regression"]
+    ways: Count
+    classes: Count
+    outputs: Count = 0
+
+
+class Cell(BaseModel):
+    """``cell.json``: what a learner is, how it was made, and the digests of its files.
+
+    Unknown fields are kept, since later versions may write more.
+    """
+
+    model_config = ConfigDict(extra="allow", frozen=True, allow_inf_nan=False)
+
+    key: str
+    method: str
+    settings: dict[str, Any]
+    backbone: BackboneChoice
+    task: TaskFacts
+    input_shape: tuple[Annotated[int, Field(ge=1)], ...] = Field(min_length=1, max_length=4)
+    source: str
+    seed: int
+    val: float | None
+    git_commit: str
+    weights: str
+    files: dict[Part, str] = Field(default_factory=dict)
+    invert: bool = False
+
+    @model_validator(mode="after")
+    def _examples_fit(self) -> Cell:
+        if math.prod(self.input_shape) > LARGEST_EXAMPLE:
+            raise ValueError(f"input_shape: more than {LARGEST_EXAMPLE} numbers")
+        return self
+
+    @staticmethod
+    def read(folder: Path) -> Cell:
+        """The facts of the learner in ``folder``.
+
+        Raises:
+            InputError: unfinished, damaged, or not what such a file says.
+        """
+        return read_record(folder / "cell.json", Cell, LARGEST_CELL)
 
 
 def is_done(folder: Path, key: str) -> bool:
     """Whether ``folder`` holds the finished cell ``key``, every file of it undamaged."""
     try:
-        cell = read_json(folder / "cell.json")
-        files = {"model.safetensors": cell["weights"]} | cell.get("files", {})
-        return bool(
-            cell["key"] == key and all(digest(folder / n) == found for n, found in files.items())
-        )
-    except (InputError, KeyError, TypeError, AttributeError, OSError):
+        cell = Cell.read(folder)
+        files = {"model.safetensors": cell.weights, **cell.files}
+        return cell.key == key and all(digest(folder / n) == found for n, found in files.items())
+    except (InputError, OSError):
         return False
 
 
@@ -162,7 +226,7 @@ def _finish_cell(
         columns = ["examples", "train_loss", "val"]
         pd.DataFrame(state.curve, columns=columns).to_csv(temporary, index=False)
     write_json(folder / "cost.json", cost)
-    parts = [p for p in (folder / name for name in CELL_FILES) if p.exists()]
+    parts = [p for p in (folder / name for name in get_args(Part)) if p.exists()]
     files = {part.name: digest(part) for part in parts}
     write_json(
         folder / "cell.json", cell | {"weights": files.pop("model.safetensors"), "files": files}
@@ -314,27 +378,73 @@ def train_cell(
     _finish_cell(folder, learner, state, cell, _costs(learner, state, spent_before))
 
 
-def load_learner(folder: Path) -> tuple[Method, dict[str, Any]]:
+def load_learner(folder: Path, trust: Trust = False) -> tuple[Method, dict[str, Any]]:
     """The trained learner of a cell's folder, in eval mode, and its ``cell.json``.
 
+    Args:
+        trust: which dotted paths of ``cell.json`` may be imported: importing runs code.
+
     Raises:
-        InputError: unfinished or damaged cell.
+        InputError: unfinished or damaged cell, one with sizes that are not those of its weights, or
+            one whose method or backbone is neither registered nor trusted.
     """
-    cell = read_json(folder / "cell.json")
-    task = Task(**cell["task"])
-    backbone = build_backbone(
-        cell["backbone"]["name"], tuple(cell["input_shape"]), **cell["backbone"]["settings"]
-    )
-    settings = method_settings(cell["method"], cell["settings"], str(folder / "cell.json"))
-    method = learner_class(cell["method"])(backbone, task, settings)
+    cell, where = Cell.read(folder), str(folder / "cell.json")
+    _require_trust(cell, where, trust)
+    choice = cell.backbone
+    check_backbone(choice, f"{where}: backbone.settings")
+    settings = method_settings(cell.method, cell.settings, f"{where}: settings")
+    weights = _weights(folder / "model.safetensors", cell.weights)
+
+    def build() -> Method:
+        backbone = build_backbone(choice.name, cell.input_shape, **choice.settings)
+        return learner_class(cell.method)(backbone, Task(**cell.task.model_dump()), settings)
+
     try:
-        method.load_state_dict(load_file(folder / "model.safetensors"))
-    except (OSError, SafetensorError, RuntimeError) as error:
+        sketch = None
+        with suppress(Exception), torch.device("meta"):  # code of others may not bear that
+            sketch = build()
+        if sketch is not None:  # no memory is taken for sizes that are not those of the weights
+            sketch.load_state_dict(weights, assign=True)
+        method = build()
+        method.load_state_dict(weights)
+    except Exception as error:  # what sizes and settings of a file may do to a constructor
         raise InputError(
-            f"{folder}/model.safetensors: damaged or of other code ({error}). Delete the folder "
-            "and run `dvc repro`."
+            f"{folder}: the weights do not fit cell.json, or are of other code ({error}). Delete "
+            "the folder and run `dvc repro`."
         ) from error
-    return method.eval(), cell
+    return method.eval(), cell.model_dump(mode="json")
+
+
+def _require_trust(cell: Cell, where: str, trust: Trust) -> None:
+    """Refuse code that ``cell.json`` alone asks for; the message says which.
+
+    Raises:
+        InputError: a dotted path that ``trust`` does not hold.
+    """
+    backbone = cell.backbone.name
+    asked = {cell.method: METHODS.imports(cell.method), backbone: BACKBONES.imports(backbone)}
+    trusted = asked if trust is True else trust or ()
+    refused = {name: module for name, module in asked.items() if module and name not in trusted}
+    if refused:
+        raise InputError(
+            f"{where}: {' and '.join(refused)}: not registered, so to open this learner would "
+            f"import {' and '.join(refused.values())}, which runs its code. If you know whose it "
+            "is, pass trust=True to FewShotClassifier.from_run, or --trust to `metabench export`."
+        )
+
+
+def _weights(path: Path, recorded: str) -> dict[str, Tensor]:
+    """The weights in ``path``, which must be those that ``cell.json`` records."""
+    content = read_bytes(path, LARGEST_WEIGHTS)
+    if digest(content) != recorded:
+        raise InputError(
+            f"{path}: damaged, or of another learner: its digest is not the one that cell.json "
+            "records. Take both files from one run; or delete the folder and run `dvc repro`."
+        )
+    try:
+        return load(content)
+    except (SafetensorError, ValueError) as error:
+        raise InputError(f"{path}: not a file of weights ({error})") from error
 
 
 def freeze_dataset(config: Config, layout: Layout, name: str) -> None:

@@ -25,6 +25,7 @@ from metabench.embeddings import build_encoder, embed, encoder_of
 from metabench.episodes import Episodes
 from metabench.files import InputError
 from metabench.methods.base import Diverged, Method
+from metabench.registry import Trust
 from metabench.runtime import pick_device
 from metabench.sampling import to_input
 
@@ -54,14 +55,15 @@ def learner_folder(run: str | Path) -> Iterator[Path]:
         )
 
 
-def open_run(run: str | Path) -> tuple[Method, dict[str, Any]]:
+def open_run(run: str | Path, trust: Trust = False) -> tuple[Method, dict[str, Any]]:
     """The learner of ``run`` and its ``cell.json``.
 
     Raises:
-        InputError: no learner, a damaged one, or one for regression.
+        InputError: no learner, a damaged one, one that asks for code which is neither registered
+            nor trusted, or one for regression.
     """
     with learner_folder(run) as folder:
-        learner, cell = load_learner(folder)
+        learner, cell = load_learner(folder, trust)
     if learner.task.kind == "regression":
         raise InputError(f"{run}: {cell['method']} on {cell['source']} is a regression learner")
     return learner, cell
@@ -83,30 +85,35 @@ class FewShotClassifier(ClassifierMixin, BaseEstimator):
     Args:
         run: folder ``runs/<source>/<method>/<seed>``, or the id of an MLflow run.
         device: ``auto``, ``cpu`` or ``cuda``.
+        trust: whether a method or backbone that the run names by a dotted path may be imported,
+            which runs its code: all (True), none, or those in a list. Registered names need none.
 
     Attributes:
         classes_: the distinct labels.
         learner_: the trained method; ``cell_``: how it was trained.
     """
 
-    def __init__(self, run: str | Path, device: str = "auto"):
+    def __init__(self, run: str | Path, device: str = "auto", trust: Trust = False):
         self.run = run
         self.device = device
+        self.trust = trust
 
     @classmethod
-    def from_run(cls, run: str | Path, device: str = "auto") -> FewShotClassifier:
+    def from_run(
+        cls, run: str | Path, device: str = "auto", trust: Trust = False
+    ) -> FewShotClassifier:
         """The classifier of ``run``, which is opened at once.
 
         Raises:
             InputError: see :func:`open_run`.
         """
-        found = cls(run, device)
+        found = cls(run, device, trust)
         found._open()
         return found
 
     def _open(self) -> None:
         if getattr(self, "_opened", None) != self.run:
-            self.learner_, self.cell_ = open_run(self.run)
+            self.learner_, self.cell_ = open_run(self.run, self.trust)
             self._opened = self.run
 
     def fit(self, X: Any, y: Any) -> FewShotClassifier:

@@ -18,11 +18,17 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import filelock
+from pydantic import BaseModel, ValidationError
 
 T = TypeVar("T")
 
 DAMAGED = (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile)
 """What numpy, zipfile and pyarrow raise on a file that is truncated or not what it should be."""
+
+LARGEST = 2**27
+"""Bytes of the largest JSON file that is read; what it becomes in memory is some ten times that."""
+
+Record = TypeVar("Record", bound=BaseModel)
 
 
 class InputError(Exception):
@@ -184,20 +190,53 @@ def write_json(path: Path, value: Any) -> None:
     write_text(path, json.dumps(value, indent=2, sort_keys=True) + "\n")
 
 
-def read_json(path: Path) -> Any:
-    """Read JSON.
+def read_bytes(path: Path, largest: int) -> bytes:
+    """The content of a file of at most ``largest`` bytes.
 
     Raises:
-        InputError: the file is missing or is not JSON.
+        InputError: missing, larger, or no file that can be read.
     """
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
+        size = path.stat().st_size
+        if not path.is_file():
+            raise InputError(f"{path}: not a file")
+        if size > largest:
+            raise InputError(f"{path}: {size} bytes, at most {largest} are read")
+        return path.read_bytes()
     except FileNotFoundError as error:
         raise InputError(f"{path}: missing. Run {maker()} to produce it.") from error
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read ({error.strerror or error})") from error
+
+
+def read_json(path: Path) -> Any:
+    """Read JSON of any form.
+
+    Raises:
+        InputError: the file is missing, is not JSON, or is too large or too deep to be read.
+    """
+    try:
+        return json.loads(read_bytes(path, LARGEST).decode())
     except (ValueError, RecursionError) as error:
         raise InputError(f"{path}: not valid JSON ({error}). Delete it and run again.") from error
-    except OSError as error:
-        raise InputError(f"{path}: cannot be read ({error.strerror}).") from error
+
+
+def read_record(path: Path, form: type[Record], largest: int = LARGEST) -> Record:
+    """Read JSON of a known form: nothing in the file is believed before it has been checked.
+
+    Raises:
+        InputError: see :func:`read_json`; or a field is missing, of another type or out of bounds.
+    """
+    try:
+        return form.model_validate_json(read_bytes(path, largest), strict=True)
+    except ValidationError as error:
+        problems = "; ".join(
+            ": ".join(filter(None, (".".join(map(str, problem["loc"])), problem["msg"])))
+            for problem in error.errors(include_url=False, include_input=False)[:5]
+        )
+        raise InputError(
+            f"{path}: not as this program writes it ({problems}). Delete it and run again."
+        ) from error
 
 
 def digest(*parts: bytes | str | Path) -> str:

@@ -1,20 +1,25 @@
 """Names in ``params.yaml`` to classes, without importing what is not used.
 
 A third party adds a name by an entry point in the registry's group, or uses a dotted path
-``package.module:Class`` in place of a name; this repository need not change.
+``package.module:Class`` in place of a name; this repository need not change. A dotted path runs
+code, so one that comes from a file is followed only if the caller trusts it (:data:`Trust`).
 """
 
 from __future__ import annotations
 
 import difflib
 import importlib
-from collections.abc import Mapping
+import inspect
+from collections.abc import Collection, Mapping
 from importlib.metadata import entry_points
 from typing import Any, Generic, TypeVar, cast
 
 from metabench.files import InputError
 
 T = TypeVar("T")
+
+Trust = bool | Collection[str]
+"""Which dotted paths of a file may be imported: all, none, or these."""
 
 
 class Registry(Generic[T]):
@@ -24,12 +29,23 @@ class Registry(Generic[T]):
         what: the kind of thing, for messages ("method").
         targets: built-in names and where they live.
         group: entry-point group for third parties.
+        base: what is registered: subclasses of this class, or instances of it.
+        classes: which of the two.
     """
 
-    def __init__(self, what: str, targets: Mapping[str, str], group: str):
+    def __init__(
+        self,
+        what: str,
+        targets: Mapping[str, str],
+        group: str,
+        base: type,
+        classes: bool = True,
+    ):
         self.what = what
         self._targets = dict(targets)
         self._group = group
+        self._base = base
+        self._classes = classes
 
     def names(self) -> list[str]:
         """All known names: built in, then installed entry points."""
@@ -55,16 +71,33 @@ class Registry(Generic[T]):
         """The module that ``name`` lives in, as a dotted name."""
         return self.target(name).partition(":")[0]
 
+    def imports(self, name: str) -> str | None:
+        """The module that ``name`` would import for being a dotted path, not a registered name."""
+        return None if name in self.names() or ":" not in name else self.module(name)
+
     def load(self, name: str) -> T:
         """Import and return the object registered as ``name``.
 
         Raises:
-            InputError: unknown name, or its module or attribute cannot be imported.
+            InputError: unknown name, its module cannot be imported, for whatever reason, or what is
+                there is not of the registry's kind.
         """
         target = self.target(name)
         module, _, attribute = target.partition(":")
         try:
             found: Any = getattr(importlib.import_module(module), attribute)
-        except (ImportError, AttributeError) as error:
-            raise InputError(f"{self.what} '{name}': cannot load {target} ({error})") from error
+        except (Exception, SystemExit) as error:  # a module may do anything while it is imported
+            reason = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
+            raise InputError(f"{self.what} '{name}': cannot load {target} ({reason})") from error
+        if self._classes:
+            right = isinstance(found, type) and issubclass(found, self._base)
+        else:
+            right = isinstance(found, self._base)
+        if not right:
+            kind = "subclass" if self._classes else "instance"
+            base = f"{self._base.__module__}.{self._base.__qualname__}"
+            raise InputError(f"{self.what} '{name}': {target} is no {kind} of {base}")
+        if inspect.isabstract(found):
+            missing = ", ".join(sorted(found.__abstractmethods__))
+            raise InputError(f"{self.what} '{name}': {target} does not implement {missing}")
         return cast(T, found)

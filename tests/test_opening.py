@@ -41,7 +41,6 @@ def test_an_untouched_learner_opens_and_predicts(run) -> None:
 
 
 @pytest.mark.case("31")
-@pytest.mark.xfail(strict=True)
 def test_a_backbone_of_cell_json_that_is_none_is_never_called(run) -> None:
     command = f"import pathlib; pathlib.Path({str(run / 'ran')!r}).touch()"
     backbone = {"name": "subprocess:check_call", "settings": {}}
@@ -56,7 +55,6 @@ def test_a_backbone_of_cell_json_that_is_none_is_never_called(run) -> None:
 
 
 @pytest.mark.case("32")
-@pytest.mark.xfail(strict=True)
 def test_code_beside_cell_json_is_imported_only_if_the_caller_says_so(run) -> None:
     trap = "import pathlib\npathlib.Path('ran').touch()\n"
     (run / "payload.py").write_text(
@@ -74,7 +72,6 @@ def test_code_beside_cell_json_is_imported_only_if_the_caller_says_so(run) -> No
 
 
 @pytest.mark.case("49")
-@pytest.mark.xfail(strict=True)
 def test_weights_that_are_not_those_of_cell_json_are_refused(run, tmp_path) -> None:
     path = run / "model.safetensors"
     whole = path.read_bytes()

@@ -33,7 +33,6 @@ def modules(tmp_path, monkeypatch):
 
 
 @pytest.mark.case("39")
-@pytest.mark.xfail(strict=True, raises=BaseException)
 @pytest.mark.parametrize("registry", [METHODS, BACKBONES, DATASETS], ids=lambda r: r.what)
 @pytest.mark.parametrize("name", [*NO_NAMES, *(f"{module}:X" for module in MODULES)])
 def test_a_name_that_leads_to_nothing_of_use_is_one_message(registry, name, modules) -> None:
@@ -50,7 +49,6 @@ def test_names_and_dotted_paths_of_the_right_kind_are_loaded() -> None:
 
 
 @pytest.mark.case("39")
-@pytest.mark.xfail(strict=True)
 def test_check_of_a_module_that_leaves_fails_and_says_why(modules) -> None:
     answer = CliRunner().invoke(app, ["check", "leaves:X"])
     assert answer.exit_code == 1
@@ -58,7 +56,6 @@ def test_check_of_a_module_that_leaves_fails_and_says_why(modules) -> None:
 
 
 @pytest.mark.case("39")
-@pytest.mark.xfail(strict=True)
 def test_a_plan_with_a_backbone_that_is_none_is_refused() -> None:
     check_names(toy_config())
     track = params()["classification"] | {"backbone": {"name": "string:digits"}}

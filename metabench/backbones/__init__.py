@@ -22,6 +22,7 @@ BACKBONES: Registry[type[Backbone]] = Registry(
         "minilm_frozen": "metabench.backbones.minilm:MiniLMFrozen",
     },
     group="metabench.backbones",
+    base=Backbone,
 )
 
 
@@ -34,7 +35,7 @@ def build_backbone(name: str, input_shape: tuple[int, ...], **settings: Any) -> 
     cls = BACKBONES.load(name)
     try:
         return cls(input_shape, **settings)
-    except (ValueError, RuntimeError) as error:
+    except (ValueError, TypeError, RuntimeError) as error:
         shape = "×".join(map(str, input_shape))
         raise InputError(
             f"backbone '{name}': cannot be built for examples of shape {shape} with settings "

@@ -35,6 +35,8 @@ DATASETS: Registry[Builder] = Registry(
         "fewrel_semeval": "metabench.data.fewrel:SEMEVAL",
     },
     group="metabench.datasets",
+    base=Builder,
+    classes=False,
 )
 
 __all__ = ["DATASETS", "Builder", "ClassInfo", "Dataset", "RemoteFile", "TaskFamily"]

@@ -72,11 +72,11 @@ def evaluate_cell(
     if is_evaluated(config, layout, source, method, seed, key):
         return
     folder = layout.run(source, method, seed)
-    learner, cell = load_learner(folder)
+    choice = track.backbone_of(method)
+    learner, cell = load_learner(folder, (track.variant(method).method, choice.name))
     learner.to(device)
     shape = tuple(cell["input_shape"])
     sets = []
-    choice = track.backbone_of(method)
     for frozen in _test_episodes(track, layout, source, method):
         regression = DATASETS.load(frozen.dataset).family is not None
         dataset = None if regression else examples_of(layout, frozen.dataset, choice)
