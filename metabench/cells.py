@@ -97,6 +97,13 @@ class Cell(BaseModel):
             raise ValueError(f"input_shape: more than {LARGEST_EXAMPLE} numbers")
         return self
 
+    @property
+    def dotted(self) -> dict[str, str]:
+        """Method and backbone where they are dotted paths: what importing each would import."""
+        backbone = self.backbone.name
+        asked = {self.method: METHODS.imports(self.method), backbone: BACKBONES.imports(backbone)}
+        return {name: module for name, module in asked.items() if module}
+
     @staticmethod
     def read(folder: Path) -> Cell:
         """The facts of the learner in ``folder``.
@@ -421,10 +428,8 @@ def _require_trust(cell: Cell, where: str, trust: Trust) -> None:
     Raises:
         InputError: a dotted path that ``trust`` does not hold.
     """
-    backbone = cell.backbone.name
-    asked = {cell.method: METHODS.imports(cell.method), backbone: BACKBONES.imports(backbone)}
-    trusted = asked if trust is True else trust or ()
-    refused = {name: module for name, module in asked.items() if module and name not in trusted}
+    trusted = cell.dotted if trust is True else trust or ()
+    refused = {name: module for name, module in cell.dotted.items() if name not in trusted}
     if refused:
         raise InputError(
             f"{where}: {' and '.join(refused)}: not registered, so to open this learner would "

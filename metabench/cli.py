@@ -266,11 +266,14 @@ def _ended_by(*signals: signal.Signals) -> Iterator[None]:
 def export(
     run: Annotated[str, typer.Argument(help="runs/<source>/<method>/<seed>, or an MLflow run id")],
     folder: Annotated[Path, typer.Argument(help="where the model goes")],
+    trust: Annotated[
+        bool, typer.Option(help="import a method or backbone that the learner names by dotted path")
+    ] = False,
 ) -> None:
     """Write a learner as an MLflow model, to serve with `mlflow models serve`."""
     from metabench.serving import export as write
 
-    write(run, folder)
+    write(run, folder, trust)
     say(f"mlflow models serve -m {shlex.quote(str(folder))} --env-manager local")
 
 

