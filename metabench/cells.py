@@ -27,6 +27,7 @@ from metabench.backbones import BACKBONES, build_backbone
 from metabench.checks import check_backbone, learner_class, method_settings, starts_shared
 from metabench.config import BackboneChoice, Config
 from metabench.data import DATASETS, Dataset
+from metabench.data.text import LENGTH, LONGEST
 from metabench.embeddings import encoder_of, external_facts, with_vectors
 from metabench.evaluation.run import EpisodeSet, mean_score
 from metabench.files import (
@@ -72,7 +73,8 @@ class TaskFacts(BaseModel):
 class Cell(BaseModel):
     """``cell.json``: what a learner is, how it was made, and the digests of its files.
 
-    Unknown fields are kept, since later versions may write more.
+    ``invert``, ``white`` and ``pieces`` say how examples are read, where a bench wrote it. Unknown
+    fields are kept, since later versions may write more.
     """
 
     model_config = ConfigDict(extra="allow", frozen=True, allow_inf_nan=False)
@@ -90,6 +92,8 @@ class Cell(BaseModel):
     weights: str
     files: dict[Part, str] = Field(default_factory=dict)
     invert: bool = False
+    white: dict[Literal["float", "whole"], float] = Field(default_factory=dict)
+    pieces: int = Field(LENGTH, ge=1, le=LONGEST)
 
     @model_validator(mode="after")
     def _examples_fit(self) -> Cell:
@@ -419,7 +423,7 @@ def load_learner(folder: Path, trust: Trust = False) -> tuple[Method, dict[str, 
             f"{folder}: the weights do not fit cell.json, or are of other code ({error}). Delete "
             "the folder and run `dvc repro`."
         ) from error
-    return method.eval(), cell.model_dump(mode="json")
+    return method.eval(), cell.model_dump(mode="json", exclude_unset=True)
 
 
 def _require_trust(cell: Cell, where: str, trust: Trust) -> None:
