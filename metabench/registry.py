@@ -22,6 +22,11 @@ Trust = bool | Collection[str]
 """Which dotted paths of a file may be imported: all, none, or these."""
 
 
+def _found_at(target: str) -> Any:
+    module, _, attribute = target.partition(":")
+    return getattr(importlib.import_module(module), attribute)
+
+
 class Registry(Generic[T]):
     """Lazy mapping from a name to the object at ``module:attribute``.
 
@@ -29,7 +34,7 @@ class Registry(Generic[T]):
         what: the kind of thing, for messages ("method").
         targets: built-in names and where they live.
         group: entry-point group for third parties.
-        base: what is registered: subclasses of this class, or instances of it.
+        base: where the class lives of which subclasses are registered, or instances.
         classes: which of the two.
     """
 
@@ -38,7 +43,7 @@ class Registry(Generic[T]):
         what: str,
         targets: Mapping[str, str],
         group: str,
-        base: type,
+        base: str,
         classes: bool = True,
     ):
         self.what = what
@@ -73,7 +78,7 @@ class Registry(Generic[T]):
 
     def imports(self, name: str) -> str | None:
         """The module that ``name`` would import for being a dotted path, not a registered name."""
-        return None if name in self.names() or ":" not in name else self.module(name)
+        return self.module(name) if ":" in name and name not in self._targets else None
 
     def load(self, name: str) -> T:
         """Import and return the object registered as ``name``.
@@ -83,20 +88,16 @@ class Registry(Generic[T]):
                 there is not of the registry's kind.
         """
         target = self.target(name)
-        module, _, attribute = target.partition(":")
         try:
-            found: Any = getattr(importlib.import_module(module), attribute)
+            found = _found_at(target)
         except (Exception, SystemExit) as error:  # a module may do anything while it is imported
             reason = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
             raise InputError(f"{self.what} '{name}': cannot load {target} ({reason})") from error
-        if self._classes:
-            right = isinstance(found, type) and issubclass(found, self._base)
-        else:
-            right = isinstance(found, self._base)
-        if not right:
+        base = _found_at(self._base)
+        a_class = isinstance(found, type)
+        if not (a_class and issubclass(found, base) if self._classes else isinstance(found, base)):
             kind = "subclass" if self._classes else "instance"
-            base = f"{self._base.__module__}.{self._base.__qualname__}"
-            raise InputError(f"{self.what} '{name}': {target} is no {kind} of {base}")
+            raise InputError(f"{self.what} '{name}': {target} is no {kind} of {self._base}")
         if inspect.isabstract(found):
             missing = ", ".join(sorted(found.__abstractmethods__))
             raise InputError(f"{self.what} '{name}': {target} does not implement {missing}")

@@ -22,7 +22,7 @@ BACKBONES: Registry[type[Backbone]] = Registry(
         "minilm_frozen": "metabench.backbones.minilm:MiniLMFrozen",
     },
     group="metabench.backbones",
-    base=Backbone,
+    base="metabench.backbones.base:Backbone",
 )
 
 

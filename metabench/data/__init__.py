@@ -35,7 +35,7 @@ DATASETS: Registry[Builder] = Registry(
         "fewrel_semeval": "metabench.data.fewrel:SEMEVAL",
     },
     group="metabench.datasets",
-    base=Builder,
+    base="metabench.data.base:Builder",
     classes=False,
 )
 

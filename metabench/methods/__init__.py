@@ -69,5 +69,5 @@ METHODS: Registry[type[Method]] = Registry(
         "transductive_fine_tune": "metabench.methods.transductive_fine_tune:TransductiveFineTune",
     },
     group="metabench.methods",
-    base=Method,
+    base="metabench.methods.base:Method",
 )
