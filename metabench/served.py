@@ -34,7 +34,7 @@ class FewShotModel(PythonModel):
 
     def load_context(self, context: Any) -> None:
         """Open the learner that was logged with the model, and guard the server that does so."""
-        trust = (context.model_config or {}).get("trust", ())
+        trust = (getattr(context, "model_config", None) or {}).get("trust", ())
         self.classifier = FewShotClassifier.from_run(context.artifacts["learner"], trust=trust)
         gate.install()
 
