@@ -18,7 +18,6 @@ import tempfile
 import time
 import warnings
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from contextlib import suppress
 from pathlib import Path
 from typing import Any, TypeVar
 from urllib.parse import urlsplit
@@ -326,7 +325,7 @@ def _register(client: Any, uri: str, name: str, model_id: str, run_id: str) -> i
     before = mlflow.get_tracking_uri()
     mlflow.set_tracking_uri(uri)  # a local registry looks the model up there, whatever the client
     try:
-        with suppress(mlflow.MlflowException):  # it is there already
+        with contextlib.suppress(mlflow.MlflowException):  # it is there already
             client.create_registered_model(name)
         source = f"models:/{model_id}"
         return int(client.create_model_version(name, source, run_id, model_id=model_id).version)
