@@ -149,10 +149,11 @@ def _csv(file: Path, content: str, text: str, label: str, separator: str) -> lis
         if not isinstance(fields, str) and len(fields) == len(header)
     }
 
-    def several(part: Sequence[str]) -> bool:
+    def several(part: Sequence[str], found: Sequence[str]) -> bool:
         split = [line.split(mark) for line in part]
-        alike = all(len(fields) == len(header) for fields in split)
-        return alike and sum(fields[kind].strip() in known for fields in split) > 1
+        labels = [fields[kind].strip() for fields in split if len(fields) == len(header)]
+        right = [label for label in labels if not known or label in known]
+        return len(right) > (max(1, len(part) // 2) if len(found) == len(header) else 0)
 
     rows = []
     for begin, _, fields in _records(lines, start, mark, several):
@@ -170,12 +171,12 @@ def _records(
     lines: Sequence[str],
     start: int,
     mark: str,
-    several: Callable[[Sequence[str]], bool] = lambda part: False,
+    several: Callable[[Sequence[str], Sequence[str]], bool] = lambda part, found: False,
 ) -> Iterator[tuple[int, int, list[str] | str]]:
     """``(line, line after it, its fields or what is wrong)`` of each record, lines from 0.
 
-    Whatever is wrong costs one line: reading goes on with the next. So it does where the lines of a
-    record are ``several`` rows: one stray quote opened it, another closed it.
+    Whatever is wrong costs one line: reading goes on with the next. So it does where ``several``
+    says of a record's lines and fields that they are rows: stray quotes opened and closed it.
     """
     while start < len(lines):
         base = start
@@ -184,7 +185,7 @@ def _records(
         try:
             for fields in reader:
                 end = base + reader.line_num
-                if several(lines[start:end]):
+                if end > start + 1 and several(lines[start:end], fields):
                     raise csv.Error(f"its quote closes on line {end} only, after other rows")
                 if len(fields) > 1 or "".join(fields).strip():
                     yield start, end, fields

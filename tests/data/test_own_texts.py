@@ -52,6 +52,17 @@ def test_rows_between_two_stray_quotes_are_not_merged_into_one_text(tmp_path) ->
 
 
 @pytest.mark.case("05")
+def test_rows_that_a_stray_quote_takes_with_a_bad_row_are_still_read(tmp_path) -> None:
+    own = read(tmp_path, [*ROWS[:5], '"', *ROWS[5:9], "", "bad", 'bad",,', *ROWS[9:]])
+    assert own.counts == {"late": 8, "refund": 8}
+    assert [reason for _, reason in own.skipped] == [
+        "line 7: its quote closes on line 14 only, after other rows",
+        "line 13: 1 field, the header has 2",
+        "line 14: 3 fields, the header has 2",
+    ]
+
+
+@pytest.mark.case("05")
 def test_long_fields_and_odd_characters_are_text_like_any_other(tmp_path) -> None:
     odd = ["word " * 30_000, "nul \0 here", "‮مرحبا card 🙂", "a [PAD] b", "a [SEP] b", "nan"]
     own = read(tmp_path, [*ROWS, *(f"{text},late" for text in odd)])
