@@ -214,7 +214,7 @@ def test_rows_that_cannot_be_used_are_listed_and_the_rest_is_kept(tmp_path) -> N
     reasons = dict(own.skipped)
     assert reasons["row 49"] == "the same text as row 3"
     assert reasons["row 50"] == "no text" and reasons["row 51"] == "no label"
-    assert reasons["row 52"] == "line 53: 3 fields, the header has 2"
+    assert reasons["row 52 (line 53)"] == "3 fields, the header has 2"
     assert reasons["label 'other'"] == "class of 1 usable texts, at least 4 are needed"
 
 

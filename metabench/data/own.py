@@ -229,7 +229,11 @@ def read_texts(
             )
         elif i != earliest:
             reasons[i] = f"{_alike(texts[i], texts[earliest], ids, pieces)} row {earliest + 1}"
-    found.skipped = [(f"row {i}", reason) for i, reason in enumerate(reasons, 1) if reason]
+    found.skipped = [
+        (f"row {i} (line {row.line})" if row.line else f"row {i}", reason)
+        for i, (row, reason) in enumerate(zip(rows, reasons, strict=True), 1)
+        if reason
+    ]
     members: dict[str, list[str]] = {}
     for text, label, reason in zip(texts, labels, reasons, strict=True):
         if not reason:

@@ -48,11 +48,12 @@ REASONS = {
 
 
 class Row(NamedTuple):
-    """Text and label of a row as they are written, or the reason why it cannot be read."""
+    """Text and label of a row as they are written, or why it cannot be read, and its line."""
 
     text: str = ""
     label: str = ""
     reason: str = ""
+    line: int = 0
 
 
 def read_table(
@@ -158,10 +159,10 @@ def _csv(file: Path, content: str, text: str, label: str, separator: str) -> lis
     rows = []
     for begin, _, fields in _records(lines, start, mark, several):
         if isinstance(fields, str):
-            rows.append(Row(reason=f"line {begin + 1}: {fields}"))
+            rows.append(Row(reason=fields, line=begin + 1))
         elif len(fields) != len(header):
             count = f"{len(fields)} field{'s' if len(fields) > 1 else ''}"
-            rows.append(Row(reason=f"line {begin + 1}: {count}, the header has {len(header)}"))
+            rows.append(Row(reason=f"{count}, the header has {len(header)}", line=begin + 1))
         else:
             rows.append(Row(fields[at], fields[kind]))
     return rows
@@ -237,7 +238,7 @@ def _json(file: Path, content: str, text: str, label: str) -> list[Row]:
             try:
                 records += [parsed(line)] if line.strip() else []
             except (ValueError, RecursionError):
-                records.append(Row(reason=f"line {number}: not valid JSON"))
+                records.append(Row(reason="not valid JSON", line=number))
     names = list(dict.fromkeys(k for r in records if isinstance(r, dict) for k in r))
     _columns(file, names, text, label, "Each row is a JSON object with both.")
     return [r if isinstance(r, Row) else _row(r, text, label) for r in records]

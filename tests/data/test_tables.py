@@ -99,11 +99,11 @@ def test_json_rows_that_cannot_be_used_are_left_out_each_with_its_reason(tmp_pat
     assert own.counts == {"1.5": 4, "True": 4}
     assert own.skipped == [
         ("row 9", "its 'text' is neither text nor a number"),
-        ("row 10", "line 10: not valid JSON"),
+        ("row 10 (line 10)", "not valid JSON"),
         ("row 11", "no JSON object"),
         ("row 12", "no label"),
         ("row 13", "half a surrogate pair, which is no character"),
-        ("row 14", "line 14: not valid JSON"),
+        ("row 14 (line 14)", "not valid JSON"),
     ]
 
 
