@@ -267,4 +267,4 @@ def _row(record: Any, text: str, label: str) -> Row:
         if isinstance(value, dict | list | bytes):
             return Row(reason=f"its '{name}' is neither text nor a number")
         values.append("" if value is None or value != value else str(value))
-    return Row(*values)
+    return Row(text=values[0], label=values[1])
