@@ -17,11 +17,13 @@ PROFILE ?=
 
 bench: .venv/.base
 	$(if $(PROFILE),$(BIN)/metabench profile $(PROFILE))
+	@$(BIN)/metabench repair
 	$(BIN)/dvc repro
 	@$(BIN)/metabench where
 
 bench-text: .venv/.text
 	$(BIN)/metabench profile text
+	@$(BIN)/metabench repair
 	$(BIN)/dvc repro
 	@$(BIN)/metabench where
 

@@ -144,6 +144,15 @@ def where() -> None:
 
 
 @command
+def repair() -> None:
+    """Mend what DVC leaves when it is killed in its own writes; `make bench` does so first."""
+    from metabench.repair import repair as mend
+
+    for sentence in mend(Path()) or ["nothing to repair"]:
+        console.print(sentence, markup=False, highlight=False, soft_wrap=True)
+
+
+@command
 def report(
     readme: Annotated[bool, typer.Option(help="also renew the excerpt in README.md")] = False,
 ) -> None:
