@@ -31,6 +31,10 @@ LARGEST = 2**27
 Record = TypeVar("Record", bound=BaseModel)
 
 
+TEMPORARY = ".tmp-"
+"""How the names of files begin that are being written."""
+
+
 class InputError(Exception):
     """Bad input from outside: the message names the file or field, what is wrong and the fix."""
 
@@ -145,7 +149,7 @@ def atomic(path: Path) -> Iterator[Path]:
     """
     with told(path):
         path.parent.mkdir(parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(dir=path.parent, prefix=".tmp-", suffix=path.suffix)
+        handle, name = tempfile.mkstemp(dir=path.parent, prefix=TEMPORARY, suffix=path.suffix)
     os.close(handle)
     temporary = Path(name)
     try:
@@ -266,7 +270,7 @@ def once(read: Callable[[Path], T], path: Path) -> T:
 
 @contextmanager
 def lock(folder: Path) -> Iterator[None]:
-    """Hold ``folder`` for this process alone.
+    """Hold ``folder`` for this process alone; what a killed writer left half-written in it goes.
 
     Killing `dvc` leaves its child running; without the lock a second `dvc repro` would write the
     same cells at the same time.
@@ -286,6 +290,8 @@ def lock(folder: Path) -> Iterator[None]:
             f"run {command()} again; finished cells are kept."
         ) from error
     try:
+        for left in folder.rglob(f"{TEMPORARY}*"):
+            left.unlink()
         yield
     finally:
         guard.release()

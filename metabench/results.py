@@ -12,7 +12,7 @@ from typing import Any
 import pandas as pd
 
 from metabench.config import TRACKS, Config
-from metabench.files import DAMAGED, InputError, read_json
+from metabench.files import DAMAGED, InputError, lock, read_json
 from metabench.layout import Layout
 from metabench.provenance import git_commit
 
@@ -101,8 +101,9 @@ def report(config: Config, layout: Layout) -> tuple[pd.DataFrame, pd.DataFrame]:
         "seeds": list(config.seeds),
         "params": config.model_dump(mode="json"),
     }
-    write_reports(results, records, folder, meta)
-    open_set_figure(records, folder / "figures/open_set.svg")
+    with lock(folder):
+        write_reports(results, records, folder, meta)
+        open_set_figure(records, folder / "figures/open_set.svg")
     return results, records
 
 

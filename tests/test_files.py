@@ -116,3 +116,11 @@ def test_the_message_of_a_lock_names_the_command_that_was_run(
     assert ("dvc" in str(found.value)) == ("dvc" in command)
     with lock(tmp_path / "cell"):
         pass
+
+
+def test_a_lock_clears_away_what_a_killed_writer_left_half_written(tmp_path) -> None:
+    folder = tmp_path / "cells"
+    write_json(folder / "0/cell.json", {})
+    (folder / "0/.tmp-of-one-that-was-killed.pt").write_text("half")
+    with lock(folder):
+        assert [p.name for p in folder.rglob("*") if p.is_file()] == ["cell.json"]
