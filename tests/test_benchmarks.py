@@ -7,7 +7,7 @@ import importlib
 import pandas as pd
 import pytest
 
-from benchmarks import digests
+from benchmarks import digests, kills
 from metabench.methods import METHODS
 
 
@@ -40,3 +40,10 @@ def test_digests_of_a_project_are_of_its_scores_and_not_of_its_files(tmp_path) -
     scores.assign(value=[0.5, 0.9]).to_parquet(path)
     changed = digests.differences(before, digests.digests_of_project(tmp_path))
     assert changed == ["differs: results/toy/protonet/0.parquet"]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("what", ["repro", "bench"])
+def test_work_that_is_killed_again_and_again_ends_bit_equal(what, tmp_path) -> None:
+    counts = kills.main(what, kills=6, seed=1, folder=tmp_path)
+    assert counts["kills"] >= 6 and counts["run-throughs, all bit-equal"] >= 1

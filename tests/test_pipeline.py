@@ -20,31 +20,15 @@ import psutil
 import pytest
 import yaml
 
-from tests.toy import root_of_repository
+from benchmarks.kills import small_project
+from metabench.repair import repair
 
 
 class Project:
     """A copy of the repository's tracked files in a folder of its own, on the smoke profile."""
 
     def __init__(self, root: Path):
-        self.root = root
-        source = root_of_repository()
-        listed = ["git", "ls-files", "--cached", "--others", "--exclude-standard"]
-        files = subprocess.run(listed, cwd=source, capture_output=True, text=True, check=True)
-        for name in files.stdout.splitlines():
-            if (source / name).is_file() and not name.startswith(("tests/", "reports/")):
-                (root / name).parent.mkdir(parents=True, exist_ok=True)
-                shutil.copy(source / name, root / name)
-        (root / "dvc.lock").unlink(missing_ok=True)
-        shutil.copy(root / "profiles/smoke.yaml", root / "params.yaml")
-        subprocess.run(["git", "init", "-q"], cwd=root, check=True)
-        self.environment = os.environ | {
-            "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
-            "PYTHONPATH": str(root),
-            "OMP_NUM_THREADS": "1",
-            "DVC_NO_ANALYTICS": "true",
-        }
-        self.environment.pop("MLFLOW_TRACKING_URI", None)
+        self.root, self.environment = root, small_project(root)
 
     def start(self) -> subprocess.Popen[str]:
         return subprocess.Popen(
@@ -229,6 +213,11 @@ def test_an_added_seed_reuses_the_finished_ones_through_a_kill_and_a_damaged_res
             break
     process.communicate(timeout=60)
     assert process.returncode != 0
+    lock_file = project.root / "dvc.lock"
+    lock_file.write_text(lock_file.read_text()[:-100] + "    o")
+    code, output = project.repro()
+    assert code != 0 and "dvc.lock" in output
+    assert "dvc.lock was damaged" in repair(project.root)[0]
     project.stages()
     after = project.weights()
     assert {p: t for p, t in after.items() if p in before} == before
