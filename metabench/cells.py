@@ -27,13 +27,14 @@ from metabench.backbones import BACKBONES, build_backbone
 from metabench.checks import check_backbone, learner_class, method_settings, starts_shared
 from metabench.config import BackboneChoice, Config
 from metabench.data import DATASETS, Dataset
-from metabench.data.text import LENGTH, LONGEST
+from metabench.data.base import LENGTH, LONGEST
 from metabench.embeddings import encoder_of, external_facts, with_vectors
 from metabench.evaluation.run import EpisodeSet, mean_score
 from metabench.files import (
     InputError,
     atomic,
     digest,
+    once,
     read_bytes,
     read_json,
     read_record,
@@ -43,7 +44,7 @@ from metabench.layout import BACKBONE, Layout
 from metabench.methods import METHODS
 from metabench.methods.base import Method, Task
 from metabench.pretraining import Pretrain
-from metabench.provenance import code_of, git_commit, key_of
+from metabench.provenance import code_of, files_of, git_commit, key_of
 from metabench.registry import Trust
 from metabench.runtime import pick_device
 from metabench.sampling import ArraySource, Frozen, TaskSource, freeze, freeze_tasks
@@ -139,18 +140,39 @@ def examples_of(layout: Layout, name: str, backbone: BackboneChoice) -> Dataset:
     return with_vectors(dataset, layout.embeddings(name), encoder) if encoder else dataset
 
 
-def source_facts(
-    config: Config, layout: Layout, source: str, backbone: BackboneChoice
-) -> dict[str, Any]:
-    """What every cell of ``source`` depends on: data, validation episodes, shared terms."""
+def content_of(layout: Layout, name: str) -> str:
+    """Digest of the examples of a dataset."""
+    return once(_content, layout.processed(name) / "classes.json")
+
+
+def _content(path: Path) -> str:
+    return str(read_json(path)["digest"])
+
+
+def episode_hash(path: Path) -> str:
+    """Hash of frozen episodes.
+
+    Raises:
+        InputError: missing or damaged.
+    """
+    return once(_hash, path)
+
+
+def _hash(path: Path) -> str:
+    return Frozen.load(path).hash
+
+
+def _shared_facts(config: Config, source: str, backbone: BackboneChoice) -> dict[str, Any]:
+    """What every learner of ``source`` on ``backbone`` depends on, by params and code."""
     track = config.track_of(source)
+    family = [DATASETS.module(source)] if DATASETS.load(source).family is not None else []
     return external_facts(backbone.name) | {
-        "data": read_json(layout.processed(source) / "classes.json")["digest"],
-        "val": [f.hash for f in frozen_files(layout.episodes(source, "val"))],
-        "backbone": backbone.model_dump(),
-        "budget": track.budget.model_dump(),
-        "training": track.training.model_dump(),
-        "code": code_of("metabench.training", BACKBONES.module(backbone.name)),
+        "backbone": backbone.model_dump(mode="json"),
+        "backbone_class": BACKBONES.target(backbone.name),
+        "files": files_of(backbone.settings),
+        "budget": track.budget.model_dump(mode="json"),
+        "training": track.training.model_dump(mode="json"),
+        "code": code_of(__name__, BACKBONES.module(backbone.name), *family),
     }
 
 
@@ -160,30 +182,47 @@ def pretrain_settings(config: Config, source: str) -> Any:
     return method_settings(BACKBONE, values, f"params.yaml: methods.{source}.{BACKBONE}")
 
 
+def pretrain_facts(config: Config, source: str) -> dict[str, Any]:
+    """What the pretraining on ``source`` depends on by params and code, for plan and key alike."""
+    return _shared_facts(config, source, config.track_of(source).backbone) | {
+        "settings": pretrain_settings(config, source).model_dump(mode="json"),
+        "method_code": code_of(Pretrain.__module__),
+    }
+
+
+def learner_facts(config: Config, source: str, method: str) -> dict[str, Any]:
+    """What (source, method or variant) depends on by params and code, for plan and key alike."""
+    track = config.track_of(source)
+    name, settings = track.variant(method).method, config.settings_of(source, method)
+    return _shared_facts(config, source, track.backbone_of(method)) | {
+        "method": method,
+        "method_class": METHODS.target(name),
+        "method_code": code_of(METHODS.module(name)),
+        "method_files": files_of(settings),
+        "settings": settings,
+    }
+
+
+def _source_key(layout: Layout, source: str, seed: int, **facts: Any) -> str:
+    """Key of what is trained on ``source``: its data, its validation episodes, and ``facts``."""
+    val = sorted(layout.episodes(source, "val").glob("*.npz"))
+    data = content_of(layout, source)
+    return key_of(seed=seed, data=data, val=[episode_hash(path) for path in val], **facts)
+
+
 def pretrain_key(config: Config, layout: Layout, source: str, seed: int) -> str:
     """Key of the pretrained backbone of (source, seed)."""
-    return key_of(
-        seed=seed,
-        code=code_of("metabench.pretraining"),
-        settings=pretrain_settings(config, source).model_dump(),
-        **{"facts": source_facts(config, layout, source, config.track_of(source).backbone)},
-    )
+    return _source_key(layout, source, seed, facts=pretrain_facts(config, source))
 
 
 def train_key(config: Config, layout: Layout, source: str, method: str, seed: int) -> str:
     """Key of the learner of (source, method or variant, seed)."""
-    track = config.track_of(source)
-    name, backbone = track.variant(method).method, track.backbone_of(method)
-    return key_of(
-        seed=seed,
-        method=method,
-        settings=config.settings_of(source, method),
-        code=code_of(METHODS.module(name)),
-        start=pretrain_key(config, layout, source, seed)
-        if starts_shared(METHODS.load(name), backbone)
-        else None,
-        facts=source_facts(config, layout, source, backbone),
-    )
+    track, start = config.track_of(source), None
+    cls = METHODS.load(track.variant(method).method)
+    if starts_shared(cls, track.backbone_of(method)):
+        start = pretrain_key(config, layout, source, seed)
+    facts = learner_facts(config, source, method)
+    return _source_key(layout, source, seed, start=start, facts=facts)
 
 
 def _load_source(

@@ -16,7 +16,7 @@ from metabench.backbones import BACKBONES, build_backbone
 from metabench.backbones.base import Backbone
 from metabench.config import Track
 from metabench.data.base import Dataset
-from metabench.files import DAMAGED, InputError, atomic, digest, read_json, write_json
+from metabench.files import DAMAGED, InputError, atomic, digest, once, read_json, write_json
 from metabench.provenance import code_of, key_of
 
 PART = 2048
@@ -39,11 +39,17 @@ def encoders_of(track: Track) -> list[str]:
 
 def external_facts(backbone: str) -> dict[str, Any]:
     """What a learner on ``backbone`` depends on beyond this repository: its external weights."""
+    weights = external_weights(backbone)
+    return {"external": once(digest, weights)} if weights else {}
+
+
+def external_weights(backbone: str) -> Path | None:
+    """The file of external weights of ``backbone``, if its module knows of one."""
     if not getattr(BACKBONES.load(backbone), "external_pretraining", False):
-        return {}
+        return None
     module = importlib.import_module(BACKBONES.module(backbone))
-    weights = getattr(module, "weights_digest", None)
-    return {"external": weights()} if weights else {}
+    find = getattr(module, "weights_file", None)
+    return find() if find else None
 
 
 @cache

@@ -19,8 +19,9 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 from torch import Tensor
 
 from metabench.cells import load_learner
+from metabench.data.base import LENGTH
 from metabench.data.images import as_batch
-from metabench.data.text import LENGTH, tokens_of
+from metabench.data.text import tokens_of
 from metabench.embeddings import build_encoder, embed, encoder_of
 from metabench.episodes import Episodes
 from metabench.files import InputError

@@ -97,7 +97,7 @@ def warm_up(jobs: Sequence[Job]) -> Any:
     """Start the server that forks the workers; it imports what ``jobs`` need while we go on."""
     context = mp.get_context("forkserver")
     needed = sorted({job.function.split(":")[0] for job in jobs})
-    context.set_forkserver_preload(["metabench.uncollected", *needed])
+    context.set_forkserver_preload(["metabench.uncollected", "metabench.pinned", *needed])
     resource_tracker.ensure_running()  # lifts the mask if it is started later
     with _no_interrupts():
         ensure_running()

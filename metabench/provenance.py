@@ -18,6 +18,7 @@ import re
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cache
 from importlib.metadata import Distribution, distributions
@@ -224,15 +225,20 @@ def code_of(*modules: str) -> dict[str, str]:
     return dict(sorted(found.items()))
 
 
-def files_named(values: Any) -> dict[str, str]:
-    """Digest of each file that a setting names, wherever it stands in ``values``."""
+def named_files(values: Any) -> list[Path]:
+    """The files that settings name, wherever they stand in ``values``."""
     if isinstance(values, dict | list | tuple):
         inner = values.values() if isinstance(values, dict) else values
-        return {name: found for value in inner for name, found in files_named(value).items()}
-    if isinstance(values, str) and "\0" not in values and len(values) < 1000:
-        path = Path(values)
-        return {values: once(digest, path)} if path.is_file() else {}
-    return {}
+        return [path for value in inner for path in named_files(value)]
+    with suppress(OSError):  # a text that is too long for a name
+        if isinstance(values, str) and Path(values).is_file():
+            return [Path(values)]
+    return []
+
+
+def files_of(*values: Any) -> dict[str, str]:
+    """Digest of each file that settings name: to a key its content counts, not its name."""
+    return {str(path): once(digest, path) for path in named_files(values)}
 
 
 def key_of(**parts: Any) -> str:

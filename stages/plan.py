@@ -1,97 +1,95 @@
-"""Validate params.yaml; write what each later stage depends on, params and code."""
+"""Look at params.yaml and at all code that it names; write what each later stage depends on.
 
-from typing import Any
+DVC runs this at every `dvc repro`. Where nothing has changed since the last look, which takes half
+a second, that is all; otherwise params.yaml is validated, which imports what it names.
+"""
 
+import os
+import sys
+from contextlib import suppress
+from pathlib import Path
+
+import metabench
 from metabench.backbones import BACKBONES
-from metabench.cells import pretrain_settings
-from metabench.checks import check_names
 from metabench.config import TRACKS, Config, read
 from metabench.data import DATASETS
-from metabench.embeddings import encoders_of
-from metabench.evaluation.cell import OPEN_SET
-from metabench.files import write_json
+from metabench.files import InputError, digest, read_json, write_json
 from metabench.layout import Layout
 from metabench.methods import METHODS
-from metabench.provenance import code_of
+from metabench.provenance import code_of, key_of, named_files
 from stages import run
+
+LOOK = "look.json"
 
 
 def main(config: Config, layout: Layout) -> None:
     """Write ``data/plan/**.json``; DVC reruns a stage when its own file changes, and only then."""
+    folder, look = layout.root / "data/plan", None
+    with suppress(InputError):  # an unknown name: validation says more of it
+        look = look_of(config)
+    if look is not None and is_current(folder, look):
+        return
+    from metabench.checks import check_names  # these import torch and what params.yaml names
+    from metabench.planning import facts_of, outside_files
+
     check_names(config, layout.root)
-    reports = ("metabench.reports.leaderboard", "metabench.reports.open_set")
-    facts: dict[str, Any] = {"aggregate": {"code": code_of(*reports)}}
-    for name in config.datasets:
-        facts[f"datasets/{name}"] = {"code": code_of(DATASETS.module(name))}
-        facts[f"episodes/{name}"] = episodes_facts(config, name)
-    encoders = {label: encoders_of(getattr(config, label)) for label in TRACKS}
-    modules = (BACKBONES.module(e) for found in encoders.values() for e in found)
-    facts["embed"] = {
-        "code": code_of("metabench.embeddings", *modules),
-        "tracks": {
-            label: (found, getattr(config, label).datasets, getattr(config, label).outside)
-            for label, found in encoders.items()
-            if found
-        },
-    }
+    facts = {folder / f"{name}.json": found for name, found in facts_of(config).items()}
+    for path in _written(folder):
+        if path not in facts:
+            path.unlink()
+    for path, found in facts.items():
+        write_json(path, found)
+    outside = {str(path): _state(path) for path in outside_files(config)}
+    facts_are = digest(*_written(folder))
+    write_json(folder / LOOK, {"look": look, "outside": outside, "facts": facts_are})
+
+
+def look_of(config: Config) -> str:
+    """Digest of params, of this code byte by byte, and of what is beyond the repository.
+
+    That is: the code of third parties, which is followed wherever it leads; installed packages by
+    name and version; files that settings name; variables that say where weights and data are.
+
+    Raises:
+        InputError: an unknown name.
+    """
+    modules = {DATASETS.module(name) for name in config.datasets}
     for label in TRACKS:
-        for source in getattr(config, label).sources:
-            facts |= learner_facts(config, source)
-    for name, found in facts.items():
-        write_json(layout.root / "data/plan" / f"{name}.json", found)
+        track = getattr(config, label)
+        modules |= {METHODS.module(track.variant(name).method) for name in track.methods}
+        choices = [track.backbone, *map(track.backbone_of, track.methods)]
+        modules |= {BACKBONES.module(choice.name) for choice in choices}
+    values = config.model_dump(mode="json")
+    here = [Path(metabench.__file__).parent, Path(__file__).parent]
+    own = sorted(p for folder in here for p in folder.rglob("*") if p.is_file())
+    places = (Path(place) for place in sys.path)
+    return key_of(
+        params=values,
+        own=[(str(path), digest(path)) for path in own if path.suffix != ".pyc"],
+        others=code_of(*(m for m in sorted(modules) if m.split(".")[0] != metabench.__name__)),
+        installed=[sys.version, *(p.name for place in places for p in place.glob("*-info"))],
+        files=[(str(path), _state(path)) for path in named_files(values)],
+        variables={k: v for k, v in os.environ.items() if k.startswith(("METABENCH_", "HF_"))},
+    )
 
 
-def episodes_facts(config: Config, name: str) -> dict[str, Any]:
-    """What the frozen episodes of a dataset depend on, its examples apart."""
-    track = config.track_of(name)
-    found: dict[str, Any] = {"code": code_of("metabench.sampling")}
-    if name in track.datasets:
-        found["evaluation"] = track.evaluation.model_dump(mode="json", exclude={"steps"})
-    if name in track.sources:
-        found["training"] = track.training.model_dump(mode="json")
-        found["val_episodes"] = track.budget.val_episodes
-    return found
+def is_current(folder: Path, look: str) -> bool:
+    """Whether the last look found the same, and what it wrote is still there."""
+    try:
+        last = read_json(folder / LOOK)
+        same = all(_state(Path(path)) == state for path, state in last["outside"].items())
+        return bool(last["look"] == look and same and last["facts"] == digest(*_written(folder)))
+    except (InputError, KeyError, TypeError, AttributeError):
+        return False
 
 
-def learner_facts(config: Config, source: str) -> dict[str, Any]:
-    """What the stages of ``source`` depend on, the output of other stages apart."""
-    track = config.track_of(source)
-    shared = {
-        "budget": track.budget.model_dump(mode="json"),
-        "training": track.training.model_dump(mode="json"),
-    }
-    own, training = track.backbone, "metabench.training"
-    code = code_of("metabench.pretraining", training, BACKBONES.module(own.name))
-    learners: dict[str, Any] = {}
-    facts = {
-        f"pretrain/{source}": shared
-        | {
-            "code": code,
-            "seeds": config.seeds,
-            "backbone": own.model_dump(mode="json"),
-            "settings": pretrain_settings(config, source).model_dump(mode="json"),
-        }
-    }
-    for name in track.methods:
-        variant, backbone = track.variant(name), track.backbone_of(name)
-        module = METHODS.module(variant.method)
-        code = code_of(module, training, BACKBONES.module(backbone.name))
-        learners[name] = {
-            "seeds": config.seeds_of(source, name),
-            "method": variant.method,
-            "backbone": backbone.model_dump(mode="json"),
-        }
-        training_facts = {"code": code, "settings": config.settings_of(source, name)}
-        facts[f"train/{source}/{name}"] = shared | learners[name] | training_facts
-        learners[name]["skip"] = variant.skip
-    facts[f"evaluate/{source}"] = {
-        "code": code_of("metabench.evaluation.run", *([OPEN_SET] if track.outside else [])),
-        "targets": track.datasets,
-        "evaluation": track.evaluation.model_dump(mode="json"),
-        "outside": track.outside,
-        "learners": learners,
-    }
-    return facts
+def _written(folder: Path) -> list[Path]:
+    return sorted(path for path in folder.rglob("*.json") if path != folder / LOOK)
+
+
+def _state(path: Path) -> list[int] | None:
+    """Size and time of a file: what a look affords to know of one that may be large."""
+    return [path.stat().st_size, path.stat().st_mtime_ns] if path.is_file() else None
 
 
 if __name__ == "__main__":

@@ -24,6 +24,19 @@ from benchmarks.kills import small_project
 from metabench.repair import repair
 
 
+def heed_interrupts() -> None:
+    """In a child: Ctrl-C has its effect, whatever our own parent (nohup, some CI) makes of it."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
+def ignore_interrupts() -> None:
+    """In a child: as below nohup."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+
+
+README = root_of_repository() / "README.md"
+
+
 class Project:
     """A copy of the repository's tracked files in a folder of its own, on the smoke profile."""
 
@@ -39,6 +52,7 @@ class Project:
             stderr=subprocess.STDOUT,
             text=True,
             start_new_session=True,
+            preexec_fn=heed_interrupts,
         )
 
     def repro(self) -> tuple[int, str]:
@@ -126,29 +140,33 @@ def test_interrupting_training_ends_in_a_message_and_a_failing_exit(project) -> 
     assert not list(project.root.glob("**/.tmp-*"))
 
 
-def test_interrupting_the_imports_of_a_stage_ends_in_the_same_message(project, tmp_path) -> None:
+@pytest.mark.parametrize("heeded", [True, False])
+def test_interrupting_the_imports_of_a_stage_ends_in_the_same_message_but_not_below_nohup(
+    project, tmp_path, heeded
+) -> None:
     (tmp_path / "torch.py").write_text(
         "import os, signal, time\n"
         "try:\n"
         "    os.kill(os.getpid(), signal.SIGINT)\n"
-        "    time.sleep(60)\n"
+        "    time.sleep(1)\n"
+        "    os._exit(7)\n"
         "except BaseException as error:\n"
         "    raise ImportError('as C extensions say whatever happened') from error\n"
     )
     path = f"{tmp_path}{os.pathsep}{project.root}"
     ended = subprocess.run(
-        [sys.executable, "-m", "stages.plan"],
+        [sys.executable, "-m", "stages.episodes", "glyphs"],
         cwd=project.root,
         env=project.environment | {"PYTHONPATH": path},
         capture_output=True,
         text=True,
         timeout=60,
+        preexec_fn=heed_interrupts if heeded else ignore_interrupts,
     )
-    assert ended.returncode == 130
-    assert (
-        ended.stderr
-        == "interrupted. Nothing is lost: finished cells are kept, `dvc repro` goes on from here.\n"
+    message = (
+        "interrupted. Nothing is lost: finished cells are kept, `dvc repro` goes on from here.\n"
     )
+    assert (ended.returncode, ended.stderr) == ((130, message) if heeded else (7, ""))
 
 
 def test_the_next_repro_finishes_and_writes_a_leaderboard(project) -> None:
@@ -162,39 +180,57 @@ def test_the_next_repro_finishes_and_writes_a_leaderboard(project) -> None:
     assert (project.root / "mlflow.db").exists()
 
 
-def test_a_second_repro_does_nothing(project) -> None:
-    code, output = project.repro()
-    assert code == 0 and "Running stage" not in output
-    assert "Data and pipelines are up to date" in output
+def test_a_second_repro_looks_and_does_nothing(project) -> None:
+    before = project.weights() | project.results()
+    assert project.stages() == {"plan"}
+    assert project.weights() | project.results() == before
 
 
+OWN = "my_pkg:NearestShot"
+
+
+@pytest.mark.case("01")
 def test_an_edited_and_an_added_method_run_their_cells_and_the_report_alone(project) -> None:
     def add(values) -> None:
-        values["classification"]["methods"].append("linear_probe")
-        values["methods"]["glyphs"]["linear_probe"] = {}
+        values["classification"]["methods"].append(OWN)
+        values["methods"]["glyphs"][OWN] = {}
 
+    example = re.search(r"```python\n(# my_pkg\.py.*?)```", README.read_text(), re.DOTALL)
+    assert example is not None
+    (project.root / "my_pkg.py").write_text(example[1])
     with (project.root / "metabench/methods/maml.py").open("a") as file:
         file.write("\nEDITED = True\n")
     project.params(add)
     before = project.weights() | project.results()
-    assert project.stages() == {"plan", "aggregate", "train@glyphs-linear_probe"} | MAML
+    assert project.stages() == {"plan", "aggregate", f"train@glyphs-{OWN}"} | MAML
     after = project.weights() | project.results()
     changed = {p.relative_to(project.root) for p, t in after.items() if before.get(p) != t}
     assert {f"{p.parts[1]}/{p.parts[2]}" for p in changed} == {
-        "glyphs/linear_probe",
+        f"glyphs/{OWN}",
         "glyphs/maml",
         "sinusoid/maml",
     }
 
 
-def test_more_evaluation_episodes_rerun_evaluation_alone(project) -> None:
-    before = project.weights()
+@pytest.mark.case("01")
+def test_more_evaluation_episodes_rerun_evaluation_and_an_edited_method_its_training_alone(
+    project,
+) -> None:
+    path, result = project.root / "my_pkg.py", project.root / f"results/glyphs/{OWN}/0.parquet"
+    before, nearest = project.weights(), pd.read_parquet(result)["value"].mean()
     project.params(lambda v: v["classification"]["evaluation"].update(episodes=12))
+    path.write_text(path.read_text().replace("return -far", "return far"))
     stages = project.stages()
-    assert not [s for s in stages if s.startswith(("train", "pretrain", "download"))]
+    assert {s for s in stages if s.startswith(("train", "pretrain", "download"))} == {
+        f"train@glyphs-{OWN}"
+    }
     assert {s for s in stages if s.startswith("evaluate@")} == {"evaluate@glyphs"}
-    assert project.weights() == before
+    own = {p for p in before if OWN in p.parts}
+    after = project.weights()
+    assert {p for p in after if before.get(p) != after[p]} == own and len(own) == 1
     assert len(pd.read_parquet(project.root / "results/glyphs/maml/0.parquet")) == 24
+    farthest = pd.read_parquet(result)["value"].mean()
+    assert farthest < 0.2 < nearest, "the same figures as before the edit"
 
 
 def test_an_added_seed_reuses_the_finished_ones_through_a_kill_and_a_damaged_result(
@@ -222,7 +258,7 @@ def test_an_added_seed_reuses_the_finished_ones_through_a_kill_and_a_damaged_res
     after = project.weights()
     assert {p: t for p, t in after.items() if p in before} == before
     assert len(after) == 2 * len(before)
-    for method in ("maml", "protonet", "nearest_neighbour", "linear_probe"):
+    for method in ("maml", "protonet", "nearest_neighbour", OWN):
         results = sorted(project.root.glob(f"results/glyphs/{method}/*.parquet"))
         assert [path.name for path in results] == ["0.parquet", "1.parquet"]
         assert all(len(pd.read_parquet(path)) == 24 for path in results)

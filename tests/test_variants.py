@@ -9,11 +9,11 @@ from typing import Any
 import numpy as np
 import pytest
 
-from metabench.cells import examples_of, train_key
+from metabench.cells import episode_hash, examples_of, train_key
 from metabench.checks import check_names, starts_shared
 from metabench.config import BackboneChoice, Config
 from metabench.data.base import Builder, ClassInfo, Dataset
-from metabench.evaluation.cell import _test_episodes
+from metabench.evaluation.cell import _test_files
 from metabench.files import InputError, write_json
 from metabench.layout import Layout
 from metabench.methods import METHODS
@@ -58,7 +58,7 @@ def test_who_was_trained_on_classes_of_a_setting_does_not_answer_it(tmp_path) ->
 
     def answered(source: str, name: str) -> set[str]:
         track = config.classification
-        return {f.hash for f in _test_episodes(track, layout, source, name)}
+        return {episode_hash(path) for path in _test_files(track, layout, source, name)}
 
     # the toy dataset has 16 classes, of which 5 are test; 16 ways are all of them
     assert answered(TOY_NAME, "knn") == {f"{TOY_NAME}5", f"{OTHER_NAME}5", f"{OTHER_NAME}16"}

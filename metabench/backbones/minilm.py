@@ -10,7 +10,6 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from contextlib import suppress
-from functools import cache
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, NamedTuple
 
@@ -25,7 +24,7 @@ from torch.func import functional_call
 from metabench.backbones.base import Backbone
 from metabench.backbones.layers import Weights
 from metabench.bounds import Whole
-from metabench.files import InputError, digest, read_json
+from metabench.files import InputError, read_json
 
 VARIABLE = "METABENCH_MINILM"
 HUB_NAME = "sentence-transformers/all-MiniLM-L6-v2"
@@ -64,10 +63,9 @@ def find_model() -> Path:
     )
 
 
-@cache
-def weights_digest() -> str:
-    """Digest of the external weights: part of the key of whatever is made with them."""
-    return digest(find_model() / "model.safetensors")
+def weights_file() -> Path:
+    """The external weights: their digest is in the key of whatever is made with them."""
+    return find_model() / "model.safetensors"
 
 
 def _linear(inputs: int, outputs: int) -> nn.ModuleDict:

@@ -15,6 +15,8 @@ from metabench.files import DAMAGED, InputError, atomic, digest, read_json, writ
 Partition = Literal["train", "val", "test"]
 PARTITIONS: tuple[str, ...] = get_args(Partition)
 Kind = Literal["image", "text", "vector", "regression"]
+LENGTH, LONGEST = 256, 512
+"""Word pieces of a text that are read: what MiniLM was made for, and the most that it takes."""
 
 
 @dataclass(frozen=True)

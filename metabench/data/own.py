@@ -12,11 +12,11 @@ from typing import Any, Literal
 
 import numpy as np
 
-from metabench.data.base import Builder, Dataset, Partition
+from metabench.data.base import LENGTH, LONGEST, Builder, Dataset, Partition
 from metabench.data.folders import ImageFile, list_images
 from metabench.data.images import NotAnImage, Read, even_out, read_image
 from metabench.data.tables import Row, read_table
-from metabench.data.text import LENGTH, LONGEST, UNKNOWN, tokens_of
+from metabench.data.text import UNKNOWN, tokens_of
 from metabench.files import InputError, digest
 
 LEAST = 4

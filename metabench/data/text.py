@@ -17,14 +17,12 @@ from typing import Any
 import numpy as np
 
 from metabench import rng
-from metabench.data.base import ClassInfo, Dataset, Partition
+from metabench.data.base import LENGTH, ClassInfo, Dataset, Partition
 from metabench.files import InputError
 
 VOCABULARY = Path(__file__).with_name("wordpieces.txt")
 PIECES = 30522
 PAD, UNKNOWN, CLS, SEP = 0, 100, 101, 102
-LENGTH, LONGEST = 256, 512
-"""Word pieces of a text that are read: what MiniLM was made for, and the most that it takes."""
 PART = 4096
 """Texts that are taken apart at once: the tokeniser says much about each."""
 DRAWS = 3

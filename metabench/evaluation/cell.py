@@ -3,16 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 
-from metabench.cells import examples_of, load_learner, peak_memory_mb, train_key
+from metabench.cells import (
+    content_of,
+    episode_hash,
+    examples_of,
+    load_learner,
+    peak_memory_mb,
+    train_key,
+)
 from metabench.config import BackboneChoice, Config, Track
 from metabench.data import DATASETS
 from metabench.evaluation.run import EpisodeSet, episode_cost, evaluate
-from metabench.files import InputError, atomic, read_json, write_json
+from metabench.files import InputError, atomic, once, read_json, write_json
 from metabench.layout import Layout
 from metabench.methods.base import Method
 from metabench.provenance import code_of, git_commit, key_of
@@ -24,8 +32,8 @@ from metabench.training import Report
 OPEN_SET = "metabench.evaluation.open_set"
 
 
-def _test_episodes(track: Track, layout: Layout, source: str, name: str) -> list[Frozen]:
-    """The frozen test episodes that (source, name) answers, in the order of ``params.yaml``.
+def _test_files(track: Track, layout: Layout, source: str, name: str) -> list[Path]:
+    """Files of the test episodes that (source, name) answers, in the order of ``params.yaml``.
 
     A setting of more ways than the target has test classes asks for classes that learners of the
     same source were trained on: they do not take part.
@@ -34,7 +42,7 @@ def _test_episodes(track: Track, layout: Layout, source: str, name: str) -> list
     for target, setting in track.answers(name):
         trained_on = target == source and setting.ways > _test_classes(layout, target)
         if not trained_on:
-            found.append(Frozen.load(layout.episodes(target, "test") / f"{setting.label}.npz"))
+            found.append(layout.episodes(target, "test") / f"{setting.label}.npz")
     return found
 
 
@@ -42,23 +50,23 @@ def _test_classes(layout: Layout, name: str) -> float:
     """Number of test classes of a dataset; no limit where tasks are drawn from a family."""
     if DATASETS.load(name).family is not None:
         return float("inf")
-    classes = read_json(layout.processed(name) / "classes.json")["classes"]
-    return sum(c["partition"] == "test" for c in classes)
+    return once(_count_test_classes, layout.processed(name) / "classes.json")
+
+
+def _count_test_classes(path: Path) -> int:
+    return sum(c["partition"] == "test" for c in read_json(path)["classes"])
 
 
 def evaluate_key(config: Config, layout: Layout, source: str, method: str, seed: int) -> str:
     """Key of a result: the learner's, the episodes', and the code that evaluates."""
     track = config.track_of(source)
-    outside = {
-        name: read_json(layout.processed(name) / "classes.json")["digest"]
-        for name in track.outside.values()
-    }
+    outside = {target: content_of(layout, name) for target, name in track.outside.items()}
     return key_of(
         **({"outside": outside, "code_outside": code_of(OPEN_SET)} if outside else {}),
         learner=train_key(config, layout, source, method, seed),
-        episodes=[f.hash for f in _test_episodes(track, layout, source, method)],
+        episodes=[episode_hash(path) for path in _test_files(track, layout, source, method)],
         steps=track.evaluation.steps,
-        code=code_of("metabench.evaluation.run"),
+        code=code_of(__name__),
     )
 
 
@@ -74,10 +82,15 @@ def evaluate_cell(
     folder = layout.run(source, method, seed)
     choice = track.backbone_of(method)
     learner, cell = load_learner(folder, (track.variant(method).method, choice.name))
+    if cell["key"] != train_key(config, layout, source, method, seed):
+        raise InputError(
+            f"{folder}: a learner of other params or of code as it was before an edit. Run "
+            "`dvc repro` again: it is trained anew."
+        )
     learner.to(device)
     shape = tuple(cell["input_shape"])
     sets = []
-    for frozen in _test_episodes(track, layout, source, method):
+    for frozen in map(Frozen.load, _test_files(track, layout, source, method)):
         regression = DATASETS.load(frozen.dataset).family is not None
         dataset = None if regression else examples_of(layout, frozen.dataset, choice)
         sets.append(EpisodeSet.of(frozen, dataset, shape, device))

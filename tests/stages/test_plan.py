@@ -1,0 +1,146 @@
+"""`plan`, which every `dvc repro` runs: it looks at all, and writes anew what changed."""
+
+from __future__ import annotations
+
+import gc
+import importlib
+from pathlib import Path
+
+import pytest
+import yaml
+
+from metabench.cells import train_cell
+from metabench.config import Config
+from metabench.evaluation.cell import evaluate_cell, is_evaluated
+from metabench.files import InputError, read_json
+from metabench.layout import Layout
+from tests.test_provenance import forget
+from tests.toy import TOY_NAME, params, prepared, root_of_repository
+
+OWN = "own_near:Near"
+METHOD = """
+from own_helper import SIGN
+from metabench.methods.protonet import ProtoNet
+
+
+class Near(ProtoNet):
+    def classify(self, features):
+        return SIGN * super().classify(features)
+"""
+
+
+def config(*methods: str, **settings: object) -> Config:
+    values = params(methods={TOY_NAME: dict.fromkeys(methods, settings)})
+    values["classification"]["methods"] = list(methods)
+    return Config.model_validate(values)
+
+
+@pytest.fixture
+def plan(monkeypatch):
+    """The stage, in process."""
+    found = importlib.import_module("stages.plan")
+    gc.enable()  # a stage's driver does without
+    return found
+
+
+@pytest.fixture
+def project(tmp_path, monkeypatch) -> Layout:
+    """A user's project: the documented way to add a method, with a module beside it."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(tmp_path)
+    Path("own_near.py").write_text(METHOD)
+    Path("own_helper.py").write_text("SIGN = 1\n")
+    forget()
+    yield Layout(tmp_path)
+    forget()
+
+
+def silent(share: float, text: str) -> None:
+    pass
+
+
+def facts(layout: Layout) -> dict[str, object]:
+    folder = layout.root / "data/plan"
+    found = {str(path.relative_to(folder)): read_json(path) for path in folder.rglob("*.json")}
+    found.pop("look.json")
+    return found
+
+
+def changed(before: dict[str, object], after: dict[str, object]) -> set[str]:
+    return {name for name in before | after if before.get(name) != after.get(name)}
+
+
+@pytest.mark.case("01")
+def test_every_repro_looks_at_the_code_that_params_name() -> None:
+    graph = yaml.safe_load(Path(root_of_repository() / "dvc.yaml").read_text())
+    assert graph["stages"]["plan"]["always_changed"]
+
+
+@pytest.mark.case("01")
+@pytest.mark.parametrize("edited", ["own_near.py", "own_helper.py"])
+def test_an_edited_method_of_a_third_party_is_trained_anew_and_no_other(
+    plan, project, edited
+) -> None:
+    wanted = config("protonet", OWN)
+    plan.main(wanted, project)
+    before = facts(project)
+    assert f"train/{TOY_NAME}/{OWN}.json" in before
+    with Path(edited).open("a") as file:
+        file.write("\nEDITED = 1\n")
+    forget()
+    plan.main(wanted, project)
+    assert changed(before, facts(project)) == {f"train/{TOY_NAME}/{OWN}.json"}
+
+
+def test_where_nothing_changed_nothing_is_validated_or_written(plan, project, monkeypatch) -> None:
+    wanted = config("protonet", OWN)
+    plan.main(wanted, project)
+    written = {path: path.stat().st_mtime_ns for path in project.root.rglob("data/plan/**/*")}
+    with monkeypatch.context() as patch:
+        patch.setattr("metabench.checks.check_names", lambda *a: pytest.fail("validated again"))
+        plan.main(wanted, project)
+        assert {path: path.stat().st_mtime_ns for path in written} == written
+        patch.setenv("METABENCH_MINILM", "elsewhere")
+        with pytest.raises(pytest.fail.Exception):
+            plan.main(wanted, project)
+
+
+def test_facts_that_were_damaged_or_are_of_no_stage_any_more_are_put_right(plan, project) -> None:
+    plan.main(config("protonet", "knn"), project)
+    wanted = config("protonet")
+    plan.main(wanted, project)
+    before = facts(project)
+    assert f"train/{TOY_NAME}/knn.json" not in before
+    (project.root / f"data/plan/train/{TOY_NAME}/protonet.json").write_text("{}")
+    plan.main(wanted, project)
+    assert facts(project) == before
+
+
+def test_a_file_that_a_setting_names_is_looked_at(plan, project) -> None:
+    values = config("protonet").model_dump(mode="json")
+    values["classification"]["backbone"] = {
+        "name": "timm",
+        "settings": {"model": "test_resnet.r160_in1k", "checkpoint": "weights.pt"},
+    }
+    wanted = Config.model_validate(values)
+    Path("weights.pt").write_bytes(b"one")
+    plan.main(wanted, project)
+    before = facts(project)
+    Path("weights.pt").write_bytes(b"other")
+    plan.main(wanted, project)
+    assert f"train/{TOY_NAME}/protonet.json" in changed(before, facts(project))
+
+
+@pytest.mark.case("01")
+def test_a_learner_of_code_before_an_edit_is_neither_current_nor_evaluated(project) -> None:
+    wanted = config(OWN, ways=5, queries=3)
+    prepared(project.root, wanted)
+    arguments = (wanted, project, TOY_NAME, OWN, 0)
+    train_cell(silent, *arguments)
+    evaluate_cell(silent, *arguments)
+    assert is_evaluated(*arguments)
+    Path("own_helper.py").write_text("SIGN = -1\n")
+    forget()
+    assert not is_evaluated(*arguments)
+    with pytest.raises(InputError, match="a learner of other params or of code as it was before"):
+        evaluate_cell(silent, *arguments)
