@@ -6,6 +6,7 @@ import pickle
 import shutil
 import subprocess
 import sys
+import warnings
 from pathlib import Path
 
 import numpy as np
@@ -121,6 +122,40 @@ def test_a_clone_a_pickle_and_cross_validation_agree_with_the_original(run, data
     np.testing.assert_array_equal(restored.predict_proba(x), fitted.predict_proba(x))
     assert restored.fit(x[1::4], y[1::4]).score(x, y) > 0.9  # needs no file any more
     assert cross_val_score(FewShotClassifier(run), x, y, cv=3).mean() > 0.9
+
+
+@pytest.mark.case("22")
+def test_files_and_pil_images_of_any_mode_are_read_as_bench_reads_them(run, data, tmp_path) -> None:
+    x, y = data
+    grey = [Image.fromarray(image[0]) for image in x]
+    want = FewShotClassifier.from_run(run).fit(grey[::4], y[::4]).predict_proba(grey)
+    paths = [tmp_path / f"{number}.png" for number in range(len(grey))]
+    for image, path in zip(grey, paths, strict=True):
+        image.convert("RGB").convert("P", palette=Image.Palette.ADAPTIVE).save(path)
+    files = [path.read_bytes() for path in paths]
+    clear = [image.convert("RGBA") for image in grey]
+    deep = [np.asarray(image) * np.uint16(257) for image in grey]
+    floats, names = list(x / 255), [str(path) for path in paths]
+    with warnings.catch_warnings(action="error"):  # nothing is lost
+        for given in (grey, paths, names, files, clear, deep, floats):
+            found = FewShotClassifier.from_run(run).fit(given[::4], y[::4]).predict_proba(given)
+            np.testing.assert_allclose(found, want, rtol=1e-5)
+
+
+def test_a_warning_says_what_of_images_is_lost(run, data) -> None:
+    x, y = data
+    given = [Image.fromarray(image[0]).convert("RGBA") for image in x[::4]]
+    given[0].putalpha(9)
+    given[1].putpixel((0, 0), (255, 0, 0, 255))
+    new = FewShotClassifier.from_run(run)
+    with pytest.warns(UserWarning) as found:
+        new.fit(given, y[::4])
+    assert [str(one.message) for one in found] == [
+        "1 of 15 images are transparent: put on white",
+        "1 of 15 images are coloured: made grey, which is all that the learner takes",
+    ]
+    with pytest.raises(ValueError, match=r"image 0: .* where white is 1 in other images"):
+        new.fit(x[::4] / 255, y[::4]).predict(x * 1.0)
 
 
 def test_wrong_examples_and_labels_are_named(run, data) -> None:

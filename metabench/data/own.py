@@ -84,7 +84,7 @@ class OwnData:
     @property
     def content(self) -> str:
         """Digest of all examples and labels."""
-        examples = (x if isinstance(x, str) else x.tobytes() for x in self.examples)
+        examples = (digest(x if isinstance(x, str) else x.tobytes()) for x in self.examples)
         return digest(self.kind, *examples, *self.labels)
 
     def add_class(self, label: str, examples: list[Any], place: str) -> None:
