@@ -17,7 +17,7 @@ from metabench import FewShotClassifier
 from metabench.bench import arrays, claim, plan, recommend, run
 from metabench.cli import app
 from metabench.data.own import OwnData, bright_background, read_images, read_texts
-from metabench.files import InputError
+from metabench.files import InputError, read_json
 from metabench.sampling import Frozen
 from metabench.served import FewShotModel, FewShotTask
 from tests.toy import TOY_NAME
@@ -245,6 +245,8 @@ def test_a_run_on_own_texts_leaves_a_board_a_recommendation_and_a_learner(
     assert "3-way 5-shot" in text and "**use " in text
     board = (tmp_path / "work/reports/leaderboard.md").read_text(encoding="utf-8")
     assert "frozen_linear_probe" in board and "tfidf" in board
+    assert read_json(tmp_path / "work/winner/cell.json")["pieces"] == 256
+    assert read_json(tmp_path / "work/data.json")["path"] == str(tmp_path / "mine.csv")
     model = FewShotClassifier.from_run(tmp_path / "work/winner")
     x, y = found.examples, found.labels
     assert model.fit(x[::2], y[::2]).score(x[1::2], y[1::2]) > 0.8
