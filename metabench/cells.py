@@ -25,9 +25,9 @@ from torch import Tensor
 from metabench import rng
 from metabench.backbones import BACKBONES, build_backbone
 from metabench.checks import check_backbone, learner_class, method_settings, starts_shared
-from metabench.config import BackboneChoice, Config
+from metabench.config import BackboneChoice, Config, Track
 from metabench.data import DATASETS, Dataset
-from metabench.data.base import LENGTH, LONGEST
+from metabench.data.base import LENGTH, LONGEST, header_of
 from metabench.embeddings import encoder_of, external_facts, with_vectors
 from metabench.evaluation.run import EpisodeSet, mean_score
 from metabench.files import (
@@ -36,7 +36,6 @@ from metabench.files import (
     digest,
     once,
     read_bytes,
-    read_json,
     read_record,
     write_json,
 )
@@ -53,13 +52,27 @@ from metabench.training import AnySource, Report, State, train
 Part = Literal["model.safetensors", "half.safetensors", "curve.csv", "cost.json"]
 """What a finished cell holds beside ``cell.json``; the half-budget weights are a backbone's."""
 
-LARGEST_CELL, LARGEST_WEIGHTS, LARGEST_EXAMPLE = 2**16, 2**32, 2**24
+LARGEST_CELL, LARGEST_WEIGHTS, LARGEST_EXAMPLE = 2**14, 2**32, 2**24
 """Of what is opened: bytes of ``cell.json`` and of weights, numbers of which an example consists.
 
 Lists of that many layers, such weights and such examples fit into memory.
 """
 
 Count = Annotated[int, Field(ge=0, le=2**20)]
+
+
+class Cost(BaseModel):
+    """``cost.json``: what a learner has cost."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+    train_seconds: float
+    pretrain_seconds: float
+    examples: int
+    train_flops: float
+    train_peak_memory_mb: float
+    parameters: int
+    trainable_parameters: int
 
 
 class TaskFacts(BaseModel):
@@ -146,7 +159,7 @@ def content_of(layout: Layout, name: str) -> str:
 
 
 def _content(path: Path) -> str:
-    return str(read_json(path)["digest"])
+    return header_of(path.parent).digest
 
 
 def episode_hash(path: Path) -> str:
@@ -370,7 +383,7 @@ def _take_start(method: Method, folder: Path) -> dict[str, float]:
     half = method.start == "half"
     path = folder / ("half.safetensors" if half else "model.safetensors")
     method.start_from(load_file(path))
-    cost = read_json(folder / "cost.json")
+    cost = read_record(folder / "cost.json", Cost).model_dump()
     share = 0.5 if half else 1.0
     return {
         "seconds": share * cost["train_seconds"],
@@ -441,6 +454,11 @@ def load_learner(folder: Path, trust: Trust = False) -> tuple[Method, dict[str, 
     cell, where = Cell.read(folder), str(folder / "cell.json")
     _require_trust(cell, where, trust)
     choice = cell.backbone
+    try:
+        learner_class(cell.method)
+        BACKBONES.load(choice.name)
+    except InputError as error:
+        raise InputError(f"{where}: {error}") from error
     check_backbone(choice, f"{where}: backbone.settings")
     settings = method_settings(cell.method, cell.settings, f"{where}: settings")
     weights = _weights(folder / "model.safetensors", cell.weights)
@@ -458,11 +476,17 @@ def load_learner(folder: Path, trust: Trust = False) -> tuple[Method, dict[str, 
         method = build()
         method.load_state_dict(weights)
     except Exception as error:  # what sizes and settings of a file may do to a constructor
+        reason = " ".join(str(error).split())[:300]
         raise InputError(
-            f"{folder}: the weights do not fit cell.json, or are of other code ({error}). Delete "
+            f"{folder}: the weights do not fit cell.json, or are of other code ({reason}). Delete "
             "the folder and run `dvc repro`."
         ) from error
     return method.eval(), cell.model_dump(mode="json", exclude_unset=True)
+
+
+def trusted_of(track: Track, method: str) -> tuple[str, str]:
+    """What ``cell.json`` of ``method`` may name, since ``params.yaml`` does: its own code."""
+    return track.variant(method).method, track.backbone_of(method).name
 
 
 def _require_trust(cell: Cell, where: str, trust: Trust) -> None:
@@ -502,7 +526,7 @@ def freeze_dataset(config: Config, layout: Layout, name: str) -> None:
     """
     track, family = config.track_of(name), DATASETS.load(name).family
     dataset = None if family else Dataset.load(layout.processed(name))
-    content = read_json(layout.processed(name) / "classes.json")["digest"]
+    content = header_of(layout.processed(name)).digest
 
     def draw(partition: str, ways: int, shots: int, queries: int, count: int) -> Frozen:
         if family is not None:

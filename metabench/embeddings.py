@@ -11,16 +11,24 @@ from typing import Any
 
 import numpy as np
 import torch
+from pydantic import BaseModel
 
 from metabench.backbones import BACKBONES, build_backbone
 from metabench.backbones.base import Backbone
 from metabench.config import Track
-from metabench.data.base import Dataset
-from metabench.files import DAMAGED, InputError, atomic, digest, once, read_json, write_json
+from metabench.data.base import Dataset, header_of
+from metabench.files import DAMAGED, InputError, atomic, digest, once, read_record, write_json
 from metabench.provenance import code_of, key_of
 
 PART = 2048
 """Examples between two reports of progress."""
+
+
+class Vectors(BaseModel):
+    """What stored vectors were made of, and the digest of their file."""
+
+    key: str
+    digest: str
 
 
 def encoder_of(backbone: str) -> str | None:
@@ -72,15 +80,15 @@ def embed_dataset(
     report: Callable[[float, str], None] = lambda share, text: None,
 ) -> None:
     """Write ``folder/<encoder>.npy`` and its record, unless they are there and still right."""
-    content = read_json(processed / "classes.json")["digest"]
+    content = header_of(processed).digest
     code = code_of(BACKBONES.module(encoder))
     key = key_of(content=content, code=code, facts=external_facts(encoder))
     path = folder / f"{encoder}.npy"
     try:
-        record = read_json(path.with_suffix(".json"))
-        if record["key"] == key and record["digest"] == digest(path):
+        record = read_record(path.with_suffix(".json"), Vectors)
+        if record.key == key and record.digest == digest(path):
             return
-    except (InputError, KeyError, OSError):
+    except (InputError, OSError):
         pass
     x, parts = Dataset.load(processed).x, []
     for start in range(0, len(x), PART):

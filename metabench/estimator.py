@@ -42,7 +42,7 @@ def learner_folder(run: str | Path) -> Iterator[Path]:
         InputError: neither of the two.
     """
     run_id = str(run).removeprefix("runs:/")
-    if (Path(run) / "cell.json").is_file():
+    if _is_file(Path(run) / "cell.json"):
         yield Path(run)
     elif re.fullmatch("[0-9a-f]{32}", run_id):
         from metabench.tracking import fetch_learner
@@ -54,6 +54,14 @@ def learner_folder(run: str | Path) -> Iterator[Path]:
             f"{run}: neither the folder of a trained learner (runs/<source>/<method>/<seed>, with "
             "a cell.json) nor the id of an MLflow run"
         )
+
+
+def _is_file(path: Path) -> bool:
+    """``path.is_file()``, also of what cannot be a path."""
+    try:
+        return path.is_file()
+    except (OSError, ValueError):
+        return False
 
 
 def open_run(run: str | Path, trust: Trust = False) -> tuple[Method, dict[str, Any]]:

@@ -5,16 +5,18 @@ from __future__ import annotations
 import shutil
 import tempfile
 import warnings
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
+from pydantic import BaseModel
 
-from metabench.cells import load_learner, validator
+from metabench.cells import Cell, load_learner, trusted_of, validator
 from metabench.config import Config
 from metabench.estimator import FewShotClassifier, learner_folder
-from metabench.files import InputError, read_json, write_json
+from metabench.files import InputError, read_record, write_json
 from metabench.layout import Layout
 from metabench.methods import METHODS
 from metabench.registry import Trust
@@ -23,6 +25,18 @@ from metabench.tracking import log_best, log_report, save_model
 
 PATIENCE_MS = 500.0
 """How long whoever asks a service may have to wait for an adaptation."""
+
+
+class Score(BaseModel):
+    """What is kept of a learner that did not train: its accuracy on ``val`` episodes."""
+
+    val: float
+
+
+class Timing(BaseModel):
+    """Of a result's record: how long the learner takes to adapt."""
+
+    adapt_ms: float
 
 
 def best_on_val(config: Config, layout: Layout, source: str) -> tuple[Path, float] | None:
@@ -45,17 +59,18 @@ def best_on_val(config: Config, layout: Layout, source: str) -> tuple[Path, floa
             continue
         seeds = config.seeds_of(source, method)
         records = [layout.result(source, method, seed).with_suffix(".json") for seed in seeds]
-        if not seeds or min(read_json(path)["adapt_ms"] for path in records) > PATIENCE_MS:
+        if not seeds or min(read_record(path, Timing).adapt_ms for path in records) > PATIENCE_MS:
             continue
         for seed in seeds:
             folder = layout.run(source, method, seed)
-            cell = read_json(folder / "cell.json")
-            val, kept = cell["val"], layout.root / "data/val" / f"{cell['key']}.json"
-            if val is None and kept.exists():
-                val = read_json(kept)["val"]
+            cell = Cell.read(folder)
+            val, kept = cell.val, layout.root / "data/val" / f"{cell.key}.json"
+            if val is None:
+                with suppress(InputError):  # not scored yet, or the score is damaged
+                    val = read_record(kept, Score).val
             if val is None:
                 score = validator(config, layout, source, device, track.backbone_of(method))
-                val = score(load_learner(folder)[0].to(device))
+                val = score(load_learner(folder, trusted_of(track, method))[0].to(device))
                 write_json(kept, {"val": val})
             rows.append({"method": method, "folder": folder, "val": val})
     if not rows:
@@ -74,7 +89,9 @@ def publish(config: Config, layout: Layout, git_commit: str) -> None:
             found = best_on_val(config, layout, source)
             if found is not None:
                 folder, val = found
-                log_best(folder, read_json(folder / "cell.json"), val, config.profile)
+                trust = trusted_of(config.track_of(source), folder.parent.name)
+                _, cell = load_learner(folder, trust)
+                log_best(folder, cell, val, config.profile)
         except Exception as error:  # a report must not fail for want of a model
             warnings.warn(f"best learner of {source} not logged ({type(error).__name__}: {error})")
 

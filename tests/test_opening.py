@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+import re
+import resource
 import shutil
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
+import torch
+from safetensors.torch import load_file, save_file
 
 from metabench import FewShotClassifier
-from metabench.files import InputError
+from metabench.cells import is_done, load_learner
+from metabench.files import InputError, digest, read_json
 from tests.learners import rewrite, untrained
 
 
@@ -84,3 +90,99 @@ def test_weights_that_are_not_those_of_cell_json_are_refused(run, tmp_path) -> N
             FewShotClassifier.from_run(run)
     path.write_bytes(whole)
     FewShotClassifier.from_run(run)
+
+
+def test_a_file_of_weights_of_other_sizes_is_refused(run) -> None:
+    path = run / "model.safetensors"
+    weights = load_file(path)
+    name = next(iter(weights))
+    for change in ({name: torch.zeros(2, 2)}, {"more": torch.zeros(1)}):
+        save_file(weights | change, path)
+        rewrite(run, weights=digest(path))
+        with pytest.raises(InputError, match=r"weights do not fit cell\.json"):
+            FewShotClassifier.from_run(run)
+    path.write_bytes(b"no weights")
+    rewrite(run, weights=digest(path))
+    with pytest.raises(InputError, match="not a file of weights"):
+        FewShotClassifier.from_run(run)
+    path.unlink()
+    path.symlink_to("/dev/zero")
+    with pytest.raises(InputError, match="not a file"):
+        FewShotClassifier.from_run(run)
+
+
+def test_sizes_that_are_not_those_of_the_weights_take_no_memory(run) -> None:
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    rewrite(run, backbone={"name": "conv4", "settings": {"width": 16_000}})  # 28 GB
+    with pytest.raises(InputError, match=r"weights do not fit cell\.json"):
+        FewShotClassifier.from_run(run)
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 2**19  # kB
+
+
+TASK = {"kind": "image", "ways": 5, "classes": 10, "outputs": 0}
+WRONG: dict[str, dict[str, Any]] = {
+    "input_shape": {"input_shape": [1, 10**9, 16]},
+    "input_shape.0": {"input_shape": [0, 16, 16]},
+    "task.classes": {"task": TASK | {"classes": 10**9}},
+    "task.kind": {"task": TASK | {"kind": "video"}},
+    "backbone.settings": {"backbone": {"name": "conv4", "settings": [4]}},
+    "settings: ways": {"settings": {"ways": "many"}},
+    "backbone.settings: width": {"backbone": {"name": "conv4", "settings": {"width": 10**9}}},
+    "weights": {"weights": None},
+    "seed": {"seed": True},
+    "invert": {"invert": 1},
+    "pieces": {"pieces": 10**9},
+    "files": {"files": {"../../secret": "0"}},
+    "unknown method 'maml2'": {"method": "maml2"},
+    "method ':X'": {"method": ":X"},
+    "backbone.name": {"backbone": {"name": ".x:Y"}},
+}
+
+
+@pytest.mark.case("38")
+@pytest.mark.parametrize("field", WRONG)
+def test_a_field_that_is_wrong_is_named_with_its_file(field, run) -> None:
+    rewrite(run, **WRONG[field])
+    with pytest.raises(InputError, match=rf"(?s)^{run}/cell\.json: .*{re.escape(field)}"):
+        FewShotClassifier.from_run(run, trust=True)
+
+
+NO_CELLS = {
+    "empty": b"",
+    "a list": b"[]",
+    "nothing in it": b"{}",
+    "not UTF-8": b'{"key": "\xff\xfe"}',
+    "another encoding": '{"key": "k"}'.encode("utf-16"),
+    "deep": b'{"settings": ' + b"[" * 100_000,
+    "a whole number without end": b'{"seed": ' + b"7" * 5000 + b"}",
+    "large": b'{"key": "' + b"x" * 2**15 + b'"}',
+}
+
+
+@pytest.mark.case("38")
+@pytest.mark.parametrize("what", NO_CELLS)
+def test_a_file_that_is_no_cell_is_one_message(what, run) -> None:
+    (run / "cell.json").write_bytes(NO_CELLS[what])
+    with pytest.raises(InputError, match=r"^\S+cell\.json: ") as raised:
+        FewShotClassifier.from_run(run)
+    assert len(str(raised.value)) < 1000
+    with pytest.raises(InputError):
+        read_json(run / "cell.json") if what in ("empty", "deep") else load_learner(run)
+    assert not is_done(run, "0" * 32)
+
+
+@pytest.mark.parametrize(
+    "name", ["../" * 9 + "etc", "runs:/../x", "0" * 31 + "/", "a\0b", "é" * 300]
+)
+def test_what_is_no_run_is_named_whatever_its_name(name) -> None:
+    with pytest.raises(InputError, match="neither the folder of a trained learner"):
+        FewShotClassifier.from_run(name)
+
+
+def test_a_cell_that_is_a_folder_or_has_none_is_named(run) -> None:
+    (run / "cell.json").unlink()
+    (run / "cell.json").mkdir()
+    with pytest.raises(InputError, match="neither the folder of a trained learner"):
+        FewShotClassifier.from_run(run)
+    with pytest.raises(InputError, match=r"cell\.json: not a file"):
+        load_learner(run)

@@ -12,7 +12,7 @@ import sys
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import numpy as np
@@ -21,13 +21,15 @@ import requests
 from mlflow import MlflowClient
 from PIL import Image
 
-from metabench import FewShotClassifier, serving
+from metabench import FewShotClassifier, gate, serving
 from metabench.cells import train_cell
 from metabench.evaluation.cell import evaluate_cell
 from metabench.results import track_cell
 from tests.toy import TOY_NAME, prepared, toy_config, toy_dataset
 
 pytestmark = pytest.mark.slow
+
+JSON = {"Content-Type": "application/json"}
 
 
 def free_port() -> int:
@@ -98,6 +100,16 @@ def test_a_served_learner_answers_over_http_as_the_estimator_does(project, tmp_p
         wrong = task | {"query_x": ["no image"]}
         answer = requests.post(f"{url}/invocations", json={"inputs": [wrong]}, timeout=60)
         assert answer.status_code == 400 and "not an image file in base64" in answer.text
+        for content in (f'{{"inputs": [{"7" * 5000}]}}', f"{'[' * 1000}{']' * 1000}", "x" * 10_000):
+            answer = requests.post(f"{url}/invocations", content, headers=JSON, timeout=60)
+            assert answer.status_code == 400 and 20 < len(answer.text) < 1500
+        with suppress(requests.ConnectionError):  # the server may hang up before all is sent
+            answer = requests.post(
+                f"{url}/invocations", b" " * (gate.REQUEST + 1), headers=JSON, timeout=60
+            )
+            assert answer.status_code == 413
+        answer = requests.post(f"{url}/invocations", json={"inputs": tasks}, timeout=60)
+        assert answer.status_code == 200  # as if nothing had been
 
 
 @pytest.fixture

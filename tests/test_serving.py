@@ -76,6 +76,17 @@ def test_what_cannot_serve_is_not_exported(what, learner, tmp_path) -> None:
     assert not (tmp_path / "out").exists()
 
 
+def test_a_learner_with_code_of_its_own_is_exported_only_if_trusted(learner, tmp_path) -> None:
+    run = shutil.copytree(learner, tmp_path / "run")
+    rewrite(run, method="metabench.methods.protonet:ProtoNet")
+    call = ["export", str(run), str(tmp_path / "out")]
+    answer = CliRunner().invoke(app, call)
+    assert answer.exit_code == 1 and "would import" in " ".join(answer.output.split())
+    assert CliRunner().invoke(app, [*call, "--trust"]).exit_code == 0
+    model = mlflow.pyfunc.load_model(str(tmp_path / "out"))  # trusts what its maker trusted
+    assert model.predict([task()])[0]["classes"] == [1, 2]
+
+
 @pytest.mark.case("45")
 def test_an_exported_model_says_nothing_of_who_made_it_and_where(exported, learner) -> None:
     personal = [str(learner.parent), str(Path.cwd()), str(Path.home()), str(exported.parent)]

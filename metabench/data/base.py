@@ -9,8 +9,9 @@ from pathlib import Path
 from typing import Literal, get_args
 
 import numpy as np
+from pydantic import BaseModel
 
-from metabench.files import DAMAGED, InputError, atomic, digest, read_json, write_json
+from metabench.files import DAMAGED, InputError, atomic, digest, read_record, write_json
 
 Partition = Literal["train", "val", "test"]
 PARTITIONS: tuple[str, ...] = get_args(Partition)
@@ -26,6 +27,28 @@ class ClassInfo:
     name: str
     group: str
     partition: Partition
+
+
+class Header(BaseModel):
+    """``classes.json``: what a dataset is, beside its arrays.
+
+    Attributes:
+        digest: of all content (see :meth:`Dataset.save`).
+    """
+
+    name: str
+    kind: Kind
+    digest: str
+    classes: tuple[ClassInfo, ...]
+
+
+def header_of(folder: Path) -> Header:
+    """The header of the dataset in ``folder``.
+
+    Raises:
+        InputError: missing or damaged.
+    """
+    return read_record(folder / "classes.json", Header)
 
 
 @dataclass(frozen=True)
@@ -111,7 +134,7 @@ class Dataset:
         Raises:
             InputError: a file is missing, damaged, or does not belong to the others.
         """
-        header = read_json(folder / "classes.json")
+        header = header_of(folder)
         try:
             x = np.load(folder / "x.npy", mmap_mode="r", allow_pickle=False)
             y = np.load(folder / "y.npy", allow_pickle=False)
@@ -122,8 +145,7 @@ class Dataset:
                 f"{folder}: damaged or missing array ({error}). Delete the folder and run "
                 "`dvc repro` again."
             ) from error
-        classes = tuple(ClassInfo(**c) for c in header["classes"])
-        return Dataset(header["name"], header["kind"], x, y, classes, episodes)
+        return Dataset(header.name, header.kind, x, y, header.classes, episodes)
 
 
 @dataclass(frozen=True)

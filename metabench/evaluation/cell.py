@@ -10,17 +10,20 @@ import numpy as np
 import torch
 
 from metabench.cells import (
+    Cost,
     content_of,
     episode_hash,
     examples_of,
     load_learner,
     peak_memory_mb,
     train_key,
+    trusted_of,
 )
 from metabench.config import BackboneChoice, Config, Track
 from metabench.data import DATASETS
+from metabench.data.base import header_of
 from metabench.evaluation.run import EpisodeSet, episode_cost, evaluate
-from metabench.files import InputError, atomic, once, read_json, write_json
+from metabench.files import InputError, atomic, once, read_json, read_record, write_json
 from metabench.layout import Layout
 from metabench.methods.base import Method
 from metabench.provenance import code_of, git_commit, key_of
@@ -54,7 +57,7 @@ def _test_classes(layout: Layout, name: str) -> float:
 
 
 def _count_test_classes(path: Path) -> int:
-    return sum(c["partition"] == "test" for c in read_json(path)["classes"])
+    return sum(c.partition == "test" for c in header_of(path.parent).classes)
 
 
 def evaluate_key(config: Config, layout: Layout, source: str, method: str, seed: int) -> str:
@@ -81,7 +84,7 @@ def evaluate_cell(
         return
     folder = layout.run(source, method, seed)
     choice = track.backbone_of(method)
-    learner, cell = load_learner(folder, (track.variant(method).method, choice.name))
+    learner, cell = load_learner(folder, trusted_of(track, method))
     if cell["key"] != train_key(config, layout, source, method, seed):
         raise InputError(
             f"{folder}: a learner of other params or of code as it was before an edit. Run "
@@ -94,7 +97,7 @@ def evaluate_cell(
         regression = DATASETS.load(frozen.dataset).family is not None
         dataset = None if regression else examples_of(layout, frozen.dataset, choice)
         sets.append(EpisodeSet.of(frozen, dataset, shape, device))
-    cost = read_json(folder / "cost.json") | episode_cost(learner, sets[0])
+    cost = read_record(folder / "cost.json", Cost).model_dump() | episode_cost(learner, sets[0])
     frame = evaluate(learner, sets, track.evaluation.steps, report)
     cost["open_set_auroc"] = _open_set(track, layout, choice, learner, sets)
     cost["peak_memory_mb"] = max(peak_memory_mb(), cost.pop("train_peak_memory_mb"))
