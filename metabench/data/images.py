@@ -162,7 +162,8 @@ def as_batch(
     found = [read(number, white) for number in range(len(images))]
     common = even_out(found, read, white)
     losses = Counter(loss for one in found for loss in one.losses)
-    return Batch(resized((one.pixels for one in found), shape), losses, common)
+    x = np.stack([one.pixels for one in found]) if found else np.empty((0, *shape), np.uint8)
+    return Batch(torch.from_numpy(x), losses, common)
 
 
 def resized(images: Iterable[np.ndarray], shape: tuple[int, ...]) -> Tensor:
