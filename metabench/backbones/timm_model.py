@@ -102,8 +102,8 @@ class Timm(Backbone):
         input_shape: ``(C, H, W)``. Any ``C``: timm adapts the first layer, and its weights.
         model: timm's name of the model, such as ``resnet18``.
         pretrained: load the weights that timm names (from its cache or the network).
-        checkpoint: file with weights of this model, loaded instead. Finished cells know it by its
-            path: give other weights another name.
+        checkpoint: file with weights of this model, loaded instead. Its content is in the keys of
+            cells, so other weights of the same name are noticed.
         size: images are resized to this side first; ``None`` takes them as they are.
         drop_path: rate of stochastic depth while training.
     """
