@@ -6,13 +6,13 @@ Light: nothing here imports torch. The files are written by :mod:`metabench.eval
 from __future__ import annotations
 
 import difflib
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from typing import Any
 
 import pandas as pd
 
 from metabench.config import TRACKS, Config
-from metabench.files import DAMAGED, InputError, lock, read_json
+from metabench.files import DAMAGED, InputError, lock, maker, read_json
 from metabench.layout import Layout
 from metabench.provenance import git_commit
 
@@ -21,6 +21,8 @@ CONTRACT = [
     "episode_hash", "metric", "value", "nll", "brier", "bin_count", "bin_correct", "bin_confidence",
 ]  # fmt: skip
 """Columns of a result file, one row per (target, setting, steps, episode)."""
+LISTED = 10
+"""Cells that a message names."""
 
 
 def read_result(path: Any) -> pd.DataFrame:
@@ -33,7 +35,7 @@ def read_result(path: Any) -> pd.DataFrame:
         frame = pd.read_parquet(path)
     except DAMAGED as error:
         raise InputError(
-            f"{path}: damaged or missing result ({error}). Delete it and run `dvc repro`."
+            f"{path}: damaged or missing result ({error}). Delete it and run {maker()}."
         ) from error
     if list(frame.columns) != CONTRACT:
         raise InputError(f"{path}: columns are not those of a result. Delete it and run again.")
@@ -49,7 +51,8 @@ def collect(
         methods: only these, each of which some track must have.
 
     Raises:
-        InputError: listing every cell that is missing; nothing is averaged over what is there.
+        InputError: listing the cells that are missing, damaged, or of other params; nothing is
+            averaged over what is there.
     """
     cells = [
         (source, method, seed)
@@ -66,22 +69,32 @@ def collect(
             raise InputError(
                 f"params.yaml has no method '{method}'. Did you mean {', '.join(near)}?"
             )
-    paths = {cell: layout.result(*cell) for cell in cells}
-    missing = [
-        "/".join(map(str, cell))
-        for cell, path in paths.items()
-        if not (path.exists() and path.with_suffix(".json").exists())
-    ]
-    if missing:
-        raise InputError(
-            f"{len(missing)} of {len(cells)} cells have no result: {', '.join(missing[:8])}"
-            f"{', …' if len(missing) > 8 else ''}. Run `dvc repro`."
-        )
     if not cells:
         raise InputError("params.yaml: no track has sources, so there is nothing to report")
-    results = pd.concat([read_result(path) for path in paths.values()], ignore_index=True)
-    records = pd.DataFrame([read_json(p.with_suffix(".json")) for p in paths.values()])
+    _check(config, layout, cells)
+    paths = [layout.result(*cell) for cell in cells]
+    results = pd.concat([read_result(path) for path in paths], ignore_index=True)
+    records = pd.DataFrame([read_json(path.with_suffix(".json")) for path in paths])
     return results, records
+
+
+def _check(config: Config, layout: Layout, cells: Sequence[tuple[str, str, int]]) -> None:
+    """Raise, naming the cells, unless each has the result that the params ask for."""
+    from metabench.evaluation.cell import FAULTS, evaluate_key, fault_of  # imports torch
+
+    found: dict[str, list[str]] = {fault: [] for fault in FAULTS}
+    for cell in cells:
+        fault = fault_of(layout.result(*cell), evaluate_key(config, layout, *cell))
+        if fault is not None:
+            found[fault].append("/".join(map(str, cell)))
+    faults = [
+        f"{len(names)} of {len(cells)} cells {fault}: {', '.join(names[:LISTED])}"
+        + (f" and {len(names) - LISTED} more" if len(names) > LISTED else "")
+        for fault, names in found.items()
+        if names
+    ]
+    if faults:
+        raise InputError("\n".join([*faults, f"Run {maker()}: what is finished is kept."]))
 
 
 def report(config: Config, layout: Layout) -> tuple[pd.DataFrame, pd.DataFrame]:

@@ -23,16 +23,30 @@ from metabench.config import BackboneChoice, Config, Track
 from metabench.data import DATASETS
 from metabench.data.base import header_of
 from metabench.evaluation.run import EpisodeSet, episode_cost, evaluate
-from metabench.files import InputError, atomic, once, read_json, read_record, write_json
+from metabench.files import (
+    InputError,
+    atomic,
+    digest,
+    once,
+    read_json,
+    read_record,
+    write_json,
+)
 from metabench.layout import Layout
 from metabench.methods.base import Method
 from metabench.provenance import code_of, git_commit, key_of
-from metabench.results import CONTRACT, read_result
+from metabench.results import CONTRACT
 from metabench.runtime import pick_device
 from metabench.sampling import Frozen
 from metabench.training import Report
 
 OPEN_SET = "metabench.evaluation.open_set"
+FAULTS = MISSING, DAMAGED, OTHER = (
+    "have no result",
+    "are damaged",
+    "are of other params or other code",
+)
+"""What may be wrong with results, to follow their number."""
 
 
 def _test_files(track: Track, layout: Layout, source: str, name: str) -> list[Path]:
@@ -125,6 +139,7 @@ def evaluate_cell(
                 f"{s.frozen.dataset}/{s.frozen.ways}w{s.frozen.shots}s": s.frozen.hash for s in sets
             },
             "key": key,
+            "results": digest(path),
             "git_commit": git_commit(),
         },
     )
@@ -158,10 +173,21 @@ def is_evaluated(
     config: Config, layout: Layout, source: str, method: str, seed: int, key: str | None = None
 ) -> bool:
     """Whether the result of (source, method, seed) is there and is the one the params ask for."""
-    path = layout.result(source, method, seed)
+    try:
+        wanted = key or evaluate_key(config, layout, source, method, seed)
+    except InputError:
+        return False
+    return fault_of(layout.result(source, method, seed), wanted) is None
+
+
+def fault_of(path: Path, key: str) -> str | None:
+    """Why the result at ``path`` is not that of ``key`` (one of ``FAULTS``); None: it is."""
+    if not (path.exists() and path.with_suffix(".json").exists()):
+        return MISSING
     try:
         record = read_json(path.with_suffix(".json"))
-        wanted = key or evaluate_key(config, layout, source, method, seed)
-        return bool(record["key"] == wanted and len(read_result(path)))
-    except (InputError, KeyError, TypeError):
-        return False
+        if record["key"] != key:
+            return OTHER
+        return None if record["results"] == digest(path) else DAMAGED
+    except (InputError, KeyError, TypeError, OSError):
+        return DAMAGED

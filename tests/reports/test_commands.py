@@ -8,11 +8,14 @@ from typer.testing import CliRunner
 
 from metabench import cli
 from metabench.cli import app
-from metabench.files import write_json
+from metabench.config import Config
+from metabench.evaluation.cell import evaluate_key
+from metabench.files import InputError, digest, write_json
 from metabench.layout import Layout
 from metabench.reports.excerpt import START
+from metabench.results import collect
 from tests.reports.synthetic import made_up
-from tests.toy import params
+from tests.toy import TOY_NAME, params, prepared
 
 METHODS = {"protonet": ("metric", 0.8), "linear_probe": ("feature", 0.8), "maml": ("model", 0.5)}
 
@@ -21,20 +24,21 @@ METHODS = {"protonet": ("metric", 0.8), "linear_probe": ("feature", 0.8), "maml"
 def project(tmp_path_factory):
     root = tmp_path_factory.mktemp("project")
     base = params(reports="reports")
-    track = base["classification"] | {"sources": ["glyphs"], "methods": list(METHODS)}
-    methods = {"glyphs": {m: {} for m in METHODS}}
-    base |= {"datasets": ["glyphs"], "classification": track, "methods": methods}
-    (root / "params.yaml").write_text(yaml.safe_dump(base | {"seeds": [0, 1, 2]}))
+    base["classification"]["methods"] = list(METHODS)
+    base |= {"seeds": [0, 1, 2], "methods": {TOY_NAME: {m: {} for m in METHODS}}}
+    (root / "params.yaml").write_text(yaml.safe_dump(base))
     (root / "README.md").write_text(f"{START}\n")
-    results, records = made_up(METHODS, targets=("glyphs",), episodes=20)
+    config = Config.model_validate(base)
+    layout = prepared(root, config)
+    results, records = made_up(METHODS, (TOY_NAME,), (TOY_NAME,), episodes=20)
     for record in records.to_dict("records"):
-        path = Layout(root).result("glyphs", record["method"], record["seed"])
+        cell = record["source"], record["method"], record["seed"]
+        path = layout.result(*cell)
         path.parent.mkdir(parents=True, exist_ok=True)
-        mine = results[
-            (results["method"] == record["method"]) & (results["seed"] == record["seed"])
-        ]
+        mine = results[(results["method"] == cell[1]) & (results["seed"] == cell[2])]
         mine.to_parquet(path, index=False)
-        write_json(path.with_suffix(".json"), record)
+        facts = {"key": evaluate_key(config, layout, *cell), "results": digest(path)}
+        write_json(path.with_suffix(".json"), record | facts)
     return root
 
 
@@ -65,3 +69,40 @@ def test_compare_names_the_nearest_method_and_the_block_that_is_missing(run) -> 
     unknown = run("compare", "protonet", "mamll")
     assert unknown.exit_code == 1 and "no method 'mamll'. Did you mean maml?" in unknown.output
     assert run("compare", "protonet", "maml", "--target", "mars").exit_code == 1
+
+
+@pytest.mark.case("36")
+def test_results_of_other_params_are_refused_with_their_cells_and_the_command(run, project) -> None:
+    params = project / "params.yaml"
+    before = params.read_text()
+    params.write_text(before.replace("examples: 400", "examples: 500000"))
+    try:
+        for words, count in ((["report"], 9), (["compare", "protonet", "maml"], 6)):
+            found = run(*words)
+            assert found.exit_code == 1
+            assert f"{count} of {count} cells are of other params" in found.output
+            assert f"{TOY_NAME}/protonet/0" in found.output and "Run `dvc repro`" in found.output
+    finally:
+        params.write_text(before)
+    assert run("compare", "protonet", "maml").exit_code == 0
+
+
+@pytest.mark.case("36")
+@pytest.mark.parametrize("suffix", [".parquet", ".json"])
+def test_damaged_records_are_named(run, project, suffix) -> None:
+    path = Layout(project).result(TOY_NAME, "maml", 1).with_suffix(suffix)
+    whole = path.read_bytes()
+    for content in (whole[:-10], b"", b"[]"):
+        path.write_bytes(content)
+        found = run("compare", "protonet", "maml")
+        path.write_bytes(whole)
+        assert found.exit_code == 1, content
+        assert f"1 of 6 cells are damaged: {TOY_NAME}/maml/1" in found.output
+    assert run("compare", "protonet", "maml").exit_code == 0
+
+
+def test_a_long_list_of_cells_is_cut(project) -> None:
+    config = Config.model_validate(yaml.safe_load((project / "params.yaml").read_text()))
+    seeds = config.model_copy(update={"seeds": tuple(range(3, 20))})
+    with pytest.raises(InputError, match=r"51 of 51 cells have no result: .* and 41 more\n"):
+        collect(seeds, Layout(project))
