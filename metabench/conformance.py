@@ -11,9 +11,11 @@ from __future__ import annotations
 import copy
 import inspect
 import pickle
+import traceback
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import cache, cached_property
+from pathlib import Path
 from typing import Any, cast, get_args
 
 import numpy as np
@@ -73,8 +75,19 @@ class NotApplicable(Exception):
     """The property says nothing about this method; the message says why."""
 
 
+class NoPrediction(Exception):
+    """What a method answers is not finite, of another shape, or no floating point numbers."""
+
+
 Property = Callable[["Subject"], str | None]
 PROPERTIES: dict[str, Property] = {}
+DECLARES = "declares what it is"
+SETTINGS = "has settings that are checked and can be stored"
+PREDICTS = "predicts finite values of the right shape"
+TRAINS = "trains with finite loss and gradients"
+STANDS_ALONE = (DECLARES, SETTINGS, PREDICTS, TRAINS)
+"""Properties that say something about a method that predicts nothing."""
+NO_PREDICTION = f"does not predict, see '{PREDICTS}'"
 
 
 def property_of_methods(sentence: str) -> Callable[[Property], Property]:
@@ -246,12 +259,67 @@ class Subject:
     def predict(self, episodes: Episodes) -> Tensor:
         """What the trained learner predicts."""
         torch.manual_seed(0)
-        return self.learner().predict(episodes).detach()
+        return predicted(self.learner(), episodes)
 
     @cached_property
     def prediction(self) -> Tensor:
         """What it predicts for :attr:`episodes`."""
         return self.predict(self.episodes)
+
+    @cached_property
+    def untrained(self) -> str | None:
+        """What is wrong with what the learner predicts before it is trained, in words."""
+        learner = self.build()
+        self.train(learner, 0)
+        return self._fault(lambda: predicted(learner, self.episodes))
+
+    @cached_property
+    def fault(self) -> str | None:
+        """What is wrong with what the learner predicts, before or after training."""
+        return self.untrained or self._fault(lambda: self.prediction)
+
+    def _fault(self, predict: Callable[[], Tensor]) -> str | None:
+        try:
+            predict()
+        except NotApplicable:  # it cannot be trained
+            return None
+        except NoPrediction as error:
+            return str(error)
+        except Exception as error:
+            return f"predict raises {_raised(error, self.method)}"
+        return None
+
+
+def predicted(learner: Method, episodes: Episodes) -> Tensor:
+    """What ``learner`` predicts, ``[T, Q, outputs]``.
+
+    Raises:
+        NoPrediction: it is of another shape or kind, or not finite.
+    """
+    found: object = learner.predict(episodes)
+    what, last = ("predictions", "outputs") if episodes.ways is None else ("logits", "ways")
+    outputs = episodes.query_y.shape[2] if episodes.ways is None else episodes.ways
+    wanted = [*episodes.query_x.shape[:2], outputs]
+    if not isinstance(found, Tensor):
+        raise NoPrediction(f"predict gives {type(found).__name__}, wanted a tensor of {what}")
+    if list(found.shape) != wanted:
+        raise NoPrediction(
+            f"{what} have shape {list(found.shape)}, wanted {wanted}: [tasks, queries, {last}]"
+        )
+    if not found.is_floating_point():
+        raise NoPrediction(f"{what} are {found.dtype}, wanted floating point")
+    if not found.isfinite().all():
+        share = float((~found.isfinite()).double().mean())
+        raise NoPrediction(f"{what} are not finite: {share:.0%} are NaN or infinite")
+    return found.detach()
+
+
+def _raised(error: Exception, method: type) -> str:
+    """Kind and text of an exception, and the last line of the method's own file that led to it."""
+    own = inspect.getsourcefile(method)
+    lines = [f for f in traceback.extract_tb(error.__traceback__) if f.filename == own]
+    place = f" ({Path(lines[-1].filename).name}, line {lines[-1].lineno})" if lines else ""
+    return f"{type(error).__name__}: {error}{place}"
 
 
 def _build(
@@ -304,7 +372,7 @@ def differ(a: Tensor, b: Tensor) -> bool:
 # --- the properties -------------------------------------------------------------------------------
 
 
-@property_of_methods("declares what it is")
+@property_of_methods(DECLARES)
 def _declares(subject: Subject) -> str | None:
     cls = subject.method
     problems = []
@@ -321,7 +389,7 @@ def _declares(subject: Subject) -> str | None:
     return "; ".join(problems) or None
 
 
-@property_of_methods("has settings that are checked and can be stored")
+@property_of_methods(SETTINGS)
 def _settings(subject: Subject) -> str | None:
     model = subject.method.Settings
     if not issubclass(model, Settings):
@@ -338,8 +406,17 @@ def _settings(subject: Subject) -> str | None:
     return "an unknown setting is accepted: keep extra='forbid' in model_config"
 
 
-@property_of_methods("trains with finite loss and gradients")
+@property_of_methods(PREDICTS)
+def _predicts(subject: Subject) -> str | None:
+    if subject.fault is None:
+        subject.learner()  # not applicable if it cannot be trained
+    return subject.fault
+
+
+@property_of_methods(TRAINS)
 def _trains(subject: Subject) -> str | None:
+    if subject.untrained is not None:
+        raise NotApplicable(NO_PREDICTION)
     subject.train(subject.build(), STEPS)
     learner = subject.build()
     if learner.learns_from == "nothing":
@@ -366,24 +443,11 @@ def _deterministic(subject: Subject) -> str | None:
         if not torch.equal(value, again.state_dict()[name]):
             return f"training twice from one seed gives two values of '{name}'"
     torch.manual_seed(1)
-    if differ(again.predict(subject.episodes).detach(), subject.prediction):
+    if differ(predicted(again, subject.episodes), subject.prediction):
         return (
             "predict depends on the state of torch's global generator. Name the draw: "
             "metabench.rng.torch_generator('my method', 'purpose', step)"
         )
-    return None
-
-
-@property_of_methods("predicts finite values of the right shape")
-def _shape(subject: Subject) -> str | None:
-    found, e = subject.prediction, subject.episodes
-    wanted = (*e.query_x.shape[:2], e.query_y.shape[2] if e.ways is None else e.ways)
-    if tuple(found.shape) != wanted:
-        return f"predict gives {list(found.shape)}, wanted {list(wanted)} [tasks, queries, outputs]"
-    if not found.is_floating_point():
-        return f"predict gives {found.dtype}, wanted logits in floating point"
-    if not found.isfinite().all():
-        return "a prediction is not finite"
     return None
 
 
@@ -505,11 +569,12 @@ def _unbalanced(subject: Subject) -> str | None:
         for t in range(TASKS)
     ]
     uneven = with_support(e, torch.tensor(keep))
-    found = subject.predict(uneven)
-    if tuple(found.shape) != (TASKS, e.query_x.shape[1], ways) or not found.isfinite().all():
+    try:
+        subject.predict(uneven)
+    except NoPrediction as error:
         return (
-            "with 1, 2 and 4 examples of three classes the logits are not finite or of the wrong "
-            "shape: do not reshape the support to [ways, shots], go by support_y"
+            f"with 1, 2 and 4 examples of three classes, {error}. Do not reshape the support to "
+            "[ways, shots], go by support_y"
         )
     return None
 
@@ -524,7 +589,7 @@ def _saved(subject: Subject) -> str | None:
     loaded = cls(build_backbone(name, subject.shape, **choices), subject.task, settings).double()
     loaded.load_state_dict(load(stored))
     loaded.eval()
-    answers = loaded.predict(subject.episodes).detach()
+    answers = predicted(loaded, subject.episodes)
     if differ(answers, subject.prediction):
         return (
             "a saved and loaded learner predicts something else (by "
@@ -559,13 +624,12 @@ def _ways(subject: Subject) -> str | None:
             more = _episodes(subject.kind, TASKS, WAYS - 1, SHOTS)
         else:
             return "any_ways is False, yet more ways than in training raise no InputError"
-    found = subject.predict(more)
-    wanted = (TASKS, more.query_x.shape[1], more.ways)
-    if tuple(found.shape) != wanted or not found.isfinite().all():
+    try:
+        subject.predict(more)
+    except NoPrediction as error:
         return (
-            f"{more.ways} ways after training with {WAYS}: logits {list(found.shape)}, wanted "
-            f"finite {list(wanted)}. If training fixes the number of classes, declare "
-            "`any_ways = False`"
+            f"{more.ways} ways after training with {WAYS}: {error}. If training fixes the number "
+            "of classes, declare `any_ways = False`"
         )
     return None
 
@@ -644,7 +708,7 @@ def _learns(subject: Subject) -> str | None:
     while done < LEARNING_STEPS and found <= 0.95:
         subject.train(learner, block, first=done)
         done += block
-        found = _accuracy(learner.predict(e).detach(), e.query_y)
+        found = _accuracy(predicted(learner, e), e.query_y)
         if learner.learns_from == "nothing":
             break
     if found <= 0.95:
@@ -693,12 +757,16 @@ def check(method: type[Method] | str, kinds: Sequence[Kind] | None = None) -> li
 def _judge(sentence: str, function: Property, subject: Subject) -> Verdict:
     passed: bool | None
     try:
+        if sentence not in STANDS_ALONE and subject.fault is not None:
+            raise NotApplicable(NO_PREDICTION)
         wrong = function(subject)
         passed, detail = wrong is None, wrong or ""
     except NotApplicable as reason:
         passed, detail = None, str(reason)
+    except NoPrediction as error:
+        passed, detail = False, f"in this case, {error}"
     except Exception as error:
-        passed, detail = False, f"raises {type(error).__name__}: {error}"
+        passed, detail = False, f"raises {_raised(error, subject.method)}"
     finally:
         torch.set_grad_enabled(True)
     return Verdict(sentence, subject.kind, passed, detail)
