@@ -57,8 +57,7 @@ def command(function: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def _fail(error: InputError) -> None:
-    text = shown.masked(shown.visible(f"error: {error}", kept="\n"))
-    shown.console(stderr=True).print(text, style="red", soft_wrap=True)
+    shown.console(stderr=True).print(shown.message(error), style="red", soft_wrap=True)
     raise typer.Exit(1) from error
 
 
@@ -149,7 +148,7 @@ def repair() -> None:
     from metabench.repair import repair as mend
 
     for sentence in mend(Path()) or ["nothing to repair"]:
-        console.print(sentence, markup=False, highlight=False, soft_wrap=True)
+        say(sentence)
 
 
 @command

@@ -9,7 +9,6 @@ import multiprocessing as mp
 import os
 import queue
 import signal
-import sys
 import threading
 import traceback
 from collections.abc import Callable, Iterator, Sequence
@@ -18,7 +17,6 @@ from multiprocessing import resource_tracker
 from multiprocessing.forkserver import ensure_running
 from typing import Any
 
-from rich.console import Console
 from rich.progress import (
     BarColumn,
     Progress,
@@ -28,6 +26,7 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
+from metabench import shown
 from metabench.config import Compute
 from metabench.files import InputError
 
@@ -127,14 +126,14 @@ def run_cells(
     named = {job.name: job for job in jobs}
     running: dict[str, Any] = {}
     failures: dict[str, str] = {}
-    console = Console(file=sys.stderr)
+    console = shown.console(stderr=True)
     columns = (
-        TextColumn("{task.description}"),
+        TextColumn("{task.description}", markup=False),
         BarColumn(),
         TaskProgressColumn(),
         TimeElapsedColumn(),
         TimeRemainingColumn(),
-        TextColumn("{task.fields[text]}"),
+        TextColumn("{task.fields[text]}", markup=False),
     )
     with Progress(*columns, console=console, disable=not console.is_terminal) as progress:
         whole = progress.add_task(f"{len(jobs)} cells", total=len(jobs), text="")
@@ -170,7 +169,7 @@ def run_cells(
                 progress.remove_task(bars.pop(name))
                 progress.advance(whole)
                 if not console.is_terminal:
-                    console.print(f"{name}: {what}", highlight=False)
+                    console.print(f"{name}: {what}")
         finally:
             for process in running.values():
                 process.terminate()

@@ -59,6 +59,11 @@ def markdown(text: object, longest: int = LONGEST) -> str:
     return re.sub(r"^ | $", "&#32;", escaped)
 
 
+def message(error: object) -> str:
+    """The text of an error for a terminal or a log."""
+    return masked(visible(f"error: {error}", kept="\n"))
+
+
 def console(stderr: bool = False) -> Console:
     """A console that interprets nothing in a text: no markup, no emoji, no highlighting.
 

@@ -107,6 +107,10 @@ def _silent(share: float, text: str) -> None:
     """No progress: a study shows its own."""
 
 
+class NothingToTune(InputError):
+    """The method has no setting that is searched."""
+
+
 def tune(
     config: Config,
     root: Path,
@@ -125,7 +129,8 @@ def tune(
         evaluate: score of settings; by default :func:`score`.
 
     Raises:
-        InputError: the method has no setting that is searched, or diverges with all settings tried.
+        NothingToTune: the method has no setting that is searched.
+        InputError: it diverges with all settings tried.
     """
     base = dict(config.methods.get(source, {}).get(method, {}))
     where = f"params.yaml: methods.{source}.{method}"
@@ -136,7 +141,7 @@ def tune(
     if cls.learns_from == "nothing":
         space.pop("lr", None)
     if not space:
-        raise InputError(f"{method}: has no setting that is searched ({', '.join(SPACE)})")
+        raise NothingToTune(f"{method}: has no setting that is searched ({', '.join(SPACE)})")
     defaults = method_settings(name, base, where).model_dump()
     fixed = {name: value for name, value in base.items() if name not in space}
     bare, seed = with_settings(config, source, method, fixed), config.seeds[0]

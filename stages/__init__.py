@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import atexit
-import errno
 import os
 import signal
 import sys
@@ -32,8 +31,9 @@ if sys.argv[0] == "-m" and signal.getsignal(signal.SIGINT) is signal.default_int
 import metabench.uncollected  # noqa: E402, F401 (before all other imports)
 from metabench.config import Config, load  # noqa: E402
 from metabench.executor import CellFailed  # noqa: E402
-from metabench.files import InputError  # noqa: E402
+from metabench.files import InputError, refusal  # noqa: E402
 from metabench.layout import Layout  # noqa: E402
+from metabench.shown import message  # noqa: E402
 
 
 def run(
@@ -51,13 +51,14 @@ def run(
         interruptible()
         main(load(), Layout(), *values.values())
     except (InputError, CellFailed) as error:
-        sys.exit(f"error: {error}\n{RESUME}")
+        sys.exit(f"{message(error)}\n{RESUME}")
     except KeyboardInterrupt:
         sys.exit(INTERRUPTED)
     except OSError as error:
-        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+        reason = refusal(error)
+        if reason is None:
             raise
-        sys.exit(f"error: the disk is full ({error}). Free some space. {RESUME}")
+        sys.exit(f"{message(reason)}\n{RESUME}")
     _end_quickly()
 
 

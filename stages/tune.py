@@ -10,14 +10,14 @@ import sys
 from pathlib import Path
 
 import optuna
-from rich.console import Console
 from rich.progress import track
 
+from metabench import shown
 from metabench.checks import check_names
 from metabench.config import load
-from metabench.files import InputError
+from metabench.files import InputError, refusal
 from metabench.runtime import configure
-from metabench.tuning import apply, finished, tune
+from metabench.tuning import NothingToTune, apply, finished, tune
 from stages import interruptible
 
 
@@ -35,7 +35,7 @@ def main() -> None:
     parser.add_argument("--apply", action="store_true", help="write the best into params.yaml")
     arguments = parser.parse_args()
     optuna.logging.set_verbosity(optuna.logging.WARNING)
-    console = Console(stderr=True)
+    console, failed = shown.console(stderr=True), False
     try:
         interruptible()
         config = load()
@@ -48,7 +48,8 @@ def main() -> None:
                     config, Path(), arguments.source, method, arguments.trials, arguments.seconds
                 )
             except InputError as error:
-                print(error)
+                print(shown.message(error), file=sys.stderr, flush=True)
+                failed |= method in arguments.methods or not isinstance(error, NothingToTune)
                 continue
             print(
                 f"{method}: {study.best_value:.4f} {study.best_params} "
@@ -58,9 +59,12 @@ def main() -> None:
             if arguments.apply:
                 apply(Path("params.yaml"), study, arguments.source, method)
     except InputError as error:
-        sys.exit(f"error: {error}")
+        sys.exit(shown.message(error))
+    except OSError as error:
+        sys.exit(shown.message(refusal(error) or error))
     except KeyboardInterrupt:
         sys.exit("interrupted. Finished trials are kept; the same command goes on from here.")
+    sys.exit(failed)
 
 
 if __name__ == "__main__":

@@ -4,15 +4,22 @@ from __future__ import annotations
 
 import errno
 import os
+import signal
 import socket
+import subprocess
+import sys
+import time
 from pathlib import Path
 
+import psutil
 import pytest
+import yaml
 from PIL import Image
 from typer.testing import CliRunner
 
+import stages.plan
 from metabench.cli import app
-from tests.toy import root_of_repository
+from tests.toy import params, root_of_repository
 
 ODD = ["data [raw]", "[red]data", "x[/]", "data :smile:", "data [@click=f]y"]
 """Names that rich would read as markup."""
@@ -81,6 +88,23 @@ def test_a_folder_that_cannot_be_written_is_named(here, monkeypatch, code) -> No
     assert "smoke is in use" in shown("profile", "smoke", code=0)
 
 
+@pytest.mark.case("18")
+@pytest.mark.parametrize("words", [("bench", "--images", "mine"), ("stage",)])
+def test_a_work_folder_that_cannot_be_made_is_one_message(here, monkeypatch, words, capsys) -> None:
+    own_images(here / "mine")
+    for blocked in ("bench", "data"):
+        (here / blocked).write_text("a file")
+    if words == ("stage",):
+        monkeypatch.setattr("sys.argv", ["stages/plan.py"])
+        Path("params.yaml").write_text(yaml.safe_dump(params()))
+        with pytest.raises(SystemExit) as ended:
+            stages.run(stages.plan.main, "")
+        output = str(ended.value.code)
+    else:
+        output = shown(*words)
+    assert "is a file, where a folder is wanted" in output
+
+
 @pytest.mark.case("25")
 def test_a_profile_is_taken_where_profiles_are(here) -> None:
     (here / "profiles").symlink_to(root_of_repository() / "profiles")
@@ -147,6 +171,20 @@ def test_the_stem_of_a_file_is_no_path_either(bench, here) -> None:
     assert bench("--csv", "fine.csv")[1] == [Path("bench/fine")]
 
 
+@pytest.mark.case("34")
+@pytest.mark.parametrize("link", ["bench", "bench/mine"])
+def test_a_link_out_of_the_folder_is_refused(bench, here, link) -> None:
+    own_images(here / "project" / "mine")
+    (here / "elsewhere").mkdir()
+    os.chdir(here / "project")
+    Path(link).parent.mkdir(exist_ok=True)
+    Path(link).symlink_to(here / "elsewhere")
+    output, roots = bench("--images", "mine", code=1)
+    assert "elsewhere" in output and "--name" in output and roots == []
+    Path(link).unlink()
+    assert bench("--images", "mine")[1] == [Path("bench/mine")]
+
+
 # --- ui -------------------------------------------------------------------------------------------
 
 
@@ -174,3 +212,45 @@ def test_a_folder_or_a_file_that_is_no_database_is_named(here) -> None:
     (here / "mlflow.db").rmdir()
     (here / "mlflow.db").write_text("no database, but a text of some length")
     assert "mlflow.db" in shown("ui") and "no database" in shown("ui")
+
+
+SHORT = """
+from metabench import cli
+cli._SERVE = cli._SERVE.split("from mlflow")[0] + {work!r}
+cli.app()
+"""
+"""``metabench ui`` with something else in place of MLflow's server, which takes long to start."""
+
+
+def start(work: str) -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        [sys.executable, "-c", SHORT.format(work=work), "ui", "--port", str(free_port())],
+        stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+    )  # fmt: skip
+
+
+def free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        return int(server.getsockname()[1])
+
+
+@pytest.mark.case("48")
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGHUP, 129), (signal.SIGKILL, -9)])
+def test_the_server_ends_with_the_command_however_that_ends(here, number, code) -> None:
+    (here / "mlflow.db").touch()
+    process = start("import time; open('pid', 'w').write(str(os.getpid())); time.sleep(60)")
+    assert process.stdout is not None and "http://127.0.0.1" in process.stdout.readline()
+    while not (here / "pid").exists() or not (here / "pid").read_text():
+        time.sleep(0.02)
+    (server,) = psutil.Process(process.pid).children()
+    process.send_signal(number)
+    assert process.wait(timeout=20) == code
+    server.wait(timeout=20)
+
+
+@pytest.mark.case("48")
+def test_the_command_ends_when_the_server_ends(here) -> None:
+    (here / "mlflow.db").touch()
+    process = start("print('no luck')")
+    output, _ = process.communicate(timeout=20)
+    assert process.returncode == 1 and "no luck" in output and "the server has ended" in output

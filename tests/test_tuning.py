@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import errno
+from pathlib import Path
+
 import pytest
 import yaml
 
+import stages.tune
 from metabench.backbones.conv4 import Conv4
 from metabench.backbones.minilm import MiniLM
 from metabench.cells import pretrain_key
@@ -13,7 +17,16 @@ from metabench.layout import BACKBONE, Layout
 from metabench.methods.parts.language_tuning import LanguageTuningSettings
 from metabench.methods.protonet import ProtoNetSettings
 from metabench.methods.ridge import RidgeSettings
-from metabench.tuning import SPACE, apply, finished, score, searched, tune, with_settings
+from metabench.tuning import (
+    SPACE,
+    NothingToTune,
+    apply,
+    finished,
+    score,
+    searched,
+    tune,
+    with_settings,
+)
 from tests.test_cells import prepared
 from tests.toy import TOY_NAME, toy_config
 
@@ -123,3 +136,30 @@ def test_a_method_without_settings_to_search_is_named(project) -> None:
     config, root = project
     with pytest.raises(InputError, match="majority: has no setting"):
         tune(config, root, TOY_NAME, "majority", 1, 60, lambda s: 0.0)
+
+
+@pytest.mark.parametrize(
+    ("words", "error", "code"),
+    [
+        (["protonet"], InputError("protonet: diverges"), 1),
+        ([], InputError("protonet: diverges"), 1),
+        (["protonet"], NothingToTune("protonet: nothing"), 1),
+        ([], NothingToTune("protonet: nothing"), 0),
+        (["protonet"], OSError(errno.EROFS, "Read-only file system", "studies"), 1),
+    ],
+)
+def test_a_method_that_cannot_be_tuned_is_a_message_and_a_failure_if_it_was_asked_for(
+    project, monkeypatch, capsys, words, error, code
+) -> None:
+    def refuse(*args: object) -> None:
+        raise error
+
+    monkeypatch.chdir(project[1])
+    Path("params.yaml").write_text(yaml.safe_dump(project[0].model_dump(mode="json")))
+    monkeypatch.setattr(stages.tune, "tune", refuse)
+    monkeypatch.setattr("sys.argv", ["stages/tune.py", TOY_NAME, *words])
+    with pytest.raises(SystemExit) as ended:
+        stages.tune.main()
+    text = capsys.readouterr().err + str(ended.value.code)
+    assert bool(ended.value.code) == bool(code)
+    assert "error: protonet: " in text or "error: studies: the file system is read-only" in text
