@@ -111,7 +111,9 @@ def refusal(error: OSError, path: Path | None = None) -> InputError | None:
         return None
     reason = REFUSALS[error.errno]
     if error.errno in (errno.ENOSPC, errno.EDQUOT):
-        return InputError(f"{place or Path.cwd()}: {reason}. Free some space and run again.")
+        return InputError(
+            f"{f'{place}: ' if place else ''}{reason}. Free some space and run again."
+        )
     if path is None:
         return InputError(f"{place or Path.cwd()}: {reason}. Change that, or work elsewhere.")
     folder = next((p for p in path.absolute().parents if os.path.lexists(p)), path)
