@@ -11,6 +11,7 @@ import difflib
 import importlib
 import inspect
 from collections.abc import Collection, Mapping
+from functools import cache
 from importlib.metadata import entry_points
 from typing import Any, Generic, TypeVar, cast
 
@@ -25,6 +26,12 @@ Trust = bool | Collection[str]
 def _found_at(target: str) -> Any:
     module, _, attribute = target.partition(":")
     return getattr(importlib.import_module(module), attribute)
+
+
+@cache
+def _entries(group: str) -> dict[str, str]:
+    """Names and targets of installed entry points: read once, asked for with every key."""
+    return {entry.name: entry.value for entry in entry_points(group=group)}
 
 
 class Registry(Generic[T]):
@@ -54,7 +61,7 @@ class Registry(Generic[T]):
 
     def names(self) -> list[str]:
         """All known names: built in, then installed entry points."""
-        return [*self._targets, *(e.name for e in entry_points(group=self._group))]
+        return [*self._targets, *_entries(self._group)]
 
     def target(self, name: str) -> str:
         """Where ``name`` lives, as ``module:attribute``.
@@ -66,8 +73,8 @@ class Registry(Generic[T]):
             return self._targets[name]
         if ":" in name:
             return name
-        for entry in entry_points(group=self._group, name=name):
-            return entry.value
+        if name in (entries := _entries(self._group)):
+            return entries[name]
         near = difflib.get_close_matches(name, self.names(), n=3, cutoff=0.4)
         hint = f"Did you mean {', '.join(near)}?" if near else f"Known: {', '.join(self.names())}."
         raise InputError(f"unknown {self.what} '{name}'. {hint}")

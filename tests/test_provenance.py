@@ -10,14 +10,15 @@ from pathlib import Path
 
 import pytest
 
-from metabench import provenance
+from metabench import provenance, registry
+from metabench.methods import METHODS
 from metabench.provenance import code_of, files_of
 
 METHOD = "from metabench.methods.base import FeatureMethod\n"
 
 
 def forget() -> None:
-    for remembered in (code_of, *vars(provenance).values()):
+    for remembered in (*vars(provenance).values(), *vars(registry).values()):
         getattr(remembered, "cache_clear", lambda: None)()
 
 
@@ -142,6 +143,8 @@ def install(site: Path, origin: dict[str, object] | None, version: str = "1.0") 
     information.mkdir(exist_ok=True)
     (information / "METADATA").write_text(f"Name: installed-own\nVersion: {version}\n")
     (information / "RECORD").write_text("installed_own/__init__.py,,\n")
+    entries = "[metabench.methods]\nshort_own = installed_own:Near\n"
+    (information / "entry_points.txt").write_text(entries)
     if origin is not None:
         (information / "direct_url.json").write_text(json.dumps(origin))
 
@@ -162,6 +165,7 @@ def test_a_package_installed_from_a_folder_counts_by_its_files(project, tmp_path
     forget()
     before = code_of("user")
     assert set(before) == {"user", "installed_own"}
+    assert METHODS.target("short_own") == "installed_own:Near", "its entry point is a name"
     project({"installed_own/__init__.py": "F = 2\n"})
     assert code_of("user") != before
 
