@@ -26,6 +26,7 @@ from metabench import rng
 from metabench.cells import freeze_dataset
 from metabench.checks import check_names, starts_shared
 from metabench.config import TRACKS, Config, Track
+from metabench.data import DATASETS
 from metabench.data.base import ClassInfo, Dataset, Partition
 from metabench.data.download import prepare
 from metabench.data.images import coloured, resized
@@ -96,10 +97,12 @@ def plan(own: OwnData, mode: Mode | None, source: str, seeds: int) -> Plan:
     disjoint = chosen == "class-disjoint"
     if disjoint and count < ENOUGH and not parts.classes:
         raise InputError(f"--mode class-disjoint needs {ENOUGH} classes, there are {count}")
-    if not disjoint and own.kind == "image" and source == own.name:
-        raise InputError(
-            f"--source {source}: learners cannot come trained on your own data; name a dataset"
-        )
+    if not disjoint and own.kind == "image":
+        DATASETS.load(source)
+        if source == own.name:
+            raise InputError(
+                f"--source {source}: learners cannot come trained on your own data; name a dataset"
+            )
     shots = [s for s in SHOTS if s + 3 <= smallest]
     ways = 5 if disjoint else count
     wanted = min(15, max(3, 150 // ways))

@@ -75,6 +75,8 @@ def _labels(labels: list[Any]) -> list[Any]:
     if len(kinds) > 1 or not kinds <= {bool, int, float, str}:
         names = ", ".join(sorted(kind.__name__ for kind in kinds))
         raise ValueError(f"support_y: labels must all be of one type, these are {names}")
+    if any(isinstance(label, str) and label.endswith("\0") for label in labels):
+        raise ValueError("support_y: a label ends in a zero character, which numpy would drop")
     return labels
 
 

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 from typer.testing import CliRunner
 
 from metabench.backbones import BACKBONES
 from metabench.backbones.conv4 import Conv4
+from metabench.bench import plan
 from metabench.checks import check_names
 from metabench.cli import app
 from metabench.data import DATASETS
+from metabench.data.own import OwnData
 from metabench.files import InputError
 from metabench.methods import METHODS
 from metabench.methods.protonet import ProtoNet
@@ -53,6 +56,16 @@ def test_check_of_a_module_that_leaves_fails_and_says_why(modules) -> None:
     answer = CliRunner().invoke(app, ["check", "leaves:X"])
     assert answer.exit_code == 1
     assert "method 'leaves:X': cannot load" in " ".join(answer.output.split())
+
+
+@pytest.mark.case("39")
+@pytest.mark.parametrize("source", [":x", "os:path", "own_images", "sinusoid"])
+def test_a_bench_on_a_source_that_is_none_is_refused(source) -> None:
+    images = [np.full((1, 16, 16), i, np.uint8) for i in range(16)]
+    own = OwnData("image", images, [f"class{i // 8}" for i in range(16)])
+    assert plan(own, None, "glyphs", 1).mode == "all-way"
+    with pytest.raises(InputError):
+        plan(own, None, source, 1)
 
 
 @pytest.mark.case("39")

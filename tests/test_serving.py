@@ -170,6 +170,7 @@ REFUSED = {
     "NaN for a pixel": json.dumps({"inputs": [task(query_x=[[[float("nan")]]])]}),
     "pixels of mixed types": json.dumps({"inputs": [task(query_x=[[[1, "a"], [None, 2]]])]}),
     "labels of mixed types": json.dumps({"inputs": [task(support_y=[1, "a", 1, "a"])]}),
+    "labels that numpy merges": json.dumps({"inputs": [task(support_y=["a", "b", "a\0", "b"])]}),
     "labels that are none": json.dumps({"inputs": [task(support_y=[{}, {}, [], []])]}),
     "no JSON": "x" * 10_000,
     "a list": "[1]",
