@@ -11,7 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from metabench.bounds import Count, Distinct, Examples, Many, Processes, Seed, Whole
 from metabench.files import InputError
-from metabench.messages import explain, nearest, refuse, shown
+from metabench.messages import explain, glance, nearest, refuse
 from metabench.names import CodeName, PlainName, ReportsFolder, VariantName
 from metabench.yaml_file import parse
 
@@ -230,7 +230,7 @@ def disagreements(config: Config) -> Iterator[str]:
             for name in names:
                 if name not in config.datasets:
                     hint = nearest(name, config.datasets)
-                    yield f"{key}: {shown(name)} is not in datasets: add it there. {hint}"
+                    yield f"{key}: {glance(name)} is not in datasets: add it there. {hint}"
         yield from (f"{label}.{problem}" for problem in _disagreements_of(track))
         if track.sources:
             yield from _wrong_forms(track, label)
@@ -260,7 +260,7 @@ def _disagreements_of(track: Track) -> Iterator[str]:
     for key, names, known in lists:
         for name in names:
             if name not in known:
-                yield f"{key}: {shown(name)} is not used here. {nearest(name, known)}"
+                yield f"{key}: {glance(name)} is not used here. {nearest(name, known)}"
 
 
 def _wrong_forms(track: Track, label: str) -> Iterator[str]:
@@ -286,13 +286,21 @@ def read(path: Path = Path("params.yaml")) -> Config:
     Raises:
         InputError: not YAML, unknown key, wrong type or value.
     """
-    raw = parse(path)
-    if not isinstance(raw, dict):
-        raise InputError(f"{path}: must hold a mapping of settings")
+    return validated(parse(path), str(path))
+
+
+def validated(values: Any, where: str) -> Config:
+    """The content of a ``params.yaml``, each value of it validated.
+
+    Raises:
+        InputError: unknown key, wrong type or value.
+    """
+    if not isinstance(values, dict):
+        raise InputError(f"{where}: must hold a mapping of settings")
     try:
-        return Config.model_validate(raw)
+        return Config.model_validate(values)
     except ValidationError as error:
-        raise explain(error, Config, str(path)) from error
+        raise explain(error, Config, where) from error
 
 
 def load(path: Path = Path("params.yaml")) -> Config:

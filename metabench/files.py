@@ -59,8 +59,8 @@ def plain_name(name: str, where: str, also: str = "") -> str:
     edges = name == name.strip() and not name.startswith((".", "-"))
     if not (name and letters and edges) or len(name.encode()) > LONGEST_NAME:
         raise InputError(
-            f"{where}: {name!r} cannot be a name. Take letters, digits, '_', '-' and '.', "
-            f"at most {LONGEST_NAME} bytes, that begin with neither '.' nor '-'."
+            f"{where}: {name[:LONGEST_NAME]!r} cannot be a name. Take letters, digits, '_', '-' "
+            f"and '.', at most {LONGEST_NAME} bytes, that begin with neither '.' nor '-'."
         )
     return name
 

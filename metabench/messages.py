@@ -42,7 +42,7 @@ _WORDS = {
 """Pydantic's kinds of problems, whole or by their first word, as a user would put them."""
 
 
-def shown(value: Any) -> str:
+def glance(value: Any) -> str:
     """``repr`` of a value, cut to a glance; never slow, whatever the value holds."""
     if isinstance(value, int) and value.bit_length() > 4 * LONGEST_VALUE:
         return f"a whole number of {value.bit_length()} bits"  # repr refuses the longest
@@ -85,7 +85,7 @@ def _line(problem: Any, model: type[BaseModel]) -> str:
     kind, value, context = problem["type"], problem["input"], problem.get("ctx", {})
     names = [str(part) for part in problem["loc"] if part != "[key]"]
     # what could upset a terminal is quoted
-    key = ".".join(n if re.fullmatch(r"[\w.:/-]{1,80}", n) else shown(n) for n in names)
+    key = ".".join(n if re.fullmatch(r"[\w.:/-]{1,80}", n) else glance(n) for n in names)
     start = f"{key}: " if key else ""
     if kind == "value_error":
         return f"{start}{context['error']}"
@@ -93,10 +93,10 @@ def _line(problem: Any, model: type[BaseModel]) -> str:
         return f"{start}required, but missing"
     if kind == "extra_forbidden":
         hint = nearest(names[-1], _fields_at(model, problem["loc"]))
-        return f"{start}unknown key (value {shown(value)}). {hint}"
+        return f"{start}unknown key (value {glance(value)}). {hint}"
     words = _WORDS.get(kind) or _WORDS.get(kind.partition("_")[0])
     text = words.format(**context) if words else problem["msg"]
-    return f"{start}{text} (value {shown(value)})"
+    return f"{start}{text} (value {glance(value)})"
 
 
 def _fields_at(model: type[BaseModel], location: tuple[Any, ...]) -> list[str]:

@@ -19,6 +19,7 @@ import optuna
 from optuna.trial import TrialState
 from ruamel.yaml import YAML
 from ruamel.yaml.comments import CommentedMap
+from sqlalchemy.exc import DBAPIError
 
 from metabench import rng
 from metabench.backbones import BACKBONES
@@ -57,6 +58,10 @@ SPACE: dict[str, tuple[float, float]] = {
 
 DIVERGED = -1e9
 """Score of settings with which training diverges."""
+
+
+class NothingToTune(InputError):
+    """A method has no setting that is searched."""
 
 
 @dataclass(frozen=True)
@@ -107,10 +112,6 @@ def _silent(share: float, text: str) -> None:
     """No progress: a study shows its own."""
 
 
-class NothingToTune(InputError):
-    """The method has no setting that is searched."""
-
-
 def tune(
     config: Config,
     root: Path,
@@ -130,7 +131,7 @@ def tune(
 
     Raises:
         NothingToTune: the method has no setting that is searched.
-        InputError: it diverges with all settings tried.
+        InputError: it diverges with all settings tried, or none could be tried to the end.
     """
     base = dict(config.methods.get(source, {}).get(method, {}))
     where = f"params.yaml: methods.{source}.{method}"
@@ -150,12 +151,19 @@ def tune(
     else:
         facts = train_key(bare, Layout(root), source, method, seed)
     (root / "studies").mkdir(parents=True, exist_ok=True)
-    study = optuna.create_study(
-        storage=f"sqlite:///{root / 'studies/studies.db'}",
-        study_name=f"{source}/{method}/{facts[:12]}",
-        direction="maximize",
-        load_if_exists=True,
-    )
+    database = root / "studies/studies.db"
+    try:
+        study = optuna.create_study(
+            storage=f"sqlite:///{database}",
+            study_name=f"{source}/{method}/{facts[:12]}",
+            direction="maximize",
+            load_if_exists=True,
+        )
+    except DBAPIError as error:
+        raise InputError(
+            f"{database}: cannot be used ({error.orig}). Make it writable, or delete it: "
+            "the trials of its studies are run again."
+        ) from error
     if all(trial.value == DIVERGED for trial in finished(study)):  # or there is none
         start = {n: min(max(defaults[n], low), high) for n, (low, high) in space.items()}
         study.enqueue_trial(start, skip_if_exists=True)
@@ -176,11 +184,13 @@ def tune(
         study.sampler = optuna.samplers.TPESampler(seed=draw, n_startup_trials=4)
         study.optimize(objective, n_trials=1)
     done = finished(study)
+    if not done:
+        raise InputError(f"{where}: no trial was finished in {seconds:g} seconds: raise --seconds")
     if all(trial.value == DIVERGED for trial in done):
         raise InputError(
             f"{where}: training diverged in all {len(done)} finished trials of {study.study_name}. "
             "Lower the rates in params.yaml, which the next trial takes, and raise --trials or "
-            f"--seconds. {done[-1].user_attrs if done else ''}"
+            f"--seconds. {done[-1].user_attrs}"
         )
     return study
 

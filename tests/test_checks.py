@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable
+import json
+import tempfile
+from collections.abc import Callable, Iterator
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -11,10 +13,14 @@ from typing import Any
 import pytest
 import torch
 import yaml
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from metabench.checks import check_names
-from metabench.config import Config, load, read
+from metabench.config import Config, load, read, validated
 from metabench.files import InputError
+from metabench.yaml_file import parse
+from stages.plan import learner_facts
 from tests.toy import root_of_repository
 
 
@@ -58,6 +64,73 @@ def refusal(examined: Callable[[Any], Config], content: Any) -> str:
     with pytest.raises(InputError) as caught:
         examined(content)
     return str(caught.value)
+
+
+def places(values: Any, before: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
+    """Where there is something in nested mappings and lists."""
+    parts = values.items() if isinstance(values, dict) else enumerate(values)
+    for key, value in parts:
+        yield (*before, key)
+        if isinstance(value, dict | list):
+            yield from places(value, (*before, key))
+
+
+NAMES = ["../x", "-rf", "\x1b[2J", "glyphs", "maml", "backbone", "yes", ":X", "a.b:C", "é" * 60]
+SCALARS = (
+    st.none()
+    | st.booleans()
+    | st.integers()
+    | st.sampled_from([2**63, -(10**30)])
+    | st.floats()
+    | st.sampled_from(NAMES)
+    | st.text(max_size=20)
+)
+JUNK = st.recursive(
+    SCALARS,
+    lambda inner: (
+        st.lists(inner, max_size=3)
+        | st.dictionaries(st.sampled_from(NAMES) | SCALARS, inner, max_size=3)
+    ),
+    max_leaves=8,
+)
+
+
+@pytest.mark.case("41")
+@given(st.data())
+@settings(max_examples=80, deadline=1000, derandomize=True, database=None)
+def test_junk_anywhere_is_refused_with_a_message_or_can_be_planned(data) -> None:
+    values = copy.deepcopy(_smoke())
+    for _ in range(data.draw(st.integers(1, 2))):
+        *parents, last = data.draw(st.sampled_from(list(places(values))))
+        inner = values
+        for part in parents:
+            inner = inner[part]
+        if isinstance(inner, dict) and data.draw(st.booleans()):
+            last = data.draw(SCALARS)  # another key in place of this
+        inner[last] = data.draw(JUNK)
+    try:
+        config = validated(values, "params.yaml")
+        check_names(config, root_of_repository())
+    except InputError as error:
+        lines = str(error).splitlines()
+        assert all(line.startswith("params.yaml: ") and line.isprintable() for line in lines)
+        assert max(map(len, lines)) < 1500
+    else:
+        for source in config.classification.sources:
+            assert json.dumps(learner_facts(config, source))
+
+
+@given(st.text(max_size=60) | st.binary(max_size=60))
+@settings(max_examples=100, deadline=1000, derandomize=True, database=None)
+def test_any_text_is_yaml_or_refused(content) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "params.yaml"
+        text = isinstance(content, str)
+        path.write_bytes(content.encode("utf-8", "replace") if text else content)
+        try:
+            parse(path)
+        except InputError as error:
+            assert str(error).startswith(f"{path}: ")
 
 
 @pytest.mark.case("15")
@@ -295,6 +368,8 @@ def test_the_file_is_read_as_dvc_reads_it(examined, smoke) -> None:
     for written in ("yes", "20:00"):
         changed = text.replace("examples: 1200", f"examples: {written}")
         assert f"must be a whole number (value '{written}')" in refusal(examined, changed)
+    longest = text.replace("examples: 1200", f"examples: 0x{'f' * 5000}")
+    assert "a whole number of 20000 bits" in refusal(examined, longest)
     config = examined(text.replace("examples: 1200", "examples: 01200"))
     assert config.classification.budget.examples == 1200
 

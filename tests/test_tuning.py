@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import errno
+import shutil
+import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
 
 import stages.tune
+from metabench import tuning as tuning_module
 from metabench.backbones.conv4 import Conv4
 from metabench.backbones.minilm import MiniLM
 from metabench.cells import pretrain_key
@@ -114,7 +118,7 @@ def test_settings_that_all_diverge_are_never_the_best(project) -> None:
 
     with pytest.raises(InputError, match=r"reptile: training diverged in all 2 .*loss is nan"):
         tune(config, root, TOY_NAME, "reptile", 2, 60, evaluate)
-    with pytest.raises(InputError, match=r"all 0 finished trials"):
+    with pytest.raises(InputError, match=r"boil: no trial was finished in 0 seconds"):
         tune(config, root, TOY_NAME, "boil", 2, 0, evaluate)
     config = with_settings(config, TOY_NAME, "reptile", {"inner_lr": 0.007})
     study = tune(config, root, TOY_NAME, "reptile", 3, 60, evaluate)  # starts from params again
@@ -163,3 +167,68 @@ def test_a_method_that_cannot_be_tuned_is_a_message_and_a_failure_if_it_was_aske
     text = capsys.readouterr().err + str(ended.value.code)
     assert bool(ended.value.code) == bool(code)
     assert "error: protonet: " in text or "error: studies: the file system is read-only" in text
+
+
+def tuning(*arguments: str, monkeypatch: pytest.MonkeyPatch) -> str:
+    """Runs ``python -m stages.tune`` in this process; what it ends with, "" if it succeeds."""
+    monkeypatch.setattr(sys, "argv", ["tune", *arguments])
+    try:
+        stages.tune.main()
+    except SystemExit as end:
+        return str(end.code or "")
+    raise AssertionError("it ends by sys.exit")
+
+
+@pytest.fixture
+def in_project(project, monkeypatch) -> None:
+    config, root = project
+    monkeypatch.chdir(root)
+    values = config.model_dump(mode="json")
+    (root / "params.yaml").write_text(yaml.safe_dump(values))
+    monkeypatch.setattr(tuning_module, "score", lambda *_: 0.5)
+    monkeypatch.setattr(stages.tune, "configure", lambda threads: None)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["tests.toy:TOI"], "no track has source 'tests.toy:TOI'. Did you mean tests.toy:TOY"),
+        (["../x"], "no track has source '../x'"),
+        ([TOY_NAME, "protonett"], "unknown method 'protonett'. Did you mean protonet"),
+        ([TOY_NAME, "majority"], "not tuned, for the reasons above: majority"),
+        ([TOY_NAME, "--trials", "0"], "2"),
+        ([TOY_NAME, "--seconds", "nan"], "2"),
+    ],
+)
+def test_tune_fails_with_a_message_where_it_cannot_do_its_work(
+    in_project, arguments, message, monkeypatch
+) -> None:
+    honest = [TOY_NAME, "protonet", "--trials", "1"]
+    assert tuning(*honest, monkeypatch=monkeypatch) == ""
+    assert message in tuning(*arguments, monkeypatch=monkeypatch)
+
+
+def test_tune_without_data_names_the_command_that_makes_them(in_project, monkeypatch) -> None:
+    monkeypatch.setattr(Layout, "episodes", lambda self, dataset, part: Path("nowhere"))
+    message = tuning(TOY_NAME, monkeypatch=monkeypatch)
+    assert "nowhere: missing. Run `dvc repro pretrain@" in message
+
+
+def test_tune_fails_where_all_trials_do(in_project, monkeypatch, capsys) -> None:
+    def diverge(*_: Any) -> float:
+        raise RuntimeError("loss is nan")
+
+    monkeypatch.setattr(tuning_module, "score", diverge)
+    message = tuning(TOY_NAME, "fomaml", "--trials", "1", monkeypatch=monkeypatch)
+    assert "not tuned" in message and "fomaml" in message
+    assert "training diverged in all" in capsys.readouterr().err
+
+
+def test_a_database_of_studies_that_is_none_is_named(project, tmp_path) -> None:
+    config, root = project
+    shutil.copytree(root, tmp_path / "project", ignore=shutil.ignore_patterns("studies"))
+    database = tmp_path / "project/studies/studies.db"
+    database.parent.mkdir()
+    database.write_bytes(b"x" * 5000)
+    with pytest.raises(InputError, match=r"studies\.db: cannot be used .*not a database"):
+        tune(config, tmp_path / "project", TOY_NAME, "protonet", 1, 60, lambda s: 1.0)
