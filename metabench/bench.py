@@ -25,7 +25,7 @@ import yaml
 from metabench import rng
 from metabench.cells import freeze_dataset
 from metabench.checks import check_names, starts_shared
-from metabench.config import TRACKS, Config, Track
+from metabench.config import TRACKS, Config, Track, validated
 from metabench.data import DATASETS
 from metabench.data.base import ClassInfo, Dataset, Partition
 from metabench.data.download import prepare
@@ -161,7 +161,7 @@ def plan(own: OwnData, mode: Mode | None, source: str, seeds: int) -> Plan:
             if name.startswith("frozen_")
         }
         shared["backbone"] = {"name": "words"}
-    config = Config.model_validate(
+    config = validated(
         {
             "profile": "bench",
             "seeds": list(range(seeds)),
@@ -171,9 +171,10 @@ def plan(own: OwnData, mode: Mode | None, source: str, seeds: int) -> Plan:
                 "sources": [trained_on], "targets": [own.name], "methods": list(settings), **shared
             },
             "methods": {trained_on: settings},
-        }
+        },
+        "bench",
     )  # fmt: skip
-    check_names(config)
+    check_names(config, where="bench")
     if own.kind == "text":
         return Plan(chosen, why, config)
     if disjoint:

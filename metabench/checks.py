@@ -26,7 +26,9 @@ T = TypeVar("T")
 
 
 class Problems(list[str]):
-    """What is wrong so far, a line each."""
+    """What is wrong so far, a line each; ``where`` all of it is."""
+
+    where = "params.yaml"
 
     def attempt(self, check: Callable[..., T], *arguments: Any, key: str = "") -> T | None:
         """What ``check`` returns; None where it refuses, which is added (after ``key``).
@@ -49,19 +51,21 @@ class Problems(list[str]):
             InputError: there are more.
         """
         if len(self) > most:
-            raise refusal(self, "params.yaml")
+            raise refusal(self, self.where)
 
 
-def check_names(config: Config, root: Path | None = None) -> None:
+def check_names(config: Config, root: Path | None = None, where: str = "params.yaml") -> None:
     """Validate what takes more than a look at each value: names, and what they stand for.
 
     Args:
         root: folder of the project; None leaves out what is looked for there.
+        where: what holds the parameters, for the message.
 
     Raises:
         InputError: naming key, value and the nearest valid names of every problem.
     """
     problems = Problems(islice(disagreements(config), MOST_PROBLEMS))
+    problems.where = where
     problems.attempt(pick_device, config.compute.device)
     if root is not None:
         problems.attempt(check_reports, config.reports, root)

@@ -7,7 +7,6 @@ code, so one that comes from a file is followed only if the caller trusts it (:d
 
 from __future__ import annotations
 
-import difflib
 import importlib
 import inspect
 from collections.abc import Collection, Mapping
@@ -16,6 +15,7 @@ from importlib.metadata import entry_points
 from typing import Any, Generic, TypeVar, cast
 
 from metabench.files import InputError
+from metabench.messages import glance, nearest
 
 T = TypeVar("T")
 
@@ -75,9 +75,7 @@ class Registry(Generic[T]):
             return name
         if name in (entries := _entries(self._group)):
             return entries[name]
-        near = difflib.get_close_matches(name, self.names(), n=3, cutoff=0.4)
-        hint = f"Did you mean {', '.join(near)}?" if near else f"Known: {', '.join(self.names())}."
-        raise InputError(f"unknown {self.what} '{name}'. {hint}")
+        raise InputError(f"unknown {self.what} {glance(name)}. {nearest(name, self.names())}")
 
     def module(self, name: str) -> str:
         """The module that ``name`` lives in, as a dotted name."""

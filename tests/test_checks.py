@@ -19,8 +19,9 @@ from hypothesis import strategies as st
 from metabench.checks import check_names
 from metabench.config import Config, load, read, validated
 from metabench.files import InputError
+from metabench.planning import facts_of
+from metabench.provenance import named_files
 from metabench.yaml_file import parse
-from stages.plan import learner_facts
 from tests.toy import root_of_repository
 
 
@@ -116,8 +117,8 @@ def test_junk_anywhere_is_refused_with_a_message_or_can_be_planned(data) -> None
         assert all(line.startswith("params.yaml: ") and line.isprintable() for line in lines)
         assert max(map(len, lines)) < 1500
     else:
-        for source in config.classification.sources:
-            assert json.dumps(learner_facts(config, source))
+        assert json.dumps(facts_of(config))
+        assert all(path.is_file() for path in named_files(config.model_dump(mode="json")))
 
 
 @given(st.text(max_size=60) | st.binary(max_size=60))
@@ -207,8 +208,7 @@ def test_reports_stay_away_from_all_that_the_pipeline_needs(examined, smoke, fol
 @pytest.mark.parametrize(
     "name",
     [":X", ".x:Y", "x y:Z", "nowhere:X",
-     *(pytest.param(n, marks=pytest.mark.xfail(strict=True))
-       for n in ("os:path", "subprocess:Popen", "exits:X"))],
+     "os:path", "subprocess:Popen", "exits:X"],
 )  # fmt: skip
 def test_a_dotted_name_of_nothing_usable_is_a_message(examined, smoke, name, monkeypatch) -> None:
     Path("exits.py").write_text("import sys; sys.exit(0)")
