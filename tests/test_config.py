@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from metabench.backbones import build_backbone
+from metabench.backbones import Backbone, build_backbone
 from metabench.checks import check_backbone, check_names, method_settings
 from metabench.config import BackboneChoice, Config, load
 from metabench.files import InputError
@@ -117,7 +117,7 @@ def test_a_backbone_of_a_third_party_needs_no_annotations() -> None:
         check({"depth": 3, "dept": 4})
 
 
-class Plain:
+class Plain(Backbone):
     def __init__(self, input_shape, depth, rate=0.1): ...
 
 
