@@ -22,7 +22,6 @@ import yaml
 
 from benchmarks.kills import small_project
 from metabench.repair import repair
-from tests.toy import root_of_repository
 
 
 def heed_interrupts() -> None:
