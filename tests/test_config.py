@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 import yaml
 
-from metabench.backbones import Backbone, build_backbone
+from metabench.backbones import build_backbone
+from metabench.backbones.base import Backbone
 from metabench.checks import check_backbone, check_names, method_settings
 from metabench.config import BackboneChoice, Config, load
 from metabench.files import InputError
@@ -119,6 +120,8 @@ def test_a_backbone_of_a_third_party_needs_no_annotations() -> None:
 
 class Plain(Backbone):
     def __init__(self, input_shape, depth, rate=0.1): ...
+
+    def forward(self, x, weights=None, support=None): ...
 
 
 def test_images_too_small_for_a_backbone_are_named() -> None:
