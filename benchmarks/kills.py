@@ -151,7 +151,7 @@ class Work:
             path = self.root / {"lock": "dvc.lock", "rwlock": ".dvc/tmp/rwlock"}[watched]
             before = _stamp(path)
             while process.poll() is None and _stamp(path) == before:
-                pass
+                time.sleep(1e-4)
             time.sleep(self.draw.uniform(0, delay))
         if process.poll() is not None:
             return None
@@ -279,7 +279,7 @@ def main(what: str, kills: int, seed: int, folder: Path) -> Counter[str]:
     signal.signal(
         signal.SIGINT, signal.default_int_handler
     )  # for the children, where nohup is used
-    call = ["dvc", "repro"]
+    call = ["dvc", "repro", "-v"]
     if what == "bench":
         call = ["metabench", "bench", "--csv", "own.csv", "--seeds", "1"]
     made = {"repro": ".", "bench": "bench/own"}[what]
@@ -306,6 +306,11 @@ if __name__ == "__main__":
     parser.add_argument("--kills", type=int, default=100)
     parser.add_argument("--seed", type=int, default=0)
     arguments = parser.parse_args()
-    with tempfile.TemporaryDirectory() as name:
-        for label, count in sorted(main(folder=Path(name), **vars(arguments)).items()):
-            print(f"{label:45} {count:4}")
+    folder = Path(tempfile.mkdtemp(prefix="kills-"))
+    try:
+        counts = main(folder=folder, **vars(arguments))
+    except Fault as error:
+        sys.exit(f"{error}\nAll is kept in {folder}")
+    shutil.rmtree(folder)
+    for label, count in sorted(counts.items()):
+        print(f"{label:45} {count:4}")

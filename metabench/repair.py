@@ -73,7 +73,10 @@ def _mend_lock_file(root: Path, folder: Path) -> list[str]:
 
 
 def _is_whole(text: str) -> bool:
-    """Whether DVC reads ``text`` as a lock file."""
+    """Whether DVC reads ``text`` as a lock file, and it is not cut within a line.
+
+    Such a cut DVC may take for whole, and fail later without a word: ``md5: 305`` is a number.
+    """
     from dvc.exceptions import DvcException
     from dvc.schema import COMPILED_LOCKFILE_SCHEMA
     from dvc.utils.serialize import parse_yaml
@@ -83,7 +86,7 @@ def _is_whole(text: str) -> bool:
         COMPILED_LOCKFILE_SCHEMA(parse_yaml(text, "dvc.lock"))
     except (DvcException, Invalid):
         return False
-    return True
+    return text.endswith("\n")
 
 
 def _entries(text: str | None) -> dict[str, str]:

@@ -103,6 +103,17 @@ def test_a_damaged_lock_file_keeps_the_stages_that_are_whole(project, left, kept
     assert repair(project) == []
 
 
+@pytest.mark.parametrize("end", ["hash: m", "hash: md5\n      md5: 305"])
+def test_a_cut_that_dvc_takes_for_whole_is_found(project, end) -> None:
+    (project / "code.py").touch()
+    cut = WHOLE.index("hash: md5", WHOLE.index("  aggregate"))
+    (project / "dvc.lock").write_text(WHOLE[:cut] + end)
+    with pytest.raises((NotImplementedError, AttributeError)):
+        Repo(str(project)).status()
+    assert "kept 2 of its stages" in repair(project)[0]
+    assert len(Repo(str(project)).status()) == len(NAMES)  # outputs are missing
+
+
 def test_stages_that_are_lost_come_from_the_last_whole_lock_file(project) -> None:
     assert repair(project) == []  # sees it whole
     (project / "dvc.lock").write_text(lock_of("plan", md5="b" * 32) + "  train:\n    cm")
