@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from ruamel.yaml import YAML
+from ruamel.yaml.composer import Composer
 from ruamel.yaml.constructor import DuplicateKeyError
 from ruamel.yaml.nodes import CollectionNode, MappingNode, Node
 
@@ -15,6 +16,25 @@ LARGEST = 100_000
 """Bytes; the longest profile has a tenth."""
 MOST_VALUES = 20_000
 DEEPEST = 20
+
+
+class Shallow(Composer):
+    """Goes no deeper than is sensible: the parser's time grows with the square of the depth."""
+
+    depth = 0
+
+    def compose_node(self, parent: Node | None, index: Any) -> Any:
+        """One value and all that is in it.
+
+        Raises:
+            ValueError: it is nested too deeply.
+        """
+        self.depth += 1
+        if self.depth > DEEPEST:
+            raise ValueError("nested too deeply")
+        node = super().compose_node(parent, index)
+        self.depth -= 1
+        return node
 
 
 def parse(path: Path) -> Any:
@@ -38,6 +58,7 @@ def parse(path: Path) -> Any:
     except OSError as error:
         raise InputError(f"{path}: cannot be read ({error.strerror})") from error
     yaml = YAML(typ="safe", pure=True)
+    yaml.Composer = Shallow
     try:
         node = yaml.compose(text)
         _check_size(node, path)
@@ -48,8 +69,6 @@ def parse(path: Path) -> Any:
         what = str(error.problem).partition(" with ")[0]
         line = error.problem_mark.line + 1
         raise InputError(f"{path}: line {line}: {what} is there twice") from error
-    except RecursionError as error:
-        raise InputError(f"{path}: nested too deeply") from error
     except ValueError as error:  # a number or a date; the rest is advice to programmers
         raise InputError(f"{path}: not valid YAML: {str(error).partition(';')[0]}") from error
     except Exception as error:  # there is little that the parser does not raise on some text
