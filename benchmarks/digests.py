@@ -25,10 +25,11 @@ from torch import Tensor
 
 from metabench.backbones import build_backbone
 from metabench.episodes import Episodes
+from metabench.episodes.source import Examples, Source
 from metabench.files import digest, read_json
+from metabench.learning.pretraining import Pretrain
 from metabench.methods import METHODS
-from metabench.methods.base import Examples, Method, Source, Task
-from metabench.pretraining import Pretrain
+from metabench.methods.base import Method, Task
 
 WAYS, SHOTS, QUERIES, TASKS, CLASSES = 3, 2, 3, 2, 6
 STEPS = 3

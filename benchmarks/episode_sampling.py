@@ -17,7 +17,7 @@ from torch import Tensor
 
 from benchmarks.timing import compare, configure
 from metabench.data.base import ClassInfo, Dataset
-from metabench.sampling import ArraySource
+from metabench.episodes.sampling import ArraySource
 
 CLASSES, IMAGES = 600, 20
 TASKS, WAYS, SHOTS, QUERIES = 4, 5, 1, 15

@@ -19,9 +19,9 @@ from torch import Tensor, nn
 from benchmarks.timing import compare, configure
 from metabench.backbones import build_backbone
 from metabench.episodes import Episodes
+from metabench.episodes.sampling import assemble
 from metabench.methods.base import Task
-from metabench.methods.maml import MAML, MAMLSettings
-from metabench.sampling import assemble
+from metabench.methods.optimisation.maml import MAML, MAMLSettings
 
 WAYS, SHOTS, QUERIES, TASKS, STEPS, RATE = 5, 1, 15, 4, 5, 0.1
 

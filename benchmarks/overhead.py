@@ -22,10 +22,10 @@ from pathlib import Path
 
 import yaml
 
-from metabench.cells import freeze_dataset
 from metabench.config import load
 from metabench.files import InputError
-from metabench.layout import Layout
+from metabench.pipeline.cells import freeze_dataset
+from metabench.pipeline.layout import Layout
 
 METHOD = "nearest_neighbour"
 

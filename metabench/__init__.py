@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from metabench.estimator import FewShotClassifier
+    from metabench.practice.estimator import FewShotClassifier
 
 __version__ = "0.1.0"
 __all__ = ["FewShotClassifier"]
@@ -15,6 +15,6 @@ def __getattr__(name: str) -> Any:
     """Import the estimator, and with it torch, when it is first asked for (PEP 562)."""
     if name != "FewShotClassifier":
         raise AttributeError(f"module 'metabench' has no attribute '{name}'")
-    from metabench.estimator import FewShotClassifier
+    from metabench.practice.estimator import FewShotClassifier
 
     return FewShotClassifier

@@ -145,7 +145,7 @@ def where() -> None:
 @command
 def repair() -> None:
     """Mend what DVC leaves when it is killed in its own writes; `make bench` does so first."""
-    from metabench.repair import repair as mend
+    from metabench.pipeline.repair import repair as mend
 
     for sentence in mend(Path()) or ["nothing to repair"]:
         say(sentence)
@@ -156,10 +156,10 @@ def report(
     readme: Annotated[bool, typer.Option(help="also renew the excerpt in README.md")] = False,
 ) -> None:
     """Write all reports again from the results on disk, and reproduction.md from all profiles."""
-    from metabench.layout import Layout
+    from metabench.pipeline.layout import Layout
     from metabench.reports.excerpt import update_readme
     from metabench.reports.reproduction import write_reproduction
-    from metabench.results import report as write
+    from metabench.reports.writing import report as write
 
     config = _config()
     write(config, Layout())
@@ -179,9 +179,9 @@ def compare(
     shots: Annotated[int, typer.Option(help="only this number of shots; 0: all")] = 0,
 ) -> None:
     """Compare two methods by the paired test on identical episodes, block by block."""
-    from metabench.layout import Layout
+    from metabench.pipeline.layout import Layout
+    from metabench.pipeline.results import collect
     from metabench.reports.compare import comparisons
-    from metabench.results import collect
 
     results, _ = collect(_config(), Layout(), methods=(first, second))
     table = _table("source → target", "setting", first, second, "difference", "p (Holm)", "verdict")
@@ -201,7 +201,7 @@ def ui(
     port: Annotated[int, typer.Option(min=1, max=65535, help="port on this machine")] = 5000,
 ) -> None:
     """Open the MLflow UI on the runs of this folder (or of MLFLOW_TRACKING_URI)."""
-    from metabench.tracking import check_store, wanted_uri
+    from metabench.tracking.runs import check_store, wanted_uri
 
     uri = wanted_uri()
     page = "/#/experiments?workflowType=machine_learning"  # MLflow 3 opens its GenAI pages first
@@ -279,7 +279,7 @@ def export(
     ] = False,
 ) -> None:
     """Write a learner as an MLflow model, to serve with `mlflow models serve`."""
-    from metabench.serving import export as write
+    from metabench.practice.exporting import export as write
 
     write(run, folder, trust)
     say(f"mlflow models serve -m {shlex.quote(str(folder))} --env-manager local")
@@ -312,8 +312,8 @@ def bench(
     seeds: Annotated[int, typer.Option(min=1, max=1000, help="training runs of each method")] = 2,
 ) -> None:
     """Run few-shot methods on your own data: leaderboard, recommendation, learner to use."""
-    from metabench import bench as own_bench
-    from metabench.data.own import by_reason, read_images, read_texts
+    from metabench.practice import running as own_bench
+    from metabench.practice.reading import by_reason, read_images, read_texts
 
     modes: dict[str, own_bench.Mode | None] = {
         "auto": None,

@@ -30,12 +30,13 @@ from metabench.config import Training
 from metabench.data.base import ClassInfo, Dataset, Kind, Partition
 from metabench.data.sinusoid import SINUSOID
 from metabench.episodes import Episodes
+from metabench.episodes.frozen_episodes import freeze, freeze_tasks
+from metabench.episodes.sampling import ArraySource, TaskSource
 from metabench.files import InputError
+from metabench.learning.pretraining import Pretrain, PretrainSettings
+from metabench.learning.training import AnySource, draw
 from metabench.methods import METHODS
 from metabench.methods.base import FAMILIES, FeatureMethod, Method, Settings, Task
-from metabench.pretraining import Pretrain, PretrainSettings
-from metabench.sampling import ArraySource, TaskSource, freeze, freeze_tasks
-from metabench.training import AnySource, draw
 
 KINDS: tuple[Kind, ...] = get_args(Kind)
 BACKBONES_USED: dict[str, tuple[str, dict[str, Any]]] = {

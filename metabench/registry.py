@@ -14,8 +14,8 @@ from functools import cache
 from importlib.metadata import entry_points
 from typing import Any, Generic, TypeVar, cast
 
+from metabench.config.messages import glance, nearest
 from metabench.files import InputError
-from metabench.messages import glance, nearest
 
 T = TypeVar("T")
 

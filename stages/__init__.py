@@ -28,11 +28,11 @@ def _end_at_once(*_: Any) -> NoReturn:
 if sys.argv[0] == "-m" and signal.getsignal(signal.SIGINT) is signal.default_int_handler:
     signal.signal(signal.SIGINT, _end_at_once)
 
-import metabench.uncollected  # noqa: E402, F401 (before all other imports)
+import metabench.pipeline.uncollected  # noqa: E402, F401 (before all other imports)
 from metabench.config import Config, load  # noqa: E402
-from metabench.executor import CellFailed  # noqa: E402
 from metabench.files import InputError, refusal  # noqa: E402
-from metabench.layout import Layout  # noqa: E402
+from metabench.pipeline.executor import CellFailed  # noqa: E402
+from metabench.pipeline.layout import Layout  # noqa: E402
 from metabench.shown import message  # noqa: E402
 
 

@@ -1,10 +1,10 @@
 """Gather the results that params.yaml asks for into leaderboards, guide, page and figures."""
 
 from metabench.config import Config
-from metabench.layout import Layout
-from metabench.provenance import git_commit
-from metabench.results import report
-from metabench.serving import publish
+from metabench.pipeline.fingerprint import git_commit
+from metabench.pipeline.layout import Layout
+from metabench.reports.writing import report
+from metabench.tracking.best import publish
 from stages import run
 
 

@@ -3,7 +3,7 @@
 from metabench.config import Config
 from metabench.data.download import prepare
 from metabench.files import lock
-from metabench.layout import Layout
+from metabench.pipeline.layout import Layout
 from stages import run
 
 

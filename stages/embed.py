@@ -1,9 +1,9 @@
 """Embed the text datasets with every frozen encoder that a track uses, once for all cells."""
 
 from metabench.config import Config
-from metabench.executor import Job, run_cells
 from metabench.files import lock
-from metabench.layout import Layout
+from metabench.pipeline.executor import Job, run_cells
+from metabench.pipeline.layout import Layout
 from stages import run
 
 
@@ -14,12 +14,12 @@ def main(config: Config, layout: Layout) -> None:
     tracks = [track for track in (config.text, config.relations) if track.sources]
     if not tracks:
         return
-    from metabench.embeddings import encoders_of
+    from metabench.pipeline.embeddings import encoders_of
 
     jobs = [
         Job(
             f"embed {name}/{encoder}",
-            "metabench.embeddings:embed_dataset",
+            "metabench.pipeline.embeddings:embed_dataset",
             {
                 "processed": layout.processed(name),
                 "folder": layout.embeddings(name),

@@ -1,9 +1,9 @@
 """Freeze the validation and test episodes of one dataset."""
 
-from metabench.cells import freeze_dataset
 from metabench.config import Config
 from metabench.files import lock
-from metabench.layout import Layout
+from metabench.pipeline.cells import freeze_dataset
+from metabench.pipeline.layout import Layout
 from stages import run
 
 

@@ -3,15 +3,18 @@
 from concurrent.futures import ThreadPoolExecutor
 
 from metabench.config import Config
-from metabench.executor import Job, run_cells, warm_up
 from metabench.files import lock
-from metabench.layout import Layout
+from metabench.pipeline.executor import Job, run_cells, warm_up
+from metabench.pipeline.layout import Layout
 from stages import run
 
 
 def main(config: Config, layout: Layout, source: str) -> None:
     """Write ``results/<source>/<method>/<seed>.parquet``; finished cells are reused."""
-    cell, shared = "metabench.evaluation.cell:evaluate_cell", {"config": config, "layout": layout}
+    cell, shared = (
+        "metabench.pipeline.evaluating:evaluate_cell",
+        {"config": config, "layout": layout},
+    )
     jobs = [
         Job(
             f"evaluate {source}/{method}/{seed}",
@@ -22,8 +25,7 @@ def main(config: Config, layout: Layout, source: str) -> None:
         for seed in config.seeds_of(source, method)
     ]
     warm_up(jobs)
-    from metabench.results import track_cell
-    from metabench.tracking import import_mlflow
+    from metabench.tracking.runs import import_mlflow, track_cell
 
     import_mlflow()  # takes as long as what the workers import meanwhile
     with lock(layout.root / "results" / source), ThreadPoolExecutor(1) as tracker:

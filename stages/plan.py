@@ -14,9 +14,9 @@ from metabench.backbones import BACKBONES
 from metabench.config import TRACKS, Config, read
 from metabench.data import DATASETS
 from metabench.files import InputError, digest, read_json, write_json
-from metabench.layout import Layout
 from metabench.methods import METHODS
-from metabench.provenance import code_of, key_of, named_files
+from metabench.pipeline.fingerprint import code_of, key_of, named_files
+from metabench.pipeline.layout import Layout
 from stages import run
 
 LOOK = "look.json"
@@ -29,8 +29,10 @@ def main(config: Config, layout: Layout) -> None:
         look = look_of(config)
     if look is not None and is_current(folder, look):
         return
-    from metabench.checks import check_names  # these import torch and what params.yaml names
-    from metabench.planning import facts_of, outside_files
+    from metabench.pipeline.planning import facts_of, outside_files
+    from metabench.pipeline.validation import (
+        check_names,  # these import torch and what params.yaml names
+    )
 
     check_names(config, layout.root)
     facts = {folder / f"{name}.json": found for name, found in facts_of(config).items()}

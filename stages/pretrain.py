@@ -1,15 +1,16 @@
 """Pretrain the shared backbone of one source, for every seed."""
 
 from metabench.config import Config
-from metabench.executor import Job, run_cells
+from metabench.config.names import BACKBONE
 from metabench.files import lock
-from metabench.layout import BACKBONE, Layout
+from metabench.pipeline.executor import Job, run_cells
+from metabench.pipeline.layout import Layout
 from stages import run
 
 
 def main(config: Config, layout: Layout, source: str) -> None:
     """Write ``runs/<source>/backbone/<seed>/``; finished cells are reused."""
-    cell = "metabench.cells:pretrain_cell"
+    cell = "metabench.pipeline.cells:pretrain_cell"
     shared = {"config": config, "layout": layout} | {"source": source}
     with lock(layout.run(source, BACKBONE, 0).parent):
         run_cells(

@@ -1,15 +1,15 @@
 """Train one method on one source, for every seed."""
 
 from metabench.config import Config
-from metabench.executor import Job, run_cells
 from metabench.files import lock
-from metabench.layout import Layout
+from metabench.pipeline.executor import Job, run_cells
+from metabench.pipeline.layout import Layout
 from stages import run
 
 
 def main(config: Config, layout: Layout, source: str, method: str) -> None:
     """Write ``runs/<source>/<method>/<seed>/``; finished cells are reused."""
-    cell = "metabench.cells:train_cell"
+    cell = "metabench.pipeline.cells:train_cell"
     shared = {"config": config, "layout": layout} | {"source": source, "method": method}
     with lock(layout.run(source, method, 0).parent):
         run_cells(

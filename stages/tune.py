@@ -16,20 +16,21 @@ from pydantic import TypeAdapter, ValidationError
 from rich.progress import track
 
 from metabench import shown
-from metabench.bounds import Count, Positive
-from metabench.checks import check_names
 from metabench.config import TRACKS, Config, read
+from metabench.config.bounds import Count, Positive
+from metabench.config.messages import glance, nearest
+from metabench.config.names import BACKBONE
 from metabench.files import InputError, refusal
-from metabench.layout import BACKBONE, Layout
-from metabench.messages import glance, nearest
 from metabench.methods import METHODS
+from metabench.pipeline.layout import Layout
+from metabench.pipeline.tuning import NothingToTune, apply, finished, tune
+from metabench.pipeline.validation import check_names
 from metabench.runtime import configure
-from metabench.tuning import NothingToTune, apply, finished, tune
 from stages import interruptible
 
 
 def number(kind: Any) -> Callable[[str], Any]:
-    """What an option's text is as a number of ``kind``, one of :mod:`metabench.bounds`."""
+    """What an option's text is as a number of ``kind``, one of :mod:`metabench.config.bounds`."""
 
     def parse(text: str) -> Any:
         try:

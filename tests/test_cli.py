@@ -136,7 +136,8 @@ def bench(here, monkeypatch):
     """``metabench bench`` that stops where the work would begin; returns the work folder."""
     roots: list[Path] = []
     monkeypatch.setattr(
-        "metabench.bench.run", lambda own, chosen, root, *rest: roots.append(root) or "done"
+        "metabench.practice.running.run",
+        lambda own, chosen, root, *rest: roots.append(root) or "done",
     )
 
     def run(*words: str, code: int = 0) -> tuple[str, list[Path]]:

@@ -5,8 +5,8 @@ import runpy
 import sys
 from types import SimpleNamespace
 
-from metabench.cells import train_cell
-from metabench.served import FewShotModel, FewShotTask
+from metabench.pipeline.cells import train_cell
+from metabench.practice.served import FewShotModel, FewShotTask
 from tests.toy import TOY_NAME, prepared, root_of_repository, toy_config
 
 EXAMPLES = root_of_repository() / "examples"

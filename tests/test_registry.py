@@ -8,14 +8,14 @@ from typer.testing import CliRunner
 
 from metabench.backbones import BACKBONES
 from metabench.backbones.conv4 import Conv4
-from metabench.bench import plan
-from metabench.checks import check_names
 from metabench.cli import app
 from metabench.data import DATASETS
-from metabench.data.own import OwnData
 from metabench.files import InputError
 from metabench.methods import METHODS
-from metabench.methods.protonet import ProtoNet
+from metabench.methods.metric.protonet import ProtoNet
+from metabench.pipeline.validation import check_names
+from metabench.practice.reading import OwnData
+from metabench.practice.running import plan
 from tests.toy import TOY, TOY_NAME, params, toy_config
 
 NO_NAMES = (":X", ".x:Y", "os:path", "subprocess:Popen", "string:digits")
@@ -46,7 +46,7 @@ def test_a_name_that_leads_to_nothing_of_use_is_one_message(registry, name, modu
 @pytest.mark.case("39")
 def test_names_and_dotted_paths_of_the_right_kind_are_loaded() -> None:
     assert METHODS.load("protonet") is ProtoNet
-    assert METHODS.load("metabench.methods.protonet:ProtoNet") is ProtoNet
+    assert METHODS.load("metabench.methods.metric.protonet:ProtoNet") is ProtoNet
     assert BACKBONES.load("metabench.backbones.conv4:Conv4") is Conv4
     assert DATASETS.load(TOY_NAME) is TOY
 

@@ -7,10 +7,10 @@ from typing import Any
 
 import numpy as np
 
-from metabench.cells import freeze_dataset
 from metabench.config import Config
 from metabench.data.base import Builder, ClassInfo, Dataset
-from metabench.layout import Layout
+from metabench.pipeline.cells import freeze_dataset
+from metabench.pipeline.layout import Layout
 
 TOY_NAME = "tests.toy:TOY"
 """The toy dataset as a third party would name it, by a dotted path."""

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from metabench.backbones.base import Backbone
 from metabench.backbones.layers import TaskBatchNorm2d, TaskConv2d, Weights, max_pool, scope
-from metabench.bounds import Width
+from metabench.config.bounds import Width
 
 
 class Block(nn.Module):

@@ -23,7 +23,7 @@ from torch.func import functional_call
 
 from metabench.backbones.base import Backbone
 from metabench.backbones.layers import Weights
-from metabench.bounds import Whole
+from metabench.config.bounds import Whole
 from metabench.files import InputError, read_json
 
 VARIABLE = "METABENCH_MINILM"

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from metabench.backbones.base import Backbone
 from metabench.backbones.layers import TaskLinear, Weights, scope
-from metabench.bounds import Width
+from metabench.config.bounds import Width
 
 
 class MLP(Backbone):

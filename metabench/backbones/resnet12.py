@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from metabench.backbones.base import Backbone
 from metabench.backbones.layers import TaskBatchNorm2d, TaskConv2d, Weights, max_pool, scope
-from metabench.bounds import BelowOne, Count, Width
+from metabench.config.bounds import BelowOne, Count, Width
 from metabench.files import InputError
 
 SLOPE = 0.1

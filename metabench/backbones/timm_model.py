@@ -18,7 +18,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from metabench.backbones.base import Backbone
 from metabench.backbones.layers import Weights, scope
-from metabench.bounds import BelowOne, Width
+from metabench.config.bounds import BelowOne, Width
 from metabench.files import InputError
 
 

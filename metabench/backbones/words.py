@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from metabench.backbones.base import Backbone
 from metabench.backbones.layers import TaskLinear, Weights, pick, scope
-from metabench.bounds import Depth, Many, Width
+from metabench.config.bounds import Depth, Many, Width
 
 
 class Words(Backbone):

@@ -24,7 +24,7 @@ import torch
 from PIL import Image, ImageOps, UnidentifiedImageError
 from torch import Tensor
 
-from metabench.sampling import conform
+from metabench.data.formats import conform
 
 with contextlib.suppress(ImportError):
     from pillow_heif import register_heif_opener

@@ -1,7 +1,8 @@
 """The protocol of a method: what it is told, what it must give back, what it declares.
 
 A method is a ``torch.nn.Module`` that owns its backbone. It knows nothing of files, DVC or MLflow.
-The loops in :mod:`metabench.training` call ``loss``; :mod:`metabench.evaluation` calls ``predict``.
+The loop in :mod:`metabench.learning.training` calls ``loss``, and
+:mod:`metabench.learning.scoring` calls ``predict``.
 """
 
 from __future__ import annotations
@@ -15,8 +16,9 @@ from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor, nn
 
 from metabench.backbones.base import Backbone
-from metabench.bounds import Count, Distinct, Many, NonNegative, Positive, Ways
+from metabench.config.bounds import Count, Distinct, Many, NonNegative, Positive, Ways
 from metabench.episodes import Episodes, task_loss
+from metabench.episodes.source import Source
 
 Family = Literal[
     "optimisation", "metric", "model", "feature", "parameter", "hybrid", "transductive", "control"
@@ -45,30 +47,6 @@ class Task:
     outputs: int = 0
 
 
-@dataclass(frozen=True)
-class Examples:
-    """A plain batch of labelled source examples: ``x`` ``[B, ...]``, ``y`` ``[B]``.
-
-    Regression: ``y`` ``[B, D]``, drawn from a mixture of all training tasks.
-    """
-
-    x: Tensor
-    y: Tensor
-
-    @property
-    def examples(self) -> int:
-        """Number of examples: the unit of the budget."""
-        return len(self.x)
-
-
-class Source(abc.ABC):
-    """The training side of a source dataset, as a method may see it: never ``val`` or ``test``."""
-
-    @abc.abstractmethod
-    def features(self, embed: Any, limit: int = 5000) -> tuple[Tensor, Tensor]:
-        """Embed up to ``limit`` training examples (evenly over classes): ``[M, D]`` and ``[M]``."""
-
-
 class Settings(BaseModel):
     """Hyper-parameters common to all methods that train; each method extends them.
 
@@ -82,7 +60,7 @@ class Settings(BaseModel):
         clip: largest norm of the gradient; 0 for none.
 
     ``ranges``, of the class: where tuning looks for a setting, if not where it looks for all others
-    of that name (:data:`metabench.tuning.SPACE`).
+    of that name (:data:`metabench.pipeline.tuning.SPACE`).
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)

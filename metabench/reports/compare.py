@@ -7,9 +7,9 @@ from typing import Any
 
 import pandas as pd
 
-from metabench.evaluation.statistics import holm, interval, paired
 from metabench.files import InputError
 from metabench.reports.guide import amount, p_text
+from metabench.reports.statistics import holm, interval, paired
 from metabench.reports.summary import (
     BLOCK,
     LEVEL,

@@ -14,8 +14,8 @@ matplotlib.use("Agg")
 import matplotlib.pyplot as plt
 import pandas as pd
 
-from metabench.evaluation.statistics import Ranking
 from metabench.files import atomic
+from metabench.reports.statistics import Ranking
 from metabench.reports.summary import ORACLE
 
 MARKERS = "osD^vP*X<>hp"

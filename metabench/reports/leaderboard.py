@@ -11,11 +11,11 @@ import jinja2
 import pandas as pd
 import yaml
 
-from metabench.evaluation.statistics import ranking
 from metabench.files import atomic, write_text
 from metabench.reports import figures
 from metabench.reports.guide import amount, guide, p_text
 from metabench.reports.page import write_page
+from metabench.reports.statistics import ranking
 from metabench.reports.summary import (
     BLOCK,
     Tables,
@@ -41,7 +41,7 @@ def write_reports(
     """Write all reports of a profile into ``folder``; returns the summary they are made of.
 
     Args:
-        results: per-episode rows (``metabench.results.CONTRACT``).
+        results: per-episode rows (``metabench.pipeline.results.CONTRACT``).
         costs: one record per cell.
         meta: ``profile``, ``git_commit``, ``seeds``, ``params``.
     """

@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from metabench.evaluation.statistics import (
+from metabench.files import InputError
+from metabench.reports.statistics import (
     Interval,
     against_best,
     calibration,
@@ -18,7 +19,6 @@ from metabench.evaluation.statistics import (
     shots_to_reach,
     table_of,
 )
-from metabench.files import InputError
 
 BLOCK = ["source", "target", "ways", "shots"]
 """What makes two numbers comparable: the same source classes and the same frozen episodes."""

@@ -14,8 +14,8 @@ from metabench.backbones.minilm import MiniLM, MiniLMFrozen, _batches, find_mode
 from metabench.backbones.words import Words
 from metabench.data.base import ClassInfo, Dataset
 from metabench.data.text import tokenise
-from metabench.embeddings import embed, embed_dataset, with_vectors
 from metabench.files import InputError
+from metabench.pipeline.embeddings import embed, embed_dataset, with_vectors
 from tests.backbones.timm_offline import import_timm
 
 TEXTS = ["Where is my card?", "", "card " * 200, "我的卡在哪里", "hello there"]

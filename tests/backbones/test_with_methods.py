@@ -5,10 +5,11 @@ from __future__ import annotations
 import pytest
 import torch
 
-from metabench.cells import load_learner, pretrain_cell, train_cell
 from metabench.config import Config
-from metabench.evaluation.cell import evaluate_cell
-from metabench.results import read_result
+from metabench.pipeline.cells import pretrain_cell, train_cell
+from metabench.pipeline.evaluating import evaluate_cell
+from metabench.pipeline.opening import load_learner
+from metabench.pipeline.results import read_result
 from tests.backbones.timm_offline import import_timm
 from tests.toy import TOY_NAME, params, prepared
 

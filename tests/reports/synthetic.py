@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from metabench.pipeline.results import CONTRACT
 from metabench.reports.summary import summarise
-from metabench.results import CONTRACT
 
 META: dict[str, Any] = {
     "profile": "made-up",

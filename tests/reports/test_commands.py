@@ -9,11 +9,11 @@ from typer.testing import CliRunner
 from metabench import cli
 from metabench.cli import app
 from metabench.config import Config
-from metabench.evaluation.cell import evaluate_key
 from metabench.files import InputError, digest, write_json
-from metabench.layout import Layout
+from metabench.pipeline.keys import evaluate_key
+from metabench.pipeline.layout import Layout
+from metabench.pipeline.results import collect
 from metabench.reports.excerpt import START
-from metabench.results import collect
 from tests.reports.synthetic import made_up
 from tests.toy import TOY_NAME, params, prepared
 

@@ -9,18 +9,18 @@ from pathlib import Path
 import pytest
 import yaml
 
-from metabench.cells import train_cell
 from metabench.config import Config
-from metabench.evaluation.cell import evaluate_cell, is_evaluated
 from metabench.files import InputError, read_json
-from metabench.layout import Layout
-from tests.test_provenance import forget
+from metabench.pipeline.cells import train_cell
+from metabench.pipeline.evaluating import evaluate_cell, is_evaluated
+from metabench.pipeline.layout import Layout
+from tests.pipeline.test_fingerprint import forget
 from tests.toy import TOY_NAME, params, prepared, root_of_repository
 
 OWN = "own_near:Near"
 METHOD = """
 from own_helper import SIGN
-from metabench.methods.protonet import ProtoNet
+from metabench.methods.metric.protonet import ProtoNet
 
 
 class Near(ProtoNet):
@@ -97,7 +97,9 @@ def test_where_nothing_changed_nothing_is_validated_or_written(plan, project, mo
     plan.main(wanted, project)
     written = {path: path.stat().st_mtime_ns for path in project.root.rglob("data/plan/**/*")}
     with monkeypatch.context() as patch:
-        patch.setattr("metabench.checks.check_names", lambda *a: pytest.fail("validated again"))
+        patch.setattr(
+            "metabench.pipeline.validation.check_names", lambda *a: pytest.fail("validated again")
+        )
         plan.main(wanted, project)
         assert {path: path.stat().st_mtime_ns for path in written} == written
         patch.setenv("METABENCH_MINILM", "elsewhere")

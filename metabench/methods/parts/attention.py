@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pydantic import model_validator
 
-from metabench.bounds import Depth, Width
+from metabench.config.bounds import Depth, Width
 from metabench.methods.base import Settings
 
 

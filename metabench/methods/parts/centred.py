@@ -10,7 +10,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from metabench.backbones.base import Backbone
-from metabench.methods.base import FeatureMethod, Source, Task
+from metabench.episodes.source import Source
+from metabench.methods.base import FeatureMethod, Task
 
 
 class CentredMethod(FeatureMethod):

@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from metabench.backbones.base import Backbone
-from metabench.bounds import BelowOne, NonNegative, Whole
+from metabench.config.bounds import BelowOne, NonNegative, Whole
 from metabench.episodes import Episodes, class_means, task_loss
 from metabench.methods.base import Method, Settings, Task
 from metabench.methods.parts.inner_loop import Head, apply_head, per_task

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from metabench.backbones.base import Backbone
-from metabench.bounds import Count, Positive, Whole
+from metabench.config.bounds import Count, Positive, Whole
 from metabench.episodes import Episodes, task_loss
 from metabench.methods.base import Method, Settings, Task
 

@@ -17,7 +17,7 @@ from torch import Tensor
 
 from metabench import rng
 from metabench.backbones.base import Backbone
-from metabench.bounds import BelowOne, Count, NonNegative, Positive
+from metabench.config.bounds import BelowOne, Count, NonNegative, Positive
 from metabench.episodes import Episodes, class_means
 from metabench.methods.base import Method, Settings, Task
 

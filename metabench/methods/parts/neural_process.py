@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from metabench.backbones.base import Backbone
-from metabench.bounds import Count, Width
+from metabench.config.bounds import Count, Width
 from metabench.episodes import Episodes, one_hot, restore_names
 from metabench.methods.base import FeatureMethod, Settings, Task
 from metabench.methods.parts.slots import to_slots

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch.nn.functional as F
 from torch import Tensor
 
-from metabench.bounds import Positive
+from metabench.config.bounds import Positive
 from metabench.episodes import Episodes
 from metabench.methods.base import FeatureMethod, Settings
 from metabench.methods.parts.heads import logistic

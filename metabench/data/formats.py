@@ -1,0 +1,27 @@
+"""From stored examples to what a network takes."""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+
+def to_input(x: Tensor) -> Tensor:
+    """Stored examples to network input: uint8 images to ``[0, 1]``, the rest as it is."""
+    return x.float() / 255 if x.dtype == torch.uint8 else x
+
+
+def conform(x: Tensor, shape: tuple[int, ...]) -> Tensor:
+    """Bring a target's images ``[N, C, H, W]`` into the source's format ``(C, H, W)``.
+
+    Colour becomes grey by the mean, grey becomes colour by repetition, sizes change bilinearly.
+    """
+    if x.dim() != 4 or tuple(x.shape[1:]) == shape:
+        return x
+    images = x.float()
+    if images.shape[1] != shape[0]:
+        images = images.mean(1, keepdim=True).expand(-1, shape[0], -1, -1)
+    if images.shape[2:] != shape[1:]:
+        images = F.interpolate(images, shape[1:], mode="bilinear", antialias=True)
+    return images.round().clamp(0, 255).to(torch.uint8)

@@ -1,1 +1,0 @@
-"""Running learners on frozen episodes; metrics; statistics."""

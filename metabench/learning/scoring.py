@@ -1,0 +1,192 @@
+"""Running a learner on frozen episodes: per-episode scores, and what an episode costs."""
+
+from __future__ import annotations
+
+import statistics
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+from torch import Tensor
+
+from metabench.data.base import Dataset
+from metabench.data.formats import conform, to_input
+from metabench.episodes import Episodes
+from metabench.episodes.frozen_episodes import Frozen
+from metabench.learning.flops import FlopCounter
+from metabench.learning.metrics import classification_scores, regression_scores
+from metabench.methods.base import Diverged, FeatureMethod, Method
+
+TIMED_EPISODES = 5
+ENOUGH_MS = 2000.0
+"""So many episodes are timed, or fewer once this much was spent on them."""
+
+
+@dataclass(frozen=True)
+class EpisodeSet:
+    """Frozen episodes with the inputs they need, on the device.
+
+    Attributes:
+        frozen: the episodes; indices point into ``table``.
+        table: the distinct examples that the episodes use, ``[M, ...]``; None for regression.
+    """
+
+    frozen: Frozen
+    table: Tensor | None
+    device: torch.device
+
+    @staticmethod
+    def of(
+        frozen: Frozen, dataset: Dataset | None, shape: tuple[int, ...] | None, device: torch.device
+    ) -> EpisodeSet:
+        """Gather the examples of ``frozen`` once, in the source's input ``shape``."""
+        if frozen.indices is None:
+            return EpisodeSet(frozen, None, device)
+        assert dataset is not None
+        rows, inverse = np.unique(frozen.indices, return_inverse=True)
+        table = torch.from_numpy(np.ascontiguousarray(dataset.x[rows]))
+        if shape is not None:
+            table = conform(table, shape)
+        compact = replace(frozen, indices=inverse.reshape(frozen.indices.shape))
+        return EpisodeSet(compact, table.to(device), device)
+
+    def features(self, method: FeatureMethod, chunk: int = 500) -> Tensor:
+        """Embed the table once, ``[M, D]``: every example is embedded by itself."""
+        assert self.table is not None
+        with torch.no_grad():
+            parts = [method.embed(to_input(part)[None])[0] for part in self.table.split(chunk)]
+        return torch.cat(parts)
+
+    def answers(
+        self, method: Method, answer: Callable[[Episodes], Any] | None = None
+    ) -> list[tuple[Episodes, Any]]:
+        """Chunks of episodes with what the method answers to them.
+
+        A method that sees examples only through features gets them from one embedded table.
+        """
+        table, function, tasks = self.table, answer or method.predict, method.eval_tasks
+        if isinstance(method, FeatureMethod) and answer is None and table is not None:
+            table, function, tasks = self.features(method), method.classify, 50
+        chunks = []
+        for start in range(0, len(self.frozen), tasks):
+            episodes = self.frozen.episodes(slice(start, start + tasks), table).to(self.device)
+            chunks.append((episodes, function(episodes)))
+        return chunks
+
+
+def score(
+    method: Method, episodes: EpisodeSet, answer: Callable[[Episodes], Tensor] | None = None
+) -> pd.DataFrame:
+    """One row per episode: ``value``, ``nll``, ``brier`` and confidence bins.
+
+    Raises:
+        Diverged: a prediction is not finite.
+    """
+    scores = classification_scores if episodes.frozen.ways else regression_scores
+    parts = []
+    for chunk, outputs in episodes.answers(method, answer):
+        if not outputs.isfinite().all():
+            raise Diverged(
+                f"{type(method).__name__}: predictions on {episodes.frozen.dataset} are not "
+                f"finite. Lower its rates of adaptation; settings: {method.settings}."
+            )
+        parts.append(scores(outputs.detach(), chunk.query_y))
+    return pd.concat(parts, ignore_index=True)
+
+
+def mean_score(method: Method, sets: Sequence[EpisodeSet]) -> float:
+    """Validation score, higher is better: mean accuracy, or minus mean squared error."""
+    values = [float(score(method, episodes)["value"].mean()) for episodes in sets]
+    mean = statistics.fmean(values)
+    return mean if sets[0].frozen.ways else -mean
+
+
+def evaluate(
+    method: Method,
+    sets: Sequence[EpisodeSet],
+    steps: Sequence[int] = (),
+    report: Callable[[float, str], None] = lambda share, text: None,
+) -> pd.DataFrame:
+    """Scores of ``method`` on all ``sets``, with extra rows after given numbers of steps.
+
+    Returns:
+        Columns of the result contract but for the cell's own (source, method, family, seed). After
+        a number of steps that leads to no finite predictions there are no rows.
+
+    Raises:
+        Diverged: the method's own predictions are not finite.
+    """
+    frames = []
+    for i, episodes in enumerate(sets):
+        frozen = episodes.frozen
+        if frozen.ways and not method.any_ways and frozen.ways != method.task.ways:
+            continue  # the learner has a fixed number of outputs
+        report(i / len(sets), f"{frozen.dataset} {frozen.ways}w{frozen.shots}s")
+        variants: list[tuple[int, Callable[[Episodes], Tensor] | None]] = [(-1, None)]
+        if hasattr(method, "predict_after"):
+            variants += [(count, _after(method, count)) for count in steps]
+        for count, answer in variants:
+            try:
+                frame = score(method, episodes, answer)
+            except Diverged:
+                if count < 0:
+                    raise
+                continue  # further than it was trained for: a row less, and the report says so
+            frame.insert(0, "episode", np.arange(len(frame)))
+            frames.append(
+                frame.assign(
+                    target=frozen.dataset,
+                    ways=frozen.ways,
+                    shots=frozen.shots,
+                    queries=frozen.queries,
+                    steps=count,
+                    episode_hash=frozen.hash,
+                    metric="accuracy" if frozen.ways else "mse",
+                )
+            )
+    return pd.concat(frames, ignore_index=True)
+
+
+def _after(method: Method, count: int) -> Callable[[Episodes], Tensor]:
+    """Predict after ``count`` adaptation steps."""
+    after: Any = method.predict_after
+    return lambda episodes: after(episodes, [count])[0]
+
+
+def episode_cost(method: Method, episodes: EpisodeSet) -> dict[str, float]:
+    """What one task costs from raw inputs: median milliseconds and floating-point operations.
+
+    ``adapt_ms`` is a prediction with a single query, ``predict_ms`` what the other queries add.
+    """
+    full_ms, single_ms = [], []
+    for e in range(min(TIMED_EPISODES, len(episodes.frozen))):
+        task = episodes.frozen.episodes(slice(e, e + 1), episodes.table).to(episodes.device)
+        single = replace(task, query_x=task.query_x[:, :1], query_y=task.query_y[:, :1])
+        single_ms.append(_milliseconds(method, single))
+        full_ms.append(_milliseconds(method, task))
+        if sum(full_ms) > ENOUGH_MS:
+            break
+    with FlopCounter() as counter:
+        method.predict(task)
+    adapt = statistics.median(single_ms)
+    return {
+        "adapt_ms": adapt,
+        "predict_ms": max(0.0, statistics.median(full_ms) - adapt),
+        "adapt_flops": float(counter.total),
+    }
+
+
+def _milliseconds(method: Method, task: Episodes) -> float:
+    def finish() -> None:
+        if task.query_x.is_cuda:
+            torch.cuda.synchronize()
+
+    finish()
+    start = time.perf_counter()
+    method.predict(task)
+    finish()
+    return 1000 * (time.perf_counter() - start)

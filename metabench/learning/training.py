@@ -1,0 +1,217 @@
+"""The training loop that pretraining and every method share: budget, validation, checkpoints.
+
+All randomness of a step is named by (seed, step), and a checkpoint holds everything else, so a run
+that is killed at any moment and resumed ends in the same bits as one that was not.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from pickle import UnpicklingError
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from metabench import rng
+from metabench.config import Budget, Training
+from metabench.episodes import Episodes
+from metabench.episodes.sampling import ArraySource, TaskSource
+from metabench.episodes.source import Examples
+from metabench.files import DAMAGED, InputError, atomic
+from metabench.learning.flops import FlopCounter
+from metabench.methods.base import Diverged, Method
+
+AnySource = ArraySource | TaskSource
+Report = Callable[[float, str], None]
+"""``(share done 0..1, text)``, for progress bars."""
+
+
+@dataclass
+class State:
+    """Progress of one training, beside weights and optimiser.
+
+    ``curve`` has one row ``(examples, training loss, validation score)`` a validation.
+    """
+
+    step: int = 0
+    spent: int = 0
+    seconds: float = 0.0
+    flops: float = 0.0
+    best: float = -math.inf
+    losses: list[float] = field(default_factory=list)
+    curve: list[tuple[int, float, float]] = field(default_factory=list)
+
+
+def draw(method: Method, source: AnySource, training: Training, step: int) -> Episodes | Examples:
+    """The batch of outer step ``step``, in the form the method learns from."""
+    s = method.settings
+    if method.learns_from == "examples":
+        return source.batch(step, s.batch)
+    shots = s.shots or training.shots
+    choice = int(rng.generator(source.seed, "shots", step).integers(len(shots)))
+    ways = min(s.ways or training.ways, source.classes) if source.classes else 0
+    return source.episodes(step, s.tasks, ways, shots[choice], s.queries or training.queries)
+
+
+def train(
+    method: Method,
+    source: AnySource,
+    validate: Callable[[Method], float],
+    budget: Budget,
+    training: Training,
+    checkpoint: Path,
+    report: Report,
+    on_half: Callable[[dict[str, Tensor]], None] | None = None,
+    save_every: float = 30.0,
+) -> State:
+    """Train until ``budget.examples`` are spent; leave ``method`` at its best validation score.
+
+    Args:
+        method: on its device; trained in place.
+        validate: score on ``val`` episodes, higher is better.
+        checkpoint: file that is read at the start, if it is there, and kept up to date.
+        on_half: receives the best weights so far when half the budget is spent.
+        save_every: seconds between checkpoints (one is always written at a validation).
+
+    Raises:
+        Diverged: a loss is not finite, or no validation score is.
+        InputError: ``checkpoint`` is damaged. It is set aside, so that the next run starts again.
+    """
+    optimizer = torch.optim.AdamW(
+        method.parameter_groups(), lr=method.settings.lr, weight_decay=method.settings.weight_decay
+    )
+    rates = [group["lr"] for group in optimizer.param_groups]
+    state, best_weights = State(), _weights(method)
+    if checkpoint.exists():
+        state, best_weights = _resume(checkpoint, method, optimizer)
+    interval = budget.examples / budget.validations
+    saved = time.monotonic()
+    while state.spent < budget.examples:
+        started = time.monotonic()
+        progress = state.spent / budget.examples
+        for group, rate in zip(optimizer.param_groups, rates, strict=True):
+            group["lr"] = rate * 0.5 * (1 + math.cos(math.pi * progress))
+        torch.manual_seed(rng.seed_of(source.seed, "train", state.step))
+        batch = draw(method, source, training, state.step)
+        state.losses.append(_step(method, optimizer, batch, progress, state))
+        before, after = state.spent, state.spent + batch.examples
+        state.step, state.spent = state.step + 1, after
+        state.seconds += time.monotonic() - started
+        if after // interval > before // interval or after >= budget.examples:
+            method.eval()
+            score = _score(validate, method)
+            mean = sum(state.losses) / len(state.losses)
+            state.curve.append((state.spent, mean, score))
+            state.losses.clear()
+            if score > state.best:  # never where it is not a number
+                state.best, best_weights = score, _weights(method)
+            if on_half and before < budget.examples / 2 <= after:
+                on_half(best_weights)
+            report(state.spent / budget.examples, f"loss {mean:.3f}  val {score:.3f}")
+            _save(checkpoint, state, method, optimizer, best_weights)
+            saved = time.monotonic()
+        elif time.monotonic() - saved > save_every:
+            _save(checkpoint, state, method, optimizer, best_weights)
+            saved = time.monotonic()
+            report(state.spent / budget.examples, f"loss {state.losses[-1]:.3f}")
+    if not math.isfinite(state.best):
+        _check(state.best, "best validation score", method, state)
+    method.load_state_dict(best_weights)
+    method.eval()
+    return state
+
+
+def _score(validate: Callable[[Method], float], method: Method) -> float:
+    """The validation score; not a number where adaptation diverges on some episode.
+
+    Early on it may, and later not any more: such weights are not chosen, and training goes on.
+    """
+    try:
+        return validate(method)
+    except Diverged:
+        return math.nan
+
+
+def _step(
+    method: Method,
+    optimizer: torch.optim.Optimizer,
+    batch: Episodes | Examples,
+    progress: float,
+    state: State,
+) -> float:
+    """One optimiser step; counts floating-point operations in a few of the steps."""
+    method.train()
+    counter = FlopCounter() if state.step < 4 else None
+    if counter:
+        with counter:
+            loss = method.loss(batch, progress)
+            optimizer.zero_grad()
+            loss.backward()
+        per_example = counter.total / batch.examples
+        state.flops += (per_example - state.flops) / (state.step + 1)  # mean of the steps counted
+    else:
+        loss = method.loss(batch, progress)
+        optimizer.zero_grad()
+        loss.backward()
+    value = float(loss.detach())
+    _check(value, "loss", method, state)
+    if method.settings.clip:
+        parameters = [p for group in optimizer.param_groups for p in group["params"]]
+        torch.nn.utils.clip_grad_norm_(parameters, method.settings.clip)
+    optimizer.step()
+    return value
+
+
+def _check(value: float, what: str, method: Method, state: State) -> None:
+    if not math.isfinite(value):
+        raise Diverged(
+            f"{type(method).__name__}: {what} is {value} at step {state.step} ({state.spent} "
+            f"examples). Lower the learning rates; settings: {method.settings}. The last "
+            "checkpoint is kept."
+        )
+
+
+def _weights(method: Method) -> dict[str, Tensor]:
+    return {name: value.detach().clone() for name, value in method.state_dict().items()}
+
+
+def _save(
+    path: Path,
+    state: State,
+    method: Method,
+    optimizer: torch.optim.Optimizer,
+    best: dict[str, Tensor],
+) -> None:
+    with atomic(path) as temporary:
+        torch.save(
+            {
+                "state": asdict(state),
+                "method": method.state_dict(),
+                "optimizer": optimizer.state_dict(),
+                "best": best,
+            },
+            temporary,
+        )
+
+
+def _resume(
+    path: Path, method: Method, optimizer: torch.optim.Optimizer
+) -> tuple[State, dict[str, Tensor]]:
+    try:
+        data: dict[str, Any] = torch.load(path, weights_only=True)
+        method.load_state_dict(data["method"])
+        optimizer.load_state_dict(data["optimizer"])
+    except (*DAMAGED, RuntimeError, UnpicklingError) as error:
+        aside = path.with_suffix(".damaged")
+        path.replace(aside)
+        reason = str(error).partition("\n")[0]
+        raise InputError(
+            f"{path}: damaged checkpoint ({reason}), set aside as {aside.name}. Run `dvc repro` "
+            "again: this cell trains from its start."
+        ) from error
+    return State(**data["state"]), data["best"]

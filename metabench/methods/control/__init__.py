@@ -1,0 +1,1 @@
+"""Methods of the family *control*, one file each."""

@@ -1,0 +1,30 @@
+"""From scratch: the support set is all that the network ever sees.
+
+As fine-tuning, but from random weights (the same for every task); there are no running moments, so
+normalisation uses the moments of the task's own support.
+"""
+
+from __future__ import annotations
+
+from metabench.config.bounds import NonNegative
+from metabench.episodes import Episodes
+from metabench.methods.parts.fine_tuning import FineTuneMethod, FineTuneSettings
+
+
+class ScratchSettings(FineTuneSettings):
+    """Random weights have farther to go."""
+
+    rate: NonNegative = 0.05
+    head_rate: NonNegative = 0.05
+
+
+class Scratch(FineTuneMethod):
+    """The control that says what the source was worth."""
+
+    family = "control"
+    paper = "–"
+    Settings = ScratchSettings
+
+    def moments(self, episodes: Episodes) -> int | None:
+        """Those of the support."""
+        return episodes.support_x.shape[1]

@@ -1,0 +1,76 @@
+"""Baseline++: a cosine classifier in pretraining and in adaptation (Chen et al., ICLR 2019).
+
+Every class has a unit weight vector, and the logits are scaled cosines (section 3.2):
+
+    logit_k(x) = s · ⟨f(x)/‖f(x)‖, w_k/‖w_k‖⟩
+
+The backbone is trained with that head on all source classes; on an episode it is frozen, and a new
+head, started at the class means, is fitted to the support by gradient descent.
+"""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from metabench.backbones.base import Backbone
+from metabench.config.bounds import BelowOne, NonNegative, Positive, Whole
+from metabench.episodes import Episodes, class_means, cross_entropy, task_loss
+from metabench.episodes.source import Examples
+from metabench.methods.base import FeatureMethod, Settings, Task
+from metabench.methods.parts.distances import cosine
+from metabench.methods.parts.fine_tuning import descend
+
+
+class BaselinePlusPlusSettings(Settings):
+    """Settings of both heads.
+
+    Attributes:
+        scale: s.
+        rate, momentum, steps: of the head's descent on an episode (paper: 100 epochs of SGD).
+    """
+
+    weight_decay: NonNegative = 5e-4
+    scale: Positive = 10.0
+    rate: NonNegative = 0.1
+    momentum: BelowOne = 0.9
+    steps: Whole = 50
+
+
+class BaselinePlusPlus(FeatureMethod):
+    """Pretrains its own backbone, with the whole budget."""
+
+    family = "feature"
+    paper = "Chen et al. 2019"
+    learns_from = "examples"
+    Settings = BaselinePlusPlusSettings
+
+    def __init__(self, backbone: Backbone, task: Task, settings: BaselinePlusPlusSettings):
+        super().__init__(backbone, task, settings)
+        self.head = nn.Parameter(torch.randn(task.classes, backbone.feature_dim))
+
+    def loss(self, batch: Examples, progress: float) -> Tensor:  # type: ignore[override]
+        """Cross-entropy over all source classes."""
+        logits = self.settings.scale * cosine(self.backbone(batch.x[None]), self.head[None])
+        return cross_entropy(logits[0], batch.y)
+
+    def embed(self, x: Tensor) -> Tensor:
+        """Unit vectors ``[T, N, D]``."""
+        return F.normalize(self.backbone(x), dim=-1)
+
+    def classify(self, features: Episodes) -> Tensor:
+        """Fit a cosine head to the support, then answer."""
+        assert features.ways is not None
+        s = self.settings
+        start = class_means(features.support_x, features.support_y, features.ways)
+
+        def loss(w: dict[str, Tensor]) -> Tensor:
+            logits = s.scale * cosine(features.support_x, w["head"])
+            return task_loss(logits, features.support_y).sum()
+
+        with torch.enable_grad():
+            head = descend(
+                loss, {"head": start}, lambda name, step: s.rate, s.momentum, range(s.steps), {}
+            )["head"]
+        return s.scale * cosine(features.query_x, head)

@@ -1,0 +1,76 @@
+"""RFS: a good embedding is all you need (Tian et al., ECCV 2020): self-distillation, then a probe.
+
+The pretrained network is the teacher of a copy of itself ("born again", eq. 6–7):
+
+    min_φ'  α CE(f_φ'(x), y) + β KL(softmax(f_φ(x)/τ) ‖ softmax(f_φ'(x)/τ))
+
+and each episode gets a logistic regression on the student's unit features. The teacher is the
+shared backbone at half the budget, the student spends the other half: one generation. The student
+starts where the teacher ended (paper: at random), as its budget would not suffice to start again.
+"""
+
+from __future__ import annotations
+
+import copy
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from metabench.backbones.base import Backbone
+from metabench.config.bounds import NonNegative, Positive
+from metabench.episodes import cross_entropy
+from metabench.episodes.source import Examples
+from metabench.methods.base import Task
+from metabench.methods.parts.probe import Probe, ProbeSettings
+
+
+class RFSSettings(ProbeSettings):
+    """Weights of the two terms (paper: 0.5 each) and the temperature τ (code: 4)."""
+
+    weight_decay: NonNegative = 5e-4
+    alpha: NonNegative = 0.5
+    beta: NonNegative = 0.5
+    temperature: Positive = 4.0
+
+
+class RFS(Probe):
+    """A logistic probe on a self-distilled embedding."""
+
+    family = "feature"
+    paper = "Tian et al. 2020"
+    learns_from = "examples"
+    start = "half"
+    Settings = RFSSettings
+
+    def __init__(self, backbone: Backbone, task: Task, settings: RFSSettings):
+        super().__init__(backbone, task, settings)
+        self.head = nn.Linear(backbone.feature_dim, task.classes)
+        student = nn.ModuleDict({"backbone": backbone, "head": self.head})
+        self.teacher = copy.deepcopy(student).requires_grad_(False)
+
+    def start_from(self, weights: dict[str, Tensor]) -> None:
+        """Teacher and student both start at the pretrained backbone and classifier."""
+        self.load_state_dict(weights, strict=False)
+        self.teacher.load_state_dict(weights)
+
+    def train(self, mode: bool = True) -> RFS:
+        """The teacher always answers in eval mode."""
+        super().train(mode)
+        self.teacher.eval()
+        return self
+
+    def loss(self, batch: Examples, progress: float) -> Tensor:  # type: ignore[override]
+        """Cross-entropy and distillation; ``τ²`` keeps their gradients in proportion (Hinton)."""
+        s = self.settings
+        x = batch.x[None]
+        logits = self.head(self.backbone(x))[0]
+        with torch.no_grad():
+            target = self.teacher["head"](self.teacher["backbone"](x))[0]
+        divergence = F.kl_div(
+            (logits / s.temperature).log_softmax(-1),
+            (target / s.temperature).log_softmax(-1),
+            log_target=True,
+            reduction="batchmean",
+        )
+        return s.alpha * cross_entropy(logits, batch.y) + s.beta * s.temperature**2 * divergence

@@ -1,0 +1,113 @@
+"""P>M>F: pre-train, meta-train, fine-tune (Hu et al., CVPR 2022), on this package's backbones.
+
+Supervised pretraining; then a prototypical network with scaled cosine similarity; then, for each
+episode, a few gradient steps on its support S, whose augmented copies A(S) play the queries:
+
+    θ' = θ − α ∇_θ CE(τ cos(f_θ(A(x_i)), c_k(θ)), y_i)      c_k(θ) = (1/|S_k|) Σ f_θ(x_i)
+
+The queries are classified by the prototypes of ``f_{θ'}``. Augmentation shifts an image by up to
+two pixels; other data are not augmented. The paper chooses α for each domain on its labelled
+episodes; here one α serves all.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+
+from metabench import rng
+from metabench.backbones.base import Backbone
+from metabench.config.bounds import NonNegative, Positive, Whole
+from metabench.episodes import Episodes, class_means, task_loss
+from metabench.methods.base import Method, Settings, Task
+from metabench.methods.parts.distances import cosine
+from metabench.methods.parts.inner_loop import gradient_step, per_task
+
+
+class PMFSettings(Settings):
+    """Settings of the last two phases.
+
+    Attributes:
+        scale: where τ starts (paper: 10).
+        rate: α; 0 leaves a prototypical network.
+        steps: of fine-tuning (paper: 50).
+        shift: largest shift of an image, in pixels.
+    """
+
+    scale: Positive = 10.0
+    rate: NonNegative = 0.01
+    steps: Whole = 10
+    shift: Whole = 2
+
+
+class PMF(Method):
+    """A prototypical network that fine-tunes itself on each support."""
+
+    family = "hybrid"
+    paper = "Hu et al. 2022"
+    start = "half"
+    ordered = True  # each position of the support has shifts of its own
+    Settings = PMFSettings
+
+    def __init__(self, backbone: Backbone, task: Task, settings: PMFSettings):
+        super().__init__(backbone, task, settings)
+        self.scale = nn.Parameter(torch.tensor(settings.scale))
+
+    def compare(self, features: Tensor, support: Tensor, labels: Tensor, ways: int) -> Tensor:
+        """Scaled cosines ``[T, N, ways]`` of ``features`` to the prototypes of ``support``."""
+        return self.scale * cosine(features, class_means(support, labels, ways))
+
+    def loss(self, batch: Episodes, progress: float) -> Tensor:
+        """Cross-entropy of the queries: the meta-training of a prototypical network."""
+        assert batch.ways is not None
+        f = batch.map(self.backbone)
+        logits = self.compare(f.query_x, f.support_x, f.support_y, batch.ways)
+        return task_loss(logits, batch.query_y).mean()
+
+    def augment(self, x: Tensor, step: int) -> Tensor:
+        """Shifted copies of images ``[T, S, C, H, W]``; the same draws for every task."""
+        if x.dim() != 5 or self.settings.shift == 0:
+            return x
+        draw = rng.torch_generator("pmf", "augment", step)
+        high = self.settings.shift
+        shifts = torch.randint(-high, high + 1, (x.shape[1], 2), generator=draw).tolist()
+        padded = nn.functional.pad(x, (high, high, high, high))
+        h, w = x.shape[-2:]
+        return torch.stack(
+            [
+                padded[:, i, :, high + dy : high + dy + h, high + dx : high + dx + w]
+                for i, (dy, dx) in enumerate(shifts)
+            ],
+            dim=1,
+        )
+
+    def predict(self, episodes: Episodes) -> Tensor:
+        """Fine-tune for ``steps``, then answer."""
+        return self.predict_after(episodes, [self.settings.steps])[0]
+
+    def predict_after(self, episodes: Episodes, steps: Sequence[int]) -> list[Tensor]:
+        """Query logits after each of the given numbers of fine-tuning steps, in one run."""
+        assert episodes.ways is not None
+        x, y, ways, rate = episodes.support_x, episodes.support_y, episodes.ways, self.settings.rate
+        size = x.shape[1]
+        weights = per_task(dict(self.backbone.named_parameters()), len(episodes))
+        answers: dict[int, Tensor] = {}
+
+        def pseudo_queries(both: Tensor, w: dict[str, Tensor]) -> Tensor:
+            f = self.backbone(both, w)
+            return self.compare(f[:, size:], f[:, :size], y, ways)
+
+        for step in range(max(steps) + 1):
+            if step > 0:
+                with torch.enable_grad():
+                    both = torch.cat([x, self.augment(x, step)], dim=1)
+                    weights = gradient_step(
+                        pseudo_queries, weights, both, y, lambda name: rate, second_order=False
+                    )
+            if step in steps:
+                with torch.no_grad():
+                    f = self.backbone(torch.cat([x, episodes.query_x], dim=1), weights)
+                    answers[step] = self.compare(f[:, size:], f[:, :size], y, ways)
+        return [answers[step] for step in steps]

@@ -1,0 +1,1 @@
+"""Methods of the family *metric*, one file each."""

@@ -1,0 +1,58 @@
+"""FEAT: few-shot embedding adaptation with a set-to-set transformer (Ye et al., CVPR 2020).
+
+The prototypes of an episode attend to one another before queries are compared with them (eq. 3–6):
+
+    {c̃_k} = {c_k + W_o Σ_j softmax_j((W_q c_k)·(W_k c_j)/√D) W_v c_j}
+    p(y = k | x) ∝ exp(τ cos(f(x), c̃_k))
+
+W_o starts at zero, so that meta-training starts from the pretrained nearest-prototype classifier;
+the paper's dropout, layer normalisation and auxiliary contrastive loss are left out.
+"""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from metabench.backbones.base import Backbone
+from metabench.config.bounds import Positive
+from metabench.episodes import Episodes, class_means
+from metabench.methods.base import FeatureMethod, Settings, Task
+from metabench.methods.parts.distances import cosine
+
+
+class FEATSettings(Settings):
+    """``scale``: where τ starts."""
+
+    scale: Positive = 10.0
+
+
+class FEAT(FeatureMethod):
+    """Attention without positions: permuting the classes permutes the adapted prototypes."""
+
+    family = "metric"
+    paper = "Ye et al. 2020"
+    start = "half"
+    Settings = FEATSettings
+
+    def __init__(self, backbone: Backbone, task: Task, settings: FEATSettings):
+        super().__init__(backbone, task, settings)
+        d = backbone.feature_dim
+        self.query, self.key, self.value = (nn.Linear(d, d, bias=False) for _ in range(3))
+        self.out = nn.Linear(d, d, bias=False)
+        nn.init.zeros_(self.out.weight)
+        self.scale = nn.Parameter(torch.tensor(settings.scale))
+
+    def adapt(self, prototypes: Tensor) -> Tensor:
+        """``c̃``, ``[T, ways, D]``."""
+        attended = F.scaled_dot_product_attention(
+            self.query(prototypes), self.key(prototypes), self.value(prototypes)
+        )
+        return prototypes + self.out(attended)
+
+    def classify(self, features: Episodes) -> Tensor:
+        """``[T, Q, ways]``: scaled cosines to the adapted prototypes."""
+        assert features.ways is not None
+        prototypes = class_means(features.support_x, features.support_y, features.ways)
+        return self.scale * cosine(features.query_x, self.adapt(prototypes))

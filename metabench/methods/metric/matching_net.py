@@ -1,0 +1,48 @@
+"""Matching Networks (Vinyals et al., NeurIPS 2016), without full context embeddings.
+
+The answer is a blend of the support's labels, weighted by attention (eq. 1 and section 2.1.1):
+
+    p(y | x) = Σ_i a(x, x_i) y_i        a(x, x_i) = softmax_i(s · cos(f(x), f(x_i)))
+
+The paper has s = 1, for which the attention over a few cosines in [−1, 1] can never be sharp; here
+it is learned.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from metabench.backbones.base import Backbone
+from metabench.config.bounds import Count, Positive, Ways
+from metabench.episodes import Episodes, one_hot
+from metabench.methods.base import FeatureMethod, Settings, Task
+from metabench.methods.parts.distances import cosine
+
+
+class MatchingNetSettings(Settings):
+    """``scale``: where s starts."""
+
+    ways: Ways | None = 20
+    tasks: Count = 1
+    queries: Count | None = 5
+    scale: Positive = 10.0
+
+
+class MatchingNet(FeatureMethod):
+    """Attention over the support in a learned space."""
+
+    family = "metric"
+    paper = "Vinyals et al. 2016"
+    Settings = MatchingNetSettings
+
+    def __init__(self, backbone: Backbone, task: Task, settings: MatchingNetSettings):
+        super().__init__(backbone, task, settings)
+        self.scale = nn.Parameter(torch.tensor(settings.scale))
+
+    def classify(self, features: Episodes) -> Tensor:
+        """``[T, Q, ways]``: log-probabilities."""
+        assert features.ways is not None
+        attention = (self.scale * cosine(features.query_x, features.support_x)).softmax(-1)
+        labels = one_hot(features.support_y, features.ways, attention)
+        return (attention @ labels).clamp_min(1e-12).log()

@@ -1,0 +1,82 @@
+"""In-context learning by a meta-trained transformer (Kirsch et al., GPICL, arXiv 2212.04458, 2022).
+
+Learning is a forward pass: the labelled support is the context, and a query is one more token whose
+label is unknown.
+
+    support token: A f(x_i) + B onehot(y_i)      query token: A f(x*)
+    logits = C · Transformer(tokens)_query
+
+Support tokens attend to the support, a query to the support and itself, so no query sees another
+and the order of the support is nothing. Labels are random slots from episode to episode, so the
+network must read them from the context. Features come from the backbone (the paper: raw pixels).
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from metabench.backbones.base import Backbone
+from metabench.config.bounds import Count, Depth
+from metabench.episodes import Episodes, one_hot, restore_names
+from metabench.methods.base import FeatureMethod, Task
+from metabench.methods.parts.attention import AttentionSettings
+from metabench.methods.parts.slots import shuffled, to_slots
+
+
+class ICLTransformerSettings(AttentionSettings):
+    """Size of the transformer.
+
+    Many small steps (one task, few queries) learn to use labels soonest.
+    """
+
+    tasks: Count = 1
+    queries: Count | None = 5
+    layers: Depth = 2
+
+
+class ICLTransformer(FeatureMethod):
+    """A transformer classifies from labelled context."""
+
+    family = "model"
+    paper = "Kirsch et al. 2022"
+    any_ways = False
+    ordered = True
+    Settings = ICLTransformerSettings
+
+    def __init__(self, backbone: Backbone, task: Task, settings: ICLTransformerSettings):
+        super().__init__(backbone, task, settings)
+        width = settings.width
+        self.norm = nn.LayerNorm(backbone.feature_dim)
+        self.token = nn.Linear(backbone.feature_dim, width)
+        self.label = nn.Linear(task.ways, width, bias=False)
+        layer = nn.TransformerEncoderLayer(
+            width, settings.heads, 4 * width, dropout=0.0, batch_first=True, norm_first=True
+        )
+        self.transformer = nn.TransformerEncoder(
+            layer, settings.layers, nn.LayerNorm(width), enable_nested_tensor=False
+        )
+        self.output = nn.Linear(width, task.ways)
+
+    def embed(self, x: Tensor) -> Tensor:
+        """Layer-normalised features ``[T, N, D]``."""
+        return self.norm(self.backbone(x))
+
+    def loss(self, batch: Episodes, progress: float) -> Tensor:
+        """Cross-entropy of the queries; slots are random, since the support's order is."""
+        return super().loss(shuffled(batch), progress)
+
+    def classify(self, features: Episodes) -> Tensor:
+        """``[T, Q, ways]``."""
+        episodes, slot = to_slots(features, self.task.ways)
+        s, q = episodes.support_x.shape[1], episodes.query_x.shape[1]
+        labels = self.label(one_hot(episodes.support_y, self.task.ways, episodes.support_x))
+        support, queries = self.token(episodes.support_x) + labels, self.token(episodes.query_x)
+        answers = self.transformer(torch.cat([support, queries], dim=1), mask=hidden(s, q, slot))
+        return restore_names(self.output(answers[:, s:])[..., : slot.shape[1]], slot)
+
+
+def hidden(support: int, queries: int, like: Tensor) -> Tensor:
+    """``[S + Q, S + Q]``, True where the token of the row must not see that of the column."""
+    position = torch.arange(support + queries, device=like.device)
+    return (position >= support) & (position != position[:, None])

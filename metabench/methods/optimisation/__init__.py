@@ -1,0 +1,1 @@
+"""Methods of the family *optimisation*, one file each."""

@@ -1,0 +1,71 @@
+"""MAML++ (Antoniou, Edwards & Storkey, ICLR 2019): how to train your MAML.
+
+Three of the paper's remedies change the inner and outer loss:
+
+    L = Σ_i Σ_j v_j L_{T_i}(f_{θ_i^j})      queries after every step j: multi-step loss (eq. 3)
+    θ_i^{j+1} = θ_i^j − α_{layer, j} ∇L     a learned rate per layer and step (LSLR)
+    first order first, second order later   derivative-order annealing
+
+The weights v start equal and shrink for all but the last step. The cosine schedule of the outer
+rate is the training loop's. The paper's per-step batch-norm statistics give way to this package's
+rule, moments of the task's own support at every step, which needs no running statistics; batch
+norm's scale and shift are shared by all steps. One model, no ensemble.
+"""
+
+from __future__ import annotations
+
+import torch
+from pydantic import Field
+from torch import Tensor, nn
+
+from metabench.backbones.base import Backbone
+from metabench.config.bounds import Share
+from metabench.episodes import Episodes, task_loss
+from metabench.methods.base import Task
+from metabench.methods.parts.inner_loop import GradientMethod, InnerLoopSettings
+
+
+class MAMLPlusPlusSettings(InnerLoopSettings):
+    """Annealing, as shares of the training.
+
+    Attributes:
+        inner_lr: where every learned rate starts.
+        second_order_from: progress at which second derivatives come in.
+        multi_step_until: progress at which only the last step's loss (nearly) counts.
+    """
+
+    second_order_from: Share = 0.3
+    multi_step_until: Share = Field(0.3, gt=0)
+
+
+class MAMLPlusPlus(GradientMethod):
+    """MAML with multi-step loss, learned rates and derivative-order annealing."""
+
+    family = "optimisation"
+    paper = "Antoniou et al. 2019"
+    Settings = MAMLPlusPlusSettings
+
+    def __init__(self, backbone: Backbone, task: Task, settings: MAMLPlusPlusSettings):
+        super().__init__(backbone, task, settings)
+        weights = dict(backbone.named_parameters()) | self.head.start(None)
+        self.layers = list(dict.fromkeys(name.rpartition(".")[0] for name in weights))
+        self.rates = nn.Parameter(torch.full((len(self.layers), settings.steps), settings.inner_lr))
+
+    def rate(self, name: str, step: int) -> Tensor:
+        """α of the parameter's layer; steps beyond those of training use the last rate."""
+        layer = self.layers.index(name.rpartition(".")[0])
+        return self.rates[layer, min(step, self.settings.steps - 1)]
+
+    def importance(self, progress: float) -> list[float]:
+        """v: equal at first; all but the last fall linearly to 3% of that (the authors' code)."""
+        n = self.settings.steps
+        left = max(1 - progress / self.settings.multi_step_until, 0.03)
+        return [left / n] * (n - 1) + [1 - left * (n - 1) / n]
+
+    def loss(self, batch: Episodes, progress: float) -> Tensor:
+        """Mean over tasks of the weighted query losses after each step."""
+        second_order = progress >= self.settings.second_order_from
+        path = self.inner_steps(batch, self.settings.steps, second_order)
+        next(path)  # before the first step
+        losses = [task_loss(self.answer(batch, w), batch.query_y).mean() for w in path]
+        return torch.stack(losses) @ losses[0].new_tensor(self.importance(progress))

@@ -1,0 +1,53 @@
+"""Meta-SGD (Li et al., arXiv 1707.09835, 2017).
+
+Learn not only where to start but, for every single weight, which way and how far to go:
+
+    θ_i' = θ − α ∘ ∇_θ L_{T_i}(f_θ)      (eq. 2; α has the shape of θ and may turn negative)
+    min_{θ, α} Σ_i L_{T_i}(f_{θ_i'})     (eq. 3, on the queries)
+
+The paper takes one step; here the same α serves every step.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from metabench.backbones.base import Backbone
+from metabench.config.bounds import Count, Whole
+from metabench.episodes import Episodes, task_loss
+from metabench.methods.base import Task
+from metabench.methods.parts.inner_loop import GradientMethod, InnerLoopSettings
+
+
+class MetaSGDSettings(InnerLoopSettings):
+    """``inner_lr`` is where every α starts."""
+
+    steps: Count = 1
+    test_steps: Whole = 1
+
+
+class MetaSGD(GradientMethod):
+    """Learned initialisation and learned per-weight step sizes."""
+
+    family = "optimisation"
+    paper = "Li et al. 2017"
+    Settings = MetaSGDSettings
+
+    def __init__(self, backbone: Backbone, task: Task, settings: MetaSGDSettings):
+        super().__init__(backbone, task, settings)
+        weights = dict(backbone.named_parameters()) | self.head.start(None)
+        self.names = list(weights)
+        # a class's row of the head moves by the same α as any other's, as they start alike
+        self.alpha = nn.ParameterList(
+            torch.full_like(w, settings.inner_lr, requires_grad=True) for w in weights.values()
+        )
+
+    def rate(self, name: str, step: int) -> Tensor:
+        """α of parameter ``name``, in its shape."""
+        return self.alpha[self.names.index(name)]
+
+    def loss(self, batch: Episodes, progress: float) -> Tensor:
+        """Mean over tasks of the query loss; its gradient goes to θ and α."""
+        adapted = self.adapt(batch, self.settings.steps, second_order=True)
+        return task_loss(self.answer(batch, adapted), batch.query_y).mean()

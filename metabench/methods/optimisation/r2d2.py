@@ -1,0 +1,56 @@
+"""R2-D2: differentiable closed-form solvers (Bertinetto et al., ICLR 2019).
+
+The head of each task is a ridge regression to one-hot labels ``Y`` on the embedded support ``X``,
+in Woodbury's form (eq. 4), and gradients go through its solution into the embedding:
+
+    W(X, Y) = Xᵀ (X Xᵀ + λI)^{-1} Y         logits = α X_q W + β      (eq. 5)
+
+λ (in log space), α and β are learned with the embedding. On regression ``Y`` are the targets.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from metabench.backbones.base import Backbone
+from metabench.config.bounds import Positive
+from metabench.episodes import Episodes, one_hot
+from metabench.methods.base import FeatureMethod, Settings, Task
+from metabench.methods.parts.closed_form import ridge_weights
+
+
+class R2D2Settings(Settings):
+    """Where the learned head constants start.
+
+    Attributes:
+        penalty: λ.
+        scale: α (classification; 1 for regression).
+    """
+
+    penalty: Positive = 1.0
+    scale: Positive = 10.0
+
+
+class R2D2(FeatureMethod):
+    """Ridge-regression head on a learned embedding."""
+
+    family = "optimisation"
+    paper = "Bertinetto et al. 2019"
+    kinds = frozenset({"image", "text", "vector", "regression"})
+    Settings = R2D2Settings
+
+    def __init__(self, backbone: Backbone, task: Task, settings: R2D2Settings):
+        super().__init__(backbone, task, settings)
+        scale = 1.0 if task.kind == "regression" else settings.scale
+        self.log_penalty = nn.Parameter(torch.tensor(settings.penalty).log())
+        self.scale = nn.Parameter(torch.tensor(scale))
+        self.bias = nn.Parameter(torch.tensor(0.0))
+
+    def classify(self, features: Episodes) -> Tensor:
+        """``[T, Q, ways]``; regression: ``[T, Q, D]``."""
+        y = features.support_y
+        if features.ways is not None:
+            y = one_hot(y, features.ways, features.support_x)
+        weights = ridge_weights(features.support_x, y, self.log_penalty.exp())
+        return self.scale * (features.query_x @ weights) + self.bias

@@ -1,0 +1,58 @@
+"""Reptile (Nichol, Achiam & Schulman, arXiv 1803.02999, 2018).
+
+Train on a task for k steps, then move the initialisation towards where that led:
+
+    φ_i = U^k_{T_i}(θ)      θ ← θ + ε (1/n) Σ_i (φ_i − θ)      (batched version, algorithm 2)
+
+No query is held out in training: a task's examples are all support. The paper suggests to treat
+``θ − φ`` as a gradient for an adaptive optimiser; the training loop's Adam and cosine schedule do
+that. U is plain gradient descent on all of a task's examples (the paper: Adam on mini-batches).
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import torch
+from pydantic import Field
+from torch import Tensor
+
+from metabench.config.bounds import Count, Whole
+from metabench.episodes import Episodes, task_loss
+from metabench.methods.parts.inner_loop import GradientMethod, InnerLoopSettings
+
+
+class ReptileSettings(InnerLoopSettings):
+    """Several inner steps are essential: one is joint training (paper, section 5).
+
+    Attributes:
+        queries: few, since they join the support.
+    """
+
+    steps: Count = Field(8, ge=2)
+    test_steps: Whole = 20
+    queries: Count | None = 5
+
+
+class Reptile(GradientMethod):
+    """The initialisation follows the adapted weights."""
+
+    family = "optimisation"
+    paper = "Nichol et al. 2018"
+    Settings = ReptileSettings
+
+    def loss(self, batch: Episodes, progress: float) -> Tensor:
+        """A scalar whose value is the loss after adaptation, whose gradient is ``θ − φ``."""
+        everything = replace(
+            batch,
+            support_x=torch.cat([batch.support_x, batch.query_x], dim=1),
+            support_y=torch.cat([batch.support_y, batch.query_y], dim=1),
+        )
+        start = self.initial(everything)
+        end = self.adapt(everything, self.settings.steps, second_order=False)
+        products = [(w * (w - end[name]).detach()).sum() for name, w in start.items()]
+        pull = torch.stack(products).sum() / len(batch)
+        with torch.no_grad():
+            outputs = self.forward(everything.support_x, end, everything.support_x.shape[1])
+            value = task_loss(outputs, everything.support_y).mean()
+        return value + pull - pull.detach()

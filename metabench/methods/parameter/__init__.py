@@ -1,0 +1,1 @@
+"""Methods of the family *parameter*, one file each."""

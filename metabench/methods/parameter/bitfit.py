@@ -1,0 +1,31 @@
+"""BitFit (Ben Zaken et al., ACL 2022): of a language model, the biases alone are tuned.
+
+    b ← AdamW(b, ∇_b Σ_{(x,y) ∈ support} CE(W f(x; b) + c, y))
+
+As ``norm_bias``, but with the optimiser and schedule of language models, and without the scales of
+normalisation layers.
+"""
+
+from __future__ import annotations
+
+from torch import Tensor
+
+from metabench.config.bounds import Positive
+from metabench.methods.parts.language_tuning import LanguageTuning, LanguageTuningSettings
+
+
+class BitFitSettings(LanguageTuningSettings):
+    """So few weights take a larger step."""
+
+    rate: Positive = 1e-3
+
+
+class BitFit(LanguageTuning):
+    """A thousandth of the weights."""
+
+    paper = "Ben Zaken et al. 2022"
+    Settings = BitFitSettings
+
+    def chosen(self, name: str, weight: Tensor) -> bool:
+        """Whether the weight is a bias."""
+        return name.endswith(".bias")

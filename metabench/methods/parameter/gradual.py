@@ -1,0 +1,41 @@
+"""Gradual unfreezing with discriminative rates (ULMFiT, Howard & Ruder, ACL 2018, 3.2–3.3).
+
+The head adapts first; every ``every`` steps one more block joins, from the last to the first, and a
+block that is ``l`` places before the last has the rate
+
+    α_l = α · decay^{-l}        (paper: η^{l−1} = η^l / 2.6)
+"""
+
+from __future__ import annotations
+
+from pydantic import Field
+
+from metabench.config.bounds import Count, Positive
+from metabench.methods.parts.fine_tuning import FineTuneMethod, FineTuneSettings
+
+
+class GradualSettings(FineTuneSettings):
+    """``decay``: ratio of neighbouring blocks' rates; ``every``: steps between unfreezings."""
+
+    decay: Positive = Field(2.6, ge=1)
+    every: Count = 3
+
+
+class Gradual(FineTuneMethod):
+    """Late blocks move early and far, early blocks late and little."""
+
+    family = "parameter"
+    paper = "Howard & Ruder 2018"
+    start = "pretrained"
+    Settings = GradualSettings
+
+    def rate(self, name: str, step: int) -> float:
+        """Zero until the parameter's block has joined."""
+        if name.startswith("head."):
+            return float(self.settings.head_rate)
+        blocks = self.backbone.block_prefixes
+        found = [i for i, prefix in enumerate(blocks) if name.startswith(prefix)]
+        depth = len(blocks) - 1 - (found[0] if found else 0)  # 0 for the last block
+        if step < (depth + 1) * self.settings.every:
+            return 0.0
+        return float(self.settings.rate * self.settings.decay**-depth)

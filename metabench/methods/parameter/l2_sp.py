@@ -1,0 +1,40 @@
+"""L2-SP: fine-tuning that is pulled back to where it started (Li, Grandvalet & Davoine, ICML 2018).
+
+The penalty is on the distance from the pretrained weights θ⁰, not from zero (eq. 3):
+
+    min_θ  CE(support; θ) + (α/2) ‖θ − θ⁰‖² + (β/2) ‖head‖²
+"""
+
+from __future__ import annotations
+
+from torch import Tensor
+
+from metabench.config.bounds import NonNegative
+from metabench.episodes import Episodes
+from metabench.methods.parts.fine_tuning import FineTuneMethod, FineTuneSettings
+
+
+class L2SPSettings(FineTuneSettings):
+    """``alpha``: pull of the backbone to its start; ``beta``: of the head to zero."""
+
+    alpha: NonNegative = 0.1
+    beta: NonNegative = 0.01
+
+
+class L2SP(FineTuneMethod):
+    """All weights adapt, on a leash."""
+
+    family = "parameter"
+    paper = "Li et al. 2018"
+    start = "pretrained"
+    Settings = L2SPSettings
+
+    def objective(self, episodes: Episodes, weights: dict[str, Tensor]) -> Tensor:
+        """Loss of the support, and both penalties."""
+        total = super().objective(episodes, weights)
+        for name, start in self.backbone.named_parameters():
+            total = (
+                total + self.settings.alpha / 2 * (weights[name] - start.detach()).square().sum()
+            )
+        head = weights["head.weight"].square().sum() + weights["head.bias"].square().sum()
+        return total + self.settings.beta / 2 * head

@@ -1,0 +1,33 @@
+"""Normalisation and bias only: scales and shifts adapt, every other weight stays.
+
+Known as BitFit for language models (Ben Zaken et al. 2022) and as tuning batch-norm for images
+(Mudrakarta et al. 2019): with γ, β and b the vectors of the network,
+
+    (γ, β, b) ← (γ, β, b) − α ∇ Σ_{(x,y) ∈ support} CE(f(x; γ, β, b), y)
+"""
+
+from __future__ import annotations
+
+from torch import Tensor
+
+from metabench.config.bounds import NonNegative
+from metabench.methods.parts.fine_tuning import FineTuneMethod, FineTuneSettings
+
+
+class NormBiasSettings(FineTuneSettings):
+    """So few weights take a larger step."""
+
+    rate: NonNegative = 0.05
+
+
+class NormBias(FineTuneMethod):
+    """Under one per cent of the weights adapt, beside the head."""
+
+    family = "parameter"
+    paper = "Ben Zaken et al. 2022"
+    start = "pretrained"
+    Settings = NormBiasSettings
+
+    def adapted(self) -> dict[str, Tensor]:
+        """The backbone's vectors: biases, and the scales of normalisation layers."""
+        return {n: p for n, p in self.backbone.named_parameters() if p.dim() == 1}

@@ -1,0 +1,1 @@
+"""Cells and their keys, the executor, and what the stages call."""

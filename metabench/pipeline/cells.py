@@ -1,0 +1,329 @@
+"""Cells: one trained learner for each (source, method, seed), keyed, atomic and reusable.
+
+A cell's key is the digest of all that its result depends on. A finished cell with the same key is
+reused; anything else is computed again. ``cell.json`` is written last, so a folder without it is
+unfinished, whatever else it holds.
+"""
+
+from __future__ import annotations
+
+import math
+import resource
+from collections.abc import Mapping
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any, get_args
+
+import pandas as pd
+import torch
+from pydantic import BaseModel, ConfigDict
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from metabench import rng
+from metabench.backbones import build_backbone
+from metabench.config import BackboneChoice, Config, Track
+from metabench.config.names import BACKBONE
+from metabench.data import DATASETS, Dataset
+from metabench.data.base import header_of
+from metabench.episodes.frozen_episodes import Frozen, freeze, freeze_tasks
+from metabench.episodes.sampling import ArraySource, TaskSource
+from metabench.files import (
+    InputError,
+    atomic,
+    digest,
+    read_record,
+    write_json,
+)
+from metabench.learning.pretraining import Pretrain
+from metabench.learning.scoring import EpisodeSet, mean_score
+from metabench.learning.training import AnySource, Report, State, train
+from metabench.methods import METHODS
+from metabench.methods.base import Method, Task
+from metabench.pipeline.embeddings import encoder_of, with_vectors
+from metabench.pipeline.fingerprint import git_commit
+from metabench.pipeline.keys import frozen_files, pretrain_key, pretrain_settings, train_key
+from metabench.pipeline.layout import Layout
+from metabench.pipeline.opening import Cell, Part
+from metabench.pipeline.validation import (
+    method_settings,
+    starts_shared,
+)
+from metabench.runtime import pick_device
+
+
+class Cost(BaseModel):
+    """``cost.json``: what a learner has cost."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+    train_seconds: float
+    pretrain_seconds: float
+    examples: int
+    train_flops: float
+    train_peak_memory_mb: float
+    parameters: int
+    trainable_parameters: int
+
+
+def is_done(folder: Path, key: str) -> bool:
+    """Whether ``folder`` holds the finished cell ``key``, every file of it undamaged."""
+    try:
+        cell = Cell.read(folder)
+        files = {"model.safetensors": cell.weights, **cell.files}
+        return cell.key == key and all(digest(folder / n) == found for n, found in files.items())
+    except (InputError, OSError):
+        return False
+
+
+def examples_of(layout: Layout, name: str, backbone: BackboneChoice) -> Dataset:
+    """A dataset as ``backbone`` reads it: its own arrays, or a frozen encoder's vectors."""
+    dataset, encoder = Dataset.load(layout.processed(name)), encoder_of(backbone.name)
+    return with_vectors(dataset, layout.embeddings(name), encoder) if encoder else dataset
+
+
+def _load_source(
+    config: Config,
+    layout: Layout,
+    name: str,
+    seed: int,
+    device: torch.device,
+    backbone: BackboneChoice,
+) -> tuple[AnySource, Task, tuple[int, ...]]:
+    """The training side of a dataset, the task it poses, and the shape of an example."""
+    builder = DATASETS.load(name)
+    track = config.track_of(name)
+    if builder.family is not None:
+        task = Task("regression", 0, 0, builder.family.outputs)
+        return TaskSource(builder.family, seed, device), task, (builder.family.inputs,)
+    dataset = examples_of(layout, name, backbone)
+    source = ArraySource(dataset, seed, device)
+    task = Task(builder.kind, track.training.ways, source.classes)
+    return source, task, tuple(dataset.x.shape[1:])
+
+
+def validator(
+    config: Config,
+    layout: Layout,
+    source: str,
+    device: torch.device,
+    backbone: BackboneChoice | None = None,
+) -> Any:
+    """``method -> score`` on the frozen ``val`` episodes of ``source``: higher is better."""
+    frozen = frozen_files(layout.episodes(source, "val"))
+    if not frozen:
+        raise InputError(f"{layout.episodes(source, 'val')}: no episodes. Run `dvc repro`.")
+    family = DATASETS.load(source).family
+    choice = backbone or config.track_of(source).backbone
+    dataset = None if family else examples_of(layout, source, choice)
+    sets = [EpisodeSet.of(f, dataset, None, device) for f in frozen]
+    return lambda method: mean_score(method, sets)
+
+
+def _finish_cell(
+    folder: Path,
+    method: Method,
+    state: State,
+    cell: dict[str, Any],
+    cost: dict[str, Any],
+) -> None:
+    with atomic(folder / "model.safetensors") as temporary:
+        save_file(_contiguous(method.state_dict()), temporary)
+    with atomic(folder / "curve.csv") as temporary:
+        columns = ["examples", "train_loss", "val"]
+        pd.DataFrame(state.curve, columns=columns).to_csv(temporary, index=False)
+    write_json(folder / "cost.json", cost)
+    parts = [p for p in (folder / name for name in get_args(Part)) if p.exists()]
+    files = {part.name: digest(part) for part in parts}
+    write_json(
+        folder / "cell.json", cell | {"weights": files.pop("model.safetensors"), "files": files}
+    )
+    for stale in folder.glob("state-*"):
+        stale.unlink()
+
+
+def _contiguous(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    return {name: value.contiguous().cpu() for name, value in weights.items()}
+
+
+def _costs(method: Method, state: State, pretraining: Mapping[str, float]) -> dict[str, Any]:
+    trained = method.learns_from != "nothing"
+    return {
+        "train_seconds": state.seconds,
+        "pretrain_seconds": pretraining.get("seconds", 0.0),
+        "examples": state.spent + pretraining.get("examples", 0),
+        "train_flops": state.flops * state.spent + pretraining.get("flops", 0.0),
+        "train_peak_memory_mb": peak_memory_mb(),
+        "parameters": sum(p.numel() for p in method.parameters()),
+        "trainable_parameters": sum(p.numel() for p in method.parameters() if p.requires_grad)
+        if trained
+        else 0,
+    }
+
+
+def peak_memory_mb() -> float:
+    """Peak memory of this process: of the GPU if one is used, else resident."""
+    if torch.cuda.is_available() and torch.cuda.max_memory_allocated():
+        return torch.cuda.max_memory_allocated() / 2**20
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**10
+
+
+def _build(
+    cls: type[Method],
+    settings: Any,
+    choice: BackboneChoice,
+    task: Task,
+    shape: tuple[int, ...],
+    seed: int,
+) -> Method:
+    """A fresh method; its random weights are named by the seed, so methods share their start."""
+    torch.manual_seed(rng.seed_of(seed, "weights"))
+    return cls(build_backbone(choice.name, shape, **choice.settings), task, settings)
+
+
+def pretrain_cell(report: Report, config: Config, layout: Layout, source: str, seed: int) -> None:
+    """Pretrain the shared backbone of (source, seed); also keeps the half-budget weights."""
+    track, device = config.track_of(source), pick_device(config.compute.device)
+    folder, key = layout.run(source, BACKBONE, seed), pretrain_key(config, layout, source, seed)
+    if is_done(folder, key):
+        return
+    choice = track.backbone
+    data, task, shape = _load_source(config, layout, source, seed, device, choice)
+    settings = pretrain_settings(config, source)
+    method = _build(Pretrain, settings, choice, task, shape, seed).to(device)
+
+    def keep_half(weights: dict[str, Tensor]) -> None:
+        with atomic(folder / "half.safetensors") as temporary:
+            save_file(_contiguous(weights), temporary)
+
+    state = train(
+        method, data, validator(config, layout, source, device), track.budget, track.training,
+        folder / f"state-{key}.pt", report, keep_half,
+    )  # fmt: skip
+    cell = _describe(BACKBONE, settings, choice, task, shape, source, seed, key, state)
+    _finish_cell(folder, method, state, cell, _costs(method, state, {}))
+
+
+def _describe(
+    method: str, settings: Any, choice: BackboneChoice, task: Task, shape: tuple[int, ...],
+    source: str, seed: int, key: str, state: State,
+) -> dict[str, Any]:  # fmt: skip
+    return {
+        "key": key,
+        "method": method,
+        "settings": settings.model_dump(mode="json"),
+        "backbone": choice.model_dump(mode="json"),
+        "task": asdict(task),
+        "input_shape": list(shape),
+        "source": source,
+        "seed": seed,
+        "val": state.best if math.isfinite(state.best) else None,
+        "git_commit": git_commit(),
+    }
+
+
+def _take_start(method: Method, folder: Path) -> dict[str, float]:
+    """Hand the shared backbone to ``method``; returns what it cost."""
+    half = method.start == "half"
+    path = folder / ("half.safetensors" if half else "model.safetensors")
+    method.start_from(load_file(path))
+    cost = read_record(folder / "cost.json", Cost).model_dump()
+    share = 0.5 if half else 1.0
+    return {
+        "seconds": share * cost["train_seconds"],
+        "flops": share * cost["train_flops"],
+        "examples": round(share * cost["examples"]),
+    }
+
+
+def train_cell(
+    report: Report, config: Config, layout: Layout, source: str, method: str, seed: int
+) -> None:
+    """Train (source, method, seed), or prepare it where there is nothing to train."""
+    track, device = config.track_of(source), pick_device(config.compute.device)
+    folder, key = layout.run(source, method, seed), train_key(config, layout, source, method, seed)
+    if is_done(folder, key):
+        return
+    name, choice = track.variant(method).method, track.backbone_of(method)
+    data, task, shape = _load_source(config, layout, source, seed, device, choice)
+    where = f"params.yaml: methods.{source}.{method}"
+    settings = method_settings(name, config.settings_of(source, method), where)
+    learner = _build(METHODS.load(name), settings, choice, task, shape, seed)
+    spent_before: dict[str, float] = {}
+    shared = starts_shared(type(learner), choice)
+    if shared:
+        pretrained = layout.run(source, BACKBONE, seed)
+        if not is_done(pretrained, pretrain_key(config, layout, source, seed)):
+            raise InputError(
+                f"{pretrained}: no pretrained backbone of these params (missing, damaged or of "
+                f"others). Run `dvc repro pretrain@{source}`."
+            )
+        spent_before = _take_start(learner, pretrained)
+    learner.to(device)
+    state = State()
+    if learner.learns_from != "nothing":
+        if not any(p.requires_grad for p in learner.parameters()):
+            raise InputError(
+                f"{where}: {name} on backbone '{choice.name}' has no weights to train. Take a "
+                "trainable backbone, or a method that learns nothing from the source."
+            )
+        budget = track.budget
+        if shared and learner.start == "half":
+            budget = budget.model_copy(
+                update={
+                    "examples": budget.examples - budget.examples // 2,
+                    "validations": max(1, budget.validations // 2),
+                }
+            )
+        validate = validator(config, layout, source, device, choice)
+        state = train(
+            learner, data, validate, budget, track.training, folder / f"state-{key}.pt", report
+        )
+    learner.eval()
+    learner.finish(data)
+    cell = _describe(name, settings, choice, task, shape, source, seed, key, state)
+    _finish_cell(folder, learner, state, cell, _costs(learner, state, spent_before))
+
+
+def trusted_of(track: Track, method: str) -> tuple[str, str]:
+    """What ``cell.json`` of ``method`` may name, since ``params.yaml`` does: its own code."""
+    return track.variant(method).method, track.backbone_of(method).name
+
+
+def freeze_dataset(config: Config, layout: Layout, name: str) -> None:
+    """Write the frozen ``val`` episodes (sources only) and ``test`` episodes of a dataset.
+
+    Files that belong to no setting any more are removed.
+    """
+    track, family = config.track_of(name), DATASETS.load(name).family
+    dataset = None if family else Dataset.load(layout.processed(name))
+    content = header_of(layout.processed(name)).digest
+
+    def draw(partition: str, ways: int, shots: int, queries: int, count: int) -> Frozen:
+        if family is not None:
+            return freeze_tasks(family, partition, shots, queries, count)
+        assert dataset is not None
+        frozen = freeze(dataset, partition, ways, shots, queries, count, content)
+        return replace(frozen, dataset=name)  # a third party's name is its dotted path
+
+    wanted: dict[Path, Frozen] = {}
+    for setting in track.evaluation.settings if name in track.datasets else ():
+        if not setting.datasets or name in setting.datasets:
+            e = track.evaluation
+            frozen = draw("test", setting.ways, setting.shots, e.queries, e.episodes)
+            wanted[layout.episodes(name, "test") / f"{setting.label}.npz"] = frozen
+    if name in track.sources:
+        t, count = track.training, track.budget.val_episodes
+        ways = 0 if family else t.ways
+        for shots in t.shots:
+            frozen = draw("val", ways, shots, t.queries, count)
+            label = f"{ways}w{shots}s" if ways else f"{shots}s"
+            wanted[layout.episodes(name, "val") / f"{label}.npz"] = frozen
+    for partition in ("val", "test"):
+        folder = layout.episodes(name, partition)
+        folder.mkdir(parents=True, exist_ok=True)
+        for path in folder.glob("*.npz"):
+            if path not in wanted:
+                path.unlink()
+    for path, frozen in wanted.items():
+        frozen.save(path)

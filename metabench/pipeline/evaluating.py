@@ -1,0 +1,150 @@
+"""Evaluation cells: the per-episode results of one learner, keyed, atomic and reusable."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from metabench.config import BackboneChoice, Config, Track
+from metabench.data import DATASETS
+from metabench.episodes.frozen_episodes import Frozen
+from metabench.files import (
+    InputError,
+    atomic,
+    digest,
+    read_json,
+    read_record,
+    write_json,
+)
+from metabench.learning.scoring import EpisodeSet, episode_cost, evaluate
+from metabench.learning.training import Report
+from metabench.methods.base import Method
+from metabench.pipeline.cells import Cost, examples_of, peak_memory_mb, trusted_of
+from metabench.pipeline.fingerprint import git_commit
+from metabench.pipeline.keys import (
+    _test_classes,
+    _test_files,
+    evaluate_key,
+    train_key,
+)
+from metabench.pipeline.layout import Layout
+from metabench.pipeline.opening import load_learner
+from metabench.pipeline.results import CONTRACT
+from metabench.runtime import pick_device
+
+FAULTS = MISSING, DAMAGED, OTHER = (
+    "have no result",
+    "are damaged",
+    "are of other params or other code",
+)
+"""What may be wrong with results, to follow their number."""
+
+
+def evaluate_cell(
+    report: Report, config: Config, layout: Layout, source: str, method: str, seed: int
+) -> None:
+    """Score the learner of (source, method, seed) on every target and setting of its track."""
+    track, device = config.track_of(source), pick_device(config.compute.device)
+    path = layout.result(source, method, seed)
+    key = evaluate_key(config, layout, source, method, seed)
+    if is_evaluated(config, layout, source, method, seed, key):
+        return
+    folder = layout.run(source, method, seed)
+    choice = track.backbone_of(method)
+    learner, cell = load_learner(folder, trusted_of(track, method))
+    if cell["key"] != train_key(config, layout, source, method, seed):
+        raise InputError(
+            f"{folder}: a learner of other params or of code as it was before an edit. Run "
+            "`dvc repro` again: it is trained anew."
+        )
+    learner.to(device)
+    shape = tuple(cell["input_shape"])
+    sets = []
+    for frozen in map(Frozen.load, _test_files(track, layout, source, method)):
+        regression = DATASETS.load(frozen.dataset).family is not None
+        dataset = None if regression else examples_of(layout, frozen.dataset, choice)
+        sets.append(EpisodeSet.of(frozen, dataset, shape, device))
+    cost = read_record(folder / "cost.json", Cost).model_dump() | episode_cost(learner, sets[0])
+    frame = evaluate(learner, sets, track.evaluation.steps, report)
+    cost["open_set_auroc"] = _open_set(track, layout, choice, learner, sets)
+    cost["peak_memory_mb"] = max(peak_memory_mb(), cost.pop("train_peak_memory_mb"))
+    facts: dict[str, Any] = {
+        "source": source,
+        "method": method,
+        "family": learner.family,
+        "seed": seed,
+    }
+    with atomic(path) as temporary:
+        frame.assign(**facts)[CONTRACT].to_parquet(temporary, index=False)
+    write_json(
+        path.with_suffix(".json"),
+        facts
+        | cost
+        | {
+            "paper": learner.paper,
+            "transductive": learner.transductive,
+            "start": learner.start,
+            "external_pretraining": getattr(learner.backbone, "external_pretraining", False),
+            "backbone": choice.label,
+            "settings": cell["settings"],
+            "val": cell["val"],
+            "episode_hashes": {
+                f"{s.frozen.dataset}/{s.frozen.ways}w{s.frozen.shots}s": s.frozen.hash for s in sets
+            },
+            "key": key,
+            "results": digest(path),
+            "git_commit": git_commit(),
+        },
+    )
+
+
+def _open_set(
+    track: Track,
+    layout: Layout,
+    choice: BackboneChoice,
+    learner: Method,
+    sets: Sequence[EpisodeSet],
+) -> dict[str, float]:
+    """Open-set AUROC by ``target/setting``, where all classes of a target are asked for.
+
+    With fewer classes in an episode, much of the target itself would be of none of them.
+    """
+    found: dict[str, float] = {}
+    for s in sets:
+        target, ways = s.frozen.dataset, s.frozen.ways
+        possible = learner.any_ways or ways == learner.task.ways
+        if target in track.outside and ways > _test_classes(layout, target) and possible:
+            from metabench.learning.open_set import auroc  # imports scikit-learn: 1.7 s
+
+            outside = examples_of(layout, track.outside[target], choice).x
+            label = f"{target}/{ways}w{s.frozen.shots}s"
+            found[label] = auroc(learner, s, torch.from_numpy(np.array(outside)))
+    return found
+
+
+def is_evaluated(
+    config: Config, layout: Layout, source: str, method: str, seed: int, key: str | None = None
+) -> bool:
+    """Whether the result of (source, method, seed) is there and is the one the params ask for."""
+    try:
+        wanted = key or evaluate_key(config, layout, source, method, seed)
+    except InputError:
+        return False
+    return fault_of(layout.result(source, method, seed), wanted) is None
+
+
+def fault_of(path: Path, key: str) -> str | None:
+    """Why the result at ``path`` is not that of ``key`` (one of ``FAULTS``); None: it is."""
+    if not (path.exists() and path.with_suffix(".json").exists()):
+        return MISSING
+    try:
+        record = read_json(path.with_suffix(".json"))
+        if record["key"] != key:
+            return OTHER
+        return None if record["results"] == digest(path) else DAMAGED
+    except (InputError, KeyError, TypeError, OSError):
+        return DAMAGED

@@ -1,0 +1,156 @@
+"""Keys of cells: the digest of all that a cell's result depends on."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from metabench.backbones import BACKBONES
+from metabench.config import BackboneChoice, Config, Track
+from metabench.config.names import BACKBONE
+from metabench.data import DATASETS
+from metabench.data.base import header_of
+from metabench.episodes.frozen_episodes import Frozen
+from metabench.files import (
+    once,
+)
+from metabench.learning.pretraining import Pretrain
+from metabench.methods import METHODS
+from metabench.pipeline.embeddings import external_facts
+from metabench.pipeline.fingerprint import code_of, files_of, key_of
+from metabench.pipeline.layout import Layout
+from metabench.pipeline.validation import (
+    method_settings,
+    starts_shared,
+)
+
+
+def frozen_files(folder: Path) -> list[Frozen]:
+    """All frozen episodes of a folder, by name."""
+    return [Frozen.load(path) for path in sorted(folder.glob("*.npz"))]
+
+
+def content_of(layout: Layout, name: str) -> str:
+    """Digest of the examples of a dataset."""
+    return once(_content, layout.processed(name) / "classes.json")
+
+
+def _content(path: Path) -> str:
+    return header_of(path.parent).digest
+
+
+def episode_hash(path: Path) -> str:
+    """Hash of frozen episodes.
+
+    Raises:
+        InputError: missing or damaged.
+    """
+    return once(_hash, path)
+
+
+def _hash(path: Path) -> str:
+    return Frozen.load(path).hash
+
+
+def _shared_facts(config: Config, source: str, backbone: BackboneChoice) -> dict[str, Any]:
+    """What every learner of ``source`` on ``backbone`` depends on, by params and code."""
+    track = config.track_of(source)
+    family = [DATASETS.module(source)] if DATASETS.load(source).family is not None else []
+    return external_facts(backbone.name) | {
+        "backbone": backbone.model_dump(mode="json"),
+        "backbone_class": BACKBONES.target(backbone.name),
+        "files": files_of(backbone.settings),
+        "budget": track.budget.model_dump(mode="json"),
+        "training": track.training.model_dump(mode="json"),
+        "code": code_of(__name__, BACKBONES.module(backbone.name), *family),
+    }
+
+
+def pretrain_settings(config: Config, source: str) -> Any:
+    """Hyper-parameters of the pretraining on ``source``: ``methods.<source>.backbone``."""
+    values = config.methods.get(source, {}).get(BACKBONE, {})
+    return method_settings(BACKBONE, values, f"params.yaml: methods.{source}.{BACKBONE}")
+
+
+def pretrain_facts(config: Config, source: str) -> dict[str, Any]:
+    """What the pretraining on ``source`` depends on by params and code, for plan and key alike."""
+    return _shared_facts(config, source, config.track_of(source).backbone) | {
+        "settings": pretrain_settings(config, source).model_dump(mode="json"),
+        "method_code": code_of(Pretrain.__module__),
+    }
+
+
+def learner_facts(config: Config, source: str, method: str) -> dict[str, Any]:
+    """What (source, method or variant) depends on by params and code, for plan and key alike."""
+    track = config.track_of(source)
+    name, settings = track.variant(method).method, config.settings_of(source, method)
+    return _shared_facts(config, source, track.backbone_of(method)) | {
+        "method": method,
+        "method_class": METHODS.target(name),
+        "method_code": code_of(METHODS.module(name)),
+        "method_files": files_of(settings),
+        "settings": settings,
+    }
+
+
+def _source_key(layout: Layout, source: str, seed: int, **facts: Any) -> str:
+    """Key of what is trained on ``source``: its data, its validation episodes, and ``facts``."""
+    val = sorted(layout.episodes(source, "val").glob("*.npz"))
+    data = content_of(layout, source)
+    return key_of(seed=seed, data=data, val=[episode_hash(path) for path in val], **facts)
+
+
+def pretrain_key(config: Config, layout: Layout, source: str, seed: int) -> str:
+    """Key of the pretrained backbone of (source, seed)."""
+    return _source_key(layout, source, seed, facts=pretrain_facts(config, source))
+
+
+def train_key(config: Config, layout: Layout, source: str, method: str, seed: int) -> str:
+    """Key of the learner of (source, method or variant, seed)."""
+    track, start = config.track_of(source), None
+    cls = METHODS.load(track.variant(method).method)
+    if starts_shared(cls, track.backbone_of(method)):
+        start = pretrain_key(config, layout, source, seed)
+    facts = learner_facts(config, source, method)
+    return _source_key(layout, source, seed, start=start, facts=facts)
+
+
+OPEN_SET = "metabench.learning.open_set"
+
+
+def _test_files(track: Track, layout: Layout, source: str, name: str) -> list[Path]:
+    """Files of the test episodes that (source, name) answers, in the order of ``params.yaml``.
+
+    A setting of more ways than the target has test classes asks for classes that learners of the
+    same source were trained on: they do not take part.
+    """
+    found = []
+    for target, setting in track.answers(name):
+        trained_on = target == source and setting.ways > _test_classes(layout, target)
+        if not trained_on:
+            found.append(layout.episodes(target, "test") / f"{setting.label}.npz")
+    return found
+
+
+def _test_classes(layout: Layout, name: str) -> float:
+    """Number of test classes of a dataset; no limit where tasks are drawn from a family."""
+    if DATASETS.load(name).family is not None:
+        return float("inf")
+    return once(_count_test_classes, layout.processed(name) / "classes.json")
+
+
+def _count_test_classes(path: Path) -> int:
+    return sum(c.partition == "test" for c in header_of(path.parent).classes)
+
+
+def evaluate_key(config: Config, layout: Layout, source: str, method: str, seed: int) -> str:
+    """Key of a result: the learner's, the episodes', and the code that evaluates."""
+    track = config.track_of(source)
+    outside = {target: content_of(layout, name) for target, name in track.outside.items()}
+    return key_of(
+        **({"outside": outside, "code_outside": code_of(OPEN_SET)} if outside else {}),
+        learner=train_key(config, layout, source, method, seed),
+        episodes=[episode_hash(path) for path in _test_files(track, layout, source, method)],
+        steps=track.evaluation.steps,
+        code=code_of(__name__),
+    )

@@ -1,0 +1,37 @@
+"""Where everything is, below a project's root. Light: a stage's driver imports this, not torch."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+
+@dataclass(frozen=True)
+class Layout:
+    """Paths of a project; ``root`` is the working directory unless said otherwise."""
+
+    root: Path = Path()
+
+    def raw(self, dataset: str) -> Path:
+        """Verified downloads."""
+        return self.root / "data/raw" / dataset
+
+    def processed(self, dataset: str) -> Path:
+        """Arrays."""
+        return self.root / "data/processed" / dataset
+
+    def episodes(self, dataset: str, partition: str) -> Path:
+        """Frozen episodes."""
+        return self.root / "data/episodes" / dataset / partition
+
+    def embeddings(self, dataset: str) -> Path:
+        """Vectors of frozen encoders."""
+        return self.root / "data/embeddings" / dataset
+
+    def run(self, source: str, method: str, seed: int) -> Path:
+        """A trained learner."""
+        return self.root / "runs" / source / method / str(seed)
+
+    def result(self, source: str, method: str, seed: int) -> Path:
+        """Per-episode results; the record is beside it, with suffix ``.json``."""
+        return self.root / "results" / source / method / f"{seed}.parquet"

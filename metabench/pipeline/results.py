@@ -1,0 +1,97 @@
+"""What was measured, in files that stand by themselves: read, collected, reported, tracked.
+
+Light: nothing here imports torch. The files are written by :mod:`metabench.pipeline.evaluating`.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Collection, Sequence
+from typing import Any
+
+import pandas as pd
+
+from metabench.config import TRACKS, Config
+from metabench.files import DAMAGED, InputError, maker, read_json
+from metabench.pipeline.layout import Layout
+
+CONTRACT = [
+    "source", "target", "method", "family", "seed", "ways", "shots", "queries", "steps", "episode",
+    "episode_hash", "metric", "value", "nll", "brier", "bin_count", "bin_correct", "bin_confidence",
+]  # fmt: skip
+"""Columns of a result file, one row per (target, setting, steps, episode)."""
+LISTED = 10
+"""Cells that a message names."""
+
+
+def read_result(path: Any) -> pd.DataFrame:
+    """Read one result file.
+
+    Raises:
+        InputError: missing, damaged, or not of the contract's columns.
+    """
+    try:
+        frame = pd.read_parquet(path)
+    except DAMAGED as error:
+        raise InputError(
+            f"{path}: damaged or missing result ({error}). Delete it and run {maker()}."
+        ) from error
+    if list(frame.columns) != CONTRACT:
+        raise InputError(f"{path}: columns are not those of a result. Delete it and run again.")
+    return frame
+
+
+def collect(
+    config: Config, layout: Layout, methods: Collection[str] | None = None
+) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """All results and records that ``params.yaml`` asks for: listed from it, never by globbing.
+
+    Args:
+        methods: only these, each of which some track must have.
+
+    Raises:
+        InputError: listing the cells that are missing, damaged, or of other params; nothing is
+            averaged over what is there.
+    """
+    cells = [
+        (source, method, seed)
+        for name in TRACKS
+        for source in getattr(config, name).sources
+        for method in getattr(config, name).methods
+        if methods is None or method in methods
+        for seed in config.seeds_of(source, method)
+    ]
+    known = sorted({m for name in TRACKS for m in getattr(config, name).methods})
+    for method in methods or ():
+        if method not in known:
+            near = difflib.get_close_matches(method, known) or known
+            raise InputError(
+                f"params.yaml has no method '{method}'. Did you mean {', '.join(near)}?"
+            )
+    if not cells:
+        raise InputError("params.yaml: no track has sources, so there is nothing to report")
+    _check(config, layout, cells)
+    paths = [layout.result(*cell) for cell in cells]
+    results = pd.concat([read_result(path) for path in paths], ignore_index=True)
+    records = pd.DataFrame([read_json(path.with_suffix(".json")) for path in paths])
+    return results, records
+
+
+def _check(config: Config, layout: Layout, cells: Sequence[tuple[str, str, int]]) -> None:
+    """Raise, naming the cells, unless each has the result that the params ask for."""
+    from metabench.pipeline.evaluating import FAULTS, fault_of  # imports torch
+    from metabench.pipeline.keys import evaluate_key  # imports torch
+
+    found: dict[str, list[str]] = {fault: [] for fault in FAULTS}
+    for cell in cells:
+        fault = fault_of(layout.result(*cell), evaluate_key(config, layout, *cell))
+        if fault is not None:
+            found[fault].append("/".join(map(str, cell)))
+    faults = [
+        f"{len(names)} of {len(cells)} cells {fault}: {', '.join(names[:LISTED])}"
+        + (f" and {len(names) - LISTED} more" if len(names) > LISTED else "")
+        for fault, names in found.items()
+        if names
+    ]
+    if faults:
+        raise InputError("\n".join([*faults, f"Run {maker()}: what is finished is kept."]))

@@ -1,0 +1,238 @@
+"""Validation of ``params.yaml`` against the code: names of things, and their hyper-parameters."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable
+from itertools import islice
+from pathlib import Path
+from typing import Any, TypeVar, get_type_hints
+
+from pydantic import BaseModel, ConfigDict, ValidationError, create_model
+
+from metabench.backbones import BACKBONES
+from metabench.config import TRACKS, BackboneChoice, Config, Track, disagreements
+from metabench.config.messages import MOST_PROBLEMS, explain, refusal
+from metabench.config.names import BACKBONE, of_reports
+from metabench.data import DATASETS
+from metabench.files import InputError
+from metabench.learning.pretraining import Pretrain
+from metabench.methods import METHODS
+from metabench.methods.base import Method
+from metabench.runtime import pick_device
+
+T = TypeVar("T")
+
+
+class Problems(list[str]):
+    """What is wrong so far, a line each; ``where`` all of it is."""
+
+    where = "params.yaml"
+
+    def attempt(self, check: Callable[..., T], *arguments: Any, key: str = "") -> T | None:
+        """What ``check`` returns; None where it refuses, which is added (after ``key``).
+
+        Raises:
+            InputError: there are more problems now than are listed.
+        """
+        try:
+            return check(*arguments)
+        except InputError as error:
+            lines = [line.removeprefix("params.yaml: ") for line in str(error).splitlines()]
+            self += [f"{key}: {line}" if key else line for line in lines]
+            self.end_search(MOST_PROBLEMS)
+            return None
+
+    def end_search(self, most: int = 0) -> None:
+        """Go on only with as many problems as ``most``.
+
+        Raises:
+            InputError: there are more.
+        """
+        if len(self) > most:
+            raise refusal(self, self.where)
+
+
+def check_names(config: Config, root: Path | None = None, where: str = "params.yaml") -> None:
+    """Validate what takes more than a look at each value: names, and what they stand for.
+
+    Args:
+        root: folder of the project; None leaves out what is looked for there.
+        where: what holds the parameters, for the message.
+
+    Raises:
+        InputError: naming key, value and the nearest valid names of every problem.
+    """
+    problems = Problems(islice(disagreements(config), MOST_PROBLEMS))
+    problems.where = where
+    problems.attempt(pick_device, config.compute.device)
+    if root is not None:
+        problems.attempt(check_reports, config.reports, root)
+    kinds: dict[str, str] = {}
+    for name in config.datasets:
+        builder = problems.attempt(DATASETS.load, name, key="datasets")
+        kinds |= {name: builder.kind} if builder else {}
+    for label in TRACKS:
+        track: Track = getattr(config, label)
+        _check_kinds(problems, track, label, kinds)
+        for name in track.methods:
+            _check_learner(problems, config, label, name, kinds)
+    for source, methods in config.methods.items():
+        _check_settings(problems, config, source, methods)
+    problems.end_search()
+
+
+def check_reports(folder: str, root: Path) -> None:
+    """Look where ``folder`` leads in the project at ``root``, links followed.
+
+    Raises:
+        InputError: out of the project, to a file, or to what is there for something else.
+    """
+    try:
+        path = (root / folder).resolve()
+        if not path.is_relative_to(root.resolve()):
+            raise ValueError(f"'{folder}' leads out of the project")
+        if any(p.exists() and not p.is_dir() for p in (path, *path.parents)):
+            raise ValueError(f"'{folder}' is a file, or below one")
+        of_reports(path.relative_to(root.resolve()).as_posix())
+    except (ValueError, OSError, RuntimeError) as error:  # the last: links in a circle
+        raise InputError(f"reports: {error}") from error
+
+
+def _check_kinds(problems: Problems, track: Track, label: str, kinds: dict[str, str]) -> None:
+    """The datasets of a track are of one kind, which is the track's."""
+    here = {name: kinds[name] for name in track.used if name in kinds}
+    for name, kind in here.items():
+        first = next(iter(here.values()))
+        if (kind == "regression") != (label == "regression"):
+            problems.append(f"{label}: '{name}' is {kind} data, which is of another track")
+        elif kind != first:
+            problems.append(f"{label}: '{name}' is {kind} data, but others are {first} data")
+
+
+def _check_learner(
+    problems: Problems, config: Config, label: str, name: str, kinds: dict[str, str]
+) -> None:
+    """A method or variant is there, and can do what its track asks of it."""
+    track: Track = getattr(config, label)
+    variant, choice = track.variant(name), track.backbone_of(name)
+    key = f"{label}.variants.{name}" if name in track.variants else f"{label}.methods"
+    own = f"{key if variant.backbone else label}.backbone"
+    if name != variant.method and name in METHODS.names():
+        problems.append(
+            f"{key}: '{name}' is a registered method, not {variant.method}. Take another name"
+        )
+    method = problems.attempt(METHODS.load, variant.method, key=key)
+    backbone = problems.attempt(BACKBONES.load, choice.name, key=f"{own}.name")
+    if backbone is not None:
+        problems.attempt(check_backbone, choice, f"{own}.settings")
+    if method is None or backbone is None or not track.sources:
+        return
+    for source in track.sources:
+        problems.attempt(config.settings_of, source, name)
+    wanted = {kinds[source] for source in track.sources if source in kinds}
+    for what, able in ((name, method.kinds), (choice.name, backbone.kinds)):
+        if not wanted <= able:
+            missing = ", ".join(sorted(wanted - able))
+            problems.append(f"{label}: '{what}' does not apply to {missing} data")
+    shared = starts_shared(method, choice)
+    if shared and choice != track.backbone:
+        problems.append(
+            f"{key}: {variant.method} starts from the source's pretrained backbone, which is "
+            f"{track.backbone.label}, not {choice.label}. Leave the variant's backbone out"
+        )
+    if method.start == "half" and track.budget.validations % 2:
+        problems.append(
+            f"{label}.budget.validations: {track.budget.validations} is odd, but {name} starts "
+            "from the backbone as it is validated at half the budget. Take an even number"
+        )
+    if (shared or method.learns_from != "nothing") and not track.training.shots:
+        problems.append(f"{label}.training.shots: must not be empty, for {name} is trained")
+    if not method.any_ways:
+        _check_outputs(problems, config, label, name)
+    if not any(method.any_ways or s.ways == track.training.ways for _, s in track.answers(name)):
+        problems.append(
+            f"{key}: '{name}' answers no setting: each is skipped or not of its datasets, or is of "
+            f"other ways than training, if it has a fixed number of outputs"
+        )
+
+
+def _check_outputs(problems: Problems, config: Config, label: str, name: str) -> None:
+    """A method with a fixed number of outputs has enough for its own training."""
+    track: Track = getattr(config, label)
+    for source in track.sources:
+        ways = config.methods.get(source, {}).get(name, {}).get("ways")
+        if isinstance(ways, int) and ways > track.training.ways:
+            problems.append(
+                f"methods.{source}.{name}.ways: must be at most {track.training.ways}, which is "
+                f"{label}.training.ways and the number of outputs of {name} (value {ways})"
+            )
+
+
+def _check_settings(
+    problems: Problems, config: Config, source: str, methods: dict[str, dict[str, Any]]
+) -> None:
+    """All hyper-parameters under a source, also of methods that are not run at present."""
+    tracks: list[Track] = [getattr(config, label) for label in TRACKS]
+    if not any(source in track.sources for track in tracks):
+        problems.attempt(DATASETS.target, source, key=f"methods.{source}")
+    tracks.sort(key=lambda track: source not in track.sources)  # its own first
+    for name, values in methods.items():
+        where = f"methods.{source}.{name}"
+        stands_for = (t.variants[name].method for t in tracks if name in t.variants)
+        method = next(stands_for, name)
+        if problems.attempt(learner_class, method, key=where):
+            problems.attempt(method_settings, method, values, where)
+
+
+def starts_shared(method: type[Method], backbone: BackboneChoice) -> bool:
+    """Whether the method starts from the source's shared pretrained backbone.
+
+    A backbone that was pretrained elsewhere needs no pretraining here.
+    """
+    external = getattr(BACKBONES.load(backbone.name), "external_pretraining", False)
+    return method.start != "random" and not external
+
+
+def check_backbone(choice: BackboneChoice, where: str) -> None:
+    """Validate a backbone's name, and its settings against the signature of its constructor.
+
+    Values go to the constructor as they are, so ``"64"`` is no number here.
+
+    Raises:
+        InputError: unknown backbone, unknown or missing setting, or wrong type.
+    """
+    constructor = BACKBONES.load(choice.name).__init__
+    hints = get_type_hints(constructor, include_extras=True)
+    _, _, *parameters = inspect.signature(constructor).parameters.values()  # self, input_shape
+    variadic = inspect.Parameter.VAR_KEYWORD
+    fields: dict[str, Any] = {
+        p.name: (hints.get(p.name, Any), ... if p.default is p.empty else p.default)
+        for p in parameters
+        if p.kind is not variadic
+    }
+    extra = "allow" if any(p.kind is variadic for p in parameters) else "forbid"
+    config = ConfigDict(extra=extra, strict=True, protected_namespaces=())  # type: ignore[typeddict-item]
+    model: type[BaseModel] = create_model(f"{choice.name}.settings", __config__=config, **fields)
+    try:
+        model.model_validate(choice.settings)
+    except ValidationError as error:
+        raise explain(error, model, where) from error
+
+
+def learner_class(name: str) -> type[Method]:
+    """The registered method ``name``, or the pretraining (``backbone``)."""
+    return Pretrain if name == BACKBONE else METHODS.load(name)
+
+
+def method_settings(name: str, values: dict[str, Any], where: str) -> Any:
+    """The validated hyper-parameters of method ``name``, or of the pretraining (``backbone``).
+
+    Raises:
+        InputError: unknown method, unknown key or wrong value.
+    """
+    model = learner_class(name).Settings
+    try:
+        return model.model_validate(values)
+    except ValidationError as error:
+        raise explain(error, model, where) from error

@@ -1,0 +1,409 @@
+"""Few-shot methods on a user's own data: plan, run, recommend, export the winner.
+
+The same cells, episodes, statistics and reports as a profile's, in a work folder of its own. Two
+questions can be asked of own data:
+
+- *class-disjoint*: "I shall meet new classes of this kind". Methods learn from some of the classes
+  and are tested on others.
+- *all-way*: "these are my classes". Methods come trained on another source, and each episode has
+  all classes.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import pandas as pd
+import yaml
+
+from metabench import rng
+from metabench.config import TRACKS, Config, Track, validated
+from metabench.config.names import BACKBONE
+from metabench.data import DATASETS
+from metabench.data.base import ClassInfo, Dataset, Partition
+from metabench.data.download import prepare
+from metabench.data.images import coloured, resized
+from metabench.data.text import tokenise
+from metabench.files import InputError, lock, read_json, write_json, write_text
+from metabench.methods import METHODS
+from metabench.pipeline.cells import freeze_dataset
+from metabench.pipeline.embeddings import embed_dataset, encoders_of
+from metabench.pipeline.executor import CellFailed, Job, run_cells
+from metabench.pipeline.layout import Layout
+from metabench.pipeline.validation import check_names, starts_shared
+from metabench.practice.parts import episodes, use_of
+from metabench.practice.reading import OwnData, bright_background
+from metabench.reports.guide import amount
+from metabench.reports.statistics import against_best, interval, table_of
+from metabench.reports.summary import LEVEL
+from metabench.reports.writing import report
+from metabench.shown import markdown
+
+Mode = Literal["class-disjoint", "all-way"]
+ENOUGH = 20
+"""Classes from which on the data can be its own source: 10 to train, 5 to validate, 5 to test."""
+SHOTS = (1, 5)
+IMAGES = ("protonet", "linear_probe", "simpleshot", "fine_tune", "scratch", "nearest_neighbour")
+TEXTS = ("frozen_linear_probe", "frozen_ridge", "tfidf", "tfidf_neighbour")
+"""``frozen_``: on the vectors of a language model that stays as it is. Tuned ones are left out for
+their cost: seconds to minutes an episode."""
+LEARNING = ("frozen_r2d2", "frozen_simpleshot", "frozen_knn")
+"""These need classes to learn from."""
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What will be run, and why.
+
+    Attributes:
+        invert: images are inverted, since the source has bright content on dark.
+        shape: ``(C, H, W)`` of an image; None takes the source's.
+        coloured: images that a grey source would be blind to the colours of.
+    """
+
+    mode: Mode
+    why: str
+    config: Config
+    invert: bool = False
+    shape: tuple[int, ...] | None = None
+    coloured: int = 0
+
+    @property
+    def track(self) -> Track:
+        """The one track that is run."""
+        images, texts = self.config.classification, self.config.text
+        return images if images.sources else texts
+
+
+def plan(own: OwnData, mode: Mode | None, source: str, seeds: int) -> Plan:
+    """Choose mode, settings and budget for the data at hand.
+
+    Args:
+        mode: None lets the number of classes decide.
+        source: what image learners are trained on in the all-way mode.
+
+    Raises:
+        InputError: the mode asks for more classes than there are.
+    """
+    count, smallest = len(own.classes), own.smallest
+    parts = use_of(own.labels, own.parts)
+    learn = parts.classes or (count >= ENOUGH and not parts.query)
+    chosen: Mode = mode or ("class-disjoint" if learn else "all-way")
+    disjoint = chosen == "class-disjoint"
+    if disjoint and count < ENOUGH and not parts.classes:
+        raise InputError(f"--mode class-disjoint needs {ENOUGH} classes, there are {count}")
+    if not disjoint and own.kind == "image":
+        DATASETS.load(source)
+        if source == own.name:
+            raise InputError(
+                f"--source {source}: learners cannot come trained on your own data; name a dataset"
+            )
+    shots = [s for s in SHOTS if s + 3 <= smallest]
+    ways = 5 if disjoint else count
+    wanted = min(15, max(3, 150 // ways))
+    queries = min(wanted, smallest - max(shots))
+    kept = bool(parts.query) and not disjoint
+    if kept:
+        shots = [s for s in SHOTS if s <= parts.shots]
+        queries = min(wanted, parts.queries)
+    if disjoint:
+        why = f"{count} classes are enough to learn from some and test on others"
+    else:
+        fewer = f"fewer than the {ENOUGH} that class-disjoint learning needs"
+        reason = fewer if count < ENOUGH else "as asked" if mode else "in every part"
+        trained = f"learners trained on {source}" if own.kind == "image" else "learners"
+        why = f"{count} classes, {reason}: {trained} meet all of them at once"
+    if (enough := max(SHOTS) + wanted) > smallest and not kept:
+        rare = [name for name, examples in own.counts.items() if examples < enough]
+        few = min(rare, key=own.counts.__getitem__)
+        others = f", {len(rare) - 1} more have under {enough}" if len(rare) > 1 else ""
+        why += (
+            f". Class '{few}' has {smallest} {own.kind}s only{others}: shots are "
+            f"{' and '.join(map(str, shots))}, with {queries} queries of each class. With {enough} "
+            f"in every class they are {' and '.join(map(str, SHOTS))}, with {wanted}"
+        )
+    if (parts.classes and not disjoint) or (parts.query and disjoint):
+        why += ". The parts of the folder are not used, since --mode asks for another question"
+    elif parts.why:
+        why += f". {parts.why}"
+    shared: dict[str, Any] = {
+        "budget": {"examples": 20_000, "validations": 4, "val_episodes": 20},
+        "training": {"ways": 5, "shots": shots, "queries": min(10, queries)},
+        "evaluation": {
+            "episodes": 60,
+            "queries": queries,
+            "settings": [{"ways": ways, "shots": s, "datasets": [own.name]} for s in shots],
+        },
+    }
+    settings: dict[str, dict[str, Any]]
+    if own.kind == "image":
+        trained_on, track = own.name if disjoint else source, "classification"
+        settings = {name: {} for name in IMAGES}
+        settings["protonet"] = {"queries": min(5, queries)}
+        settings["fine_tune"] = settings["scratch"] = {"steps": 8}
+        shared["backbone"] = {"name": "conv4", "settings": {"width": 32}}
+    else:
+        trained_on, track = own.name, "text"
+        settings = {name: {} for name in (*LEARNING, *TEXTS) if disjoint or name in TEXTS}
+        if disjoint:
+            settings["frozen_r2d2"] = {"ways": 5, "queries": min(5, queries)}
+        else:  # nothing is trained: no validation, and every seed would say the same
+            shared["training"] |= {"shots": []}
+            seeds = 1
+        shared["variants"] = {
+            name: {"method": name.removeprefix("frozen_"), "backbone": {"name": "minilm_frozen"}}
+            for name in settings
+            if name.startswith("frozen_")
+        }
+        shared["backbone"] = {"name": "words"}
+    config = validated(
+        {
+            "profile": "bench",
+            "seeds": list(range(seeds)),
+            "datasets": list(dict.fromkeys([trained_on, own.name])),
+            **{name: {"evaluation": {"settings": []}} for name in TRACKS},
+            track: {
+                "sources": [trained_on], "targets": [own.name], "methods": list(settings), **shared
+            },
+            "methods": {trained_on: settings},
+        },
+        "bench",
+    )  # fmt: skip
+    check_names(config, where="bench")
+    if own.kind == "text":
+        return Plan(chosen, why, config)
+    if disjoint:
+        colour = any(image.shape[0] == 3 for image in own.examples)
+        return Plan(chosen, why, config, shape=(3, 32, 32) if colour else (1, 28, 28))
+    invert = bright_background(own.examples)
+    return Plan(chosen, why, config, invert, coloured=sum(map(coloured, own.examples)))
+
+
+def arrays(own: OwnData, shape: tuple[int, ...], mode: Mode, invert: bool) -> Dataset:
+    """The data as a dataset; in the all-way mode every class is ``test``.
+
+    Args:
+        shape: ``(C, H, W)`` of an image; unused for texts.
+    """
+    names = own.classes
+    parts: list[Partition] = ["test"] * len(names)
+    said = use_of(own.labels, own.parts).classes
+    if mode == "class-disjoint" and said:
+        parts = [said[name] for name in names]
+    elif mode == "class-disjoint":
+        held = max(5, len(names) // 4)
+        for i, row in enumerate(rng.generator(own.name, "partition").permutation(len(names))):
+            parts[row] = "test" if i < held else "val" if i < 2 * held else "train"
+    if own.kind == "image":
+        x = resized(own.examples, shape).numpy()
+        if invert:
+            np.subtract(255, x, out=x)
+    else:
+        x = tokenise(own.examples, own.pieces)
+    classes = tuple(ClassInfo(n, own.name, p) for n, p in zip(names, parts, strict=True))
+    row = {name: i for i, name in enumerate(names)}
+    y = np.array([row[label] for label in own.labels], dtype=np.int64)
+    return Dataset(own.name, own.kind, x, y, classes)
+
+
+def run(own: OwnData, chosen: Plan, root: Path) -> str:
+    """Run everything in ``root``; finished cells are reused. Returns the recommendation's text.
+
+    Writes ``params.yaml``, ``reports/`` and ``winner/``, which
+    :meth:`metabench.FewShotClassifier.from_run` opens.
+
+    Raises:
+        InputError: a cell failed (the others are kept), or ``root`` holds results of other data.
+    """
+    config, layout, track = chosen.config, Layout(root), chosen.track
+    source, remarks = track.sources[0], list[str]()
+    with lock(root):
+        claim(own, root)
+        values = yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False)
+        write_text(root / "params.yaml", values)
+        if source != own.name:
+            prepare(source, layout.root / "data/raw", layout.root / "data/processed")
+            if chosen.coloured and _in_colour(layout.processed(source)):
+                remarks.append(
+                    f"{chosen.coloured} of {len(own.examples)} images are coloured, {source} is "
+                    "grey: its learners see the colours, but have learned from shapes alone. To "
+                    "learn from colours, name a coloured source (--source cifar_fs, or "
+                    f"mini_imagenet) or collect {ENOUGH} classes."
+                )
+        shape = chosen.shape or (
+            () if source == own.name else Dataset.load(layout.processed(source)).x.shape[1:]
+        )
+        data = arrays(own, shape, chosen.mode, chosen.invert)
+        parts, asked = use_of(own.labels, own.parts), track.evaluation
+        if parts.query and chosen.mode == "all-way":
+            fixed = {
+                f"test-{s.label}": episodes(
+                    own.name, data.y, parts, s.ways, s.shots, asked.queries, asked.episodes
+                )
+                for s in asked.settings
+            }
+            data = replace(data, fixed=fixed)
+        data.save(layout.processed(own.name))
+        for name in config.datasets:
+            freeze_dataset(config, layout, name)
+            for encoder in encoders_of(track):
+                embed_dataset(layout.processed(name), layout.embeddings(name), encoder)
+        _run_cells(config, track, layout, source)
+        winner, text = recommend(*report(config, layout))
+        shutil.rmtree(root / "winner", ignore_errors=True)
+        if winner:
+            read = {"invert": chosen.invert, "white": own.white}
+            read |= {"pieces": own.pieces} if own.kind == "text" else {}
+            export(layout.run(source, winner, config.seeds[0]), root / "winner", read)
+        text = "\n\n".join([*(markdown(remark, 1000) for remark in remarks), text])
+        text = _report(own, chosen, text, root)
+        write_text(root / "reports" / "recommendation.md", text)
+    return text
+
+
+def claim(own: OwnData, root: Path) -> None:
+    """Note in ``root`` whose results it holds: data of one path, or of one content.
+
+    Raises:
+        InputError: those of other data, or of nobody knows which.
+    """
+    record = root / "data.json"
+    facts = {"path": str(own.origin or ""), "content": own.content, "what": own.summary}
+    found = read_json(record) if record.exists() else None
+    if isinstance(found, dict) and found.keys() == facts.keys():
+        moved = not own.origin or facts["path"] != found["path"]
+        if moved and facts["content"] != found["content"]:
+            raise InputError(
+                f"{root}: holds the results of other data, {found['what']} from {found['path']}. "
+                "Give these a folder of their own: --name NAME."
+            )
+    elif (root / "reports").exists():
+        raise InputError(
+            f"{root}: holds results, and no data.json that says of which data. Give these a folder "
+            "of their own with --name NAME, or remove this one."
+        )
+    write_json(record, facts)
+
+
+def _in_colour(folder: Path) -> bool:
+    """Repeat a grey dataset in three channels, so that its learners see colours; whether it was."""
+    dataset = Dataset.load(folder)
+    if dataset.x.shape[1] != 1:
+        return False
+    replace(dataset, x=np.repeat(dataset.x, 3, axis=1)).save(folder)
+    return True
+
+
+def _run_cells(config: Config, track: Track, layout: Layout, source: str) -> None:
+    """Pretrain where some learner starts from that, train, evaluate."""
+    learners = [
+        (METHODS.load(track.variant(m).method), track.backbone_of(m)) for m in track.methods
+    ]
+    shared = {"config": config, "layout": layout, "source": source}
+    pretrained = [BACKBONE] if any(starts_shared(*learner) for learner in learners) else []
+    try:
+        for what, function, names in (
+            ("pretrain", "metabench.pipeline.cells:pretrain_cell", pretrained),
+            ("train", "metabench.pipeline.cells:train_cell", track.methods),
+            ("evaluate", "metabench.pipeline.evaluating:evaluate_cell", track.methods),
+        ):
+            jobs = []
+            for name in names:
+                for seed in config.seeds:
+                    arguments = shared | {"seed": seed}
+                    if name != BACKBONE:
+                        arguments["method"] = name
+                    jobs.append(Job(f"{what} {name}/{seed}", function, arguments))
+            run_cells(jobs, config.compute)
+    except CellFailed as error:
+        raise InputError(str(error)) from error
+
+
+def recommend(results: pd.DataFrame, costs: pd.DataFrame) -> tuple[str, str]:
+    """The method to use and the reason: the quickest of those that tie with the best.
+
+    Where the best is not above guessing in any setting, no method is to be used: an empty name.
+
+    Each method is compared with the best over all settings, on identical episodes, with Holm's
+    correction.
+    """
+    settings = [rows for _, rows in results.groupby("shots")]
+    methods = [str(m) for m in results["method"].unique()]
+    tables = {
+        m: [table_of(rows[(rows["method"] == m) & (rows["steps"] == -1)]) for rows in settings]
+        for m in methods
+    }
+    weights = [1 / len(settings)] * len(settings)
+    found = against_best(tables, weights)
+    means = {m: float(np.mean([t.mean() for t in tables[m]])) for m in methods}
+    best = max(means, key=lambda m: means[m])
+    tied = [m for m in methods if found[m].p > LEVEL]
+    speed = costs.groupby("method")["adapt_ms"].mean()
+    winner = str(speed[tied].idxmin())
+    ranked = sorted(methods, key=lambda m: -means[m])
+    lines = ["| method | " + " | ".join(f"{r['shots'].iloc[0]}-shot" for r in settings)]
+    lines[0] += " | adapt ms |"
+    lines.append("| --- |" + " ---: |" * (len(settings) + 1))
+    for m in ranked:
+        cells = [amount(s.mean, s.half, "accuracy") for s in map(interval, tables[m])]
+        lines.append(f"| {markdown(m)} | {' | '.join(cells)} | {speed[m]:.1f} |")
+    lines.append("")
+    above = False
+    for rows, score in zip(settings, map(interval, tables[best]), strict=True):
+        ways, shots = rows["ways"].iloc[0], rows["shots"].iloc[0]
+        line = f"{ways}-way {shots}-shot: {best} {amount(score.mean, score.half, 'accuracy')} %"
+        if score.low <= 1 / ways:
+            line += f"; not above guessing ({100 / ways:.1f} %)"
+        else:
+            above = True
+        lines.append(f"- {line}")
+    others = [m for m in tied if m != best]
+    if not above:
+        winner = ""
+        lines.append(
+            "- **use none of them**: no method is above guessing on these data. More examples, "
+            "classes that differ in what can be seen, or a source that is more alike may help"
+        )
+    elif others:
+        lines.append(f"- no significant difference between {best} and {', '.join(others)}")
+        lines.append(f"- **use {winner}**: of these it adapts in the shortest time")
+    else:
+        lines.append(f"- **use {best}**: significantly better than every other method")
+    lines.append(
+        "- these are the episodes that chose it, so its own score is slightly optimistic; "
+        "episodes share your examples, so other examples may differ by more than the interval"
+    )
+    return winner, "\n".join(lines)
+
+
+def export(learner: Path, folder: Path, read: Mapping[str, Any]) -> None:
+    """Copy the learner to ``folder``, with how it is to read examples."""
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
+    shutil.copy(learner / "model.safetensors", folder / "model.safetensors")
+    write_json(folder / "cell.json", read_json(learner / "cell.json") | dict(read))
+
+
+def _report(own: OwnData, chosen: Plan, recommendation: str, root: Path) -> str:
+    data = f"Data: {markdown(own.summary, 1000)}, {own.left_out} left out."
+    lines = ["# Recommendation", "", data, ""]
+    lines += [*(f"- {markdown(note, 1000)}" for note in own.notes), ""] if own.notes else []
+    lines += [f"Evaluation: **{chosen.mode}**: {markdown(chosen.why, 1000)}.", ""]
+    if chosen.invert:
+        lines += ["Most images are dark on bright: inverted, as the source is bright on dark.", ""]
+    lines += [recommendation, "", f"Leaderboard: {markdown(root / 'reports/leaderboard.md')}", ""]
+    if (root / "winner").exists():
+        winner = json.dumps(str(root / "winner"), ensure_ascii=False)
+        lines += ["```python", "import metabench", ""]
+        lines += [f"model = metabench.FewShotClassifier.from_run({winner})"]
+        lines += [f"model.fit({own.kind}s, labels).predict(new_{own.kind}s)", "```"]
+    if own.skipped:
+        lines += ["", "Left out:", ""]
+        lines += [f"- {markdown(path)}: {markdown(reason, 1000)}" for path, reason in own.skipped]
+    return "\n".join(lines) + "\n"

@@ -1,0 +1,1 @@
+"""MLflow, and only here: runs, models, and which learner is served."""

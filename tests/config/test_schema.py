@@ -1,0 +1,131 @@
+from __future__ import annotations
+
+import copy
+from pathlib import Path
+
+import pytest
+import yaml
+
+from metabench.backbones import build_backbone
+from metabench.backbones.base import Backbone
+from metabench.config import BackboneChoice, Config, load
+from metabench.files import InputError
+from metabench.pipeline.validation import check_backbone, check_names, method_settings
+from tests.toy import TOY_NAME, params, root_of_repository
+
+
+def loaded(tmp_path: Path, values: object) -> Config:
+    path = tmp_path / "params.yaml"
+    path.write_text(yaml.safe_dump(values))
+    return load(path)
+
+
+def test_every_shipped_profile_is_valid_in_structure_and_names() -> None:
+    profiles = sorted((root_of_repository() / "profiles").glob("*.yaml"))
+    assert len(profiles) >= 2
+    for path in [*profiles, root_of_repository() / "params.yaml"]:
+        check_names(load(path))
+
+
+def test_params_in_use_is_one_of_the_profiles() -> None:
+    root = root_of_repository()
+    assert (root / "params.yaml").read_text() == (root / "profiles/default.yaml").read_text()
+
+
+def test_an_unknown_key_is_named_with_its_value_and_the_nearest_valid_one(tmp_path) -> None:
+    values = params()
+    values["classification"]["budget"]["exampels"] = 7
+    with pytest.raises(InputError, match=r"budget\.exampels: unknown key \(value 7\).*examples"):
+        loaded(tmp_path, values)
+
+
+def test_a_wrong_type_is_named_with_its_value(tmp_path) -> None:
+    with pytest.raises(InputError, match=r"seeds\.1: must be a whole number \(value 'two'\)"):
+        loaded(tmp_path, params(seeds=[0, "two"]))
+
+
+def test_a_method_without_settings_entry_is_named(tmp_path) -> None:
+    with pytest.raises(InputError, match=r"methods\..*\.protonet is missing"):
+        check_names(loaded(tmp_path, params(methods={TOY_NAME: {}})))
+
+
+def test_a_dataset_that_is_not_prepared_is_named(tmp_path) -> None:
+    with pytest.raises(
+        InputError, match=r"classification\.sources: 'tests\.toy:TOY' is not in datasets"
+    ):
+        loaded(tmp_path, params(datasets=[]))
+
+
+def test_no_yaml_and_no_file_are_named(tmp_path) -> None:
+    (tmp_path / "params.yaml").write_text("a: [")
+    with pytest.raises(InputError, match="not valid YAML"):
+        load(tmp_path / "params.yaml")
+    with pytest.raises(InputError, match=r"absent\.yaml: missing"):
+        load(tmp_path / "absent.yaml")
+
+
+def test_unknown_method_dataset_and_backbone_names_get_suggestions() -> None:
+    root = root_of_repository()
+    base = yaml.safe_load((root / "profiles/smoke.yaml").read_text())
+
+    def broken(change: str) -> Config:
+        values = copy.deepcopy(base)
+        track = values["classification"]
+        if change == "method":
+            track["methods"] = ["protonett"]
+            values["methods"]["glyphs"]["protonett"] = {}
+        elif change == "dataset":
+            values["datasets"].append("glyhps")
+        else:
+            track["backbone"]["name"] = "conv5"
+        return Config.model_validate(values)
+
+    for change, near in [("method", "protonet"), ("dataset", "glyphs"), ("backbone", "conv4")]:
+        with pytest.raises(InputError, match=rf"unknown {change} '.*Did you mean.*{near}"):
+            check_names(broken(change))
+
+
+def test_an_unknown_hyper_parameter_gets_suggestions() -> None:
+    with pytest.raises(InputError, match=r"here: inner_rl: unknown key .*inner_lr"):
+        method_settings("maml", {"inner_rl": 0.1}, "here")
+
+
+@pytest.mark.parametrize(
+    ("name", "settings", "message"),
+    [
+        ("conv4", {"widht": 64}, r"widht: unknown key \(value 64\). Did you mean width"),
+        ("conv4", {"width": "64"}, r"width: must be a whole number \(value '64'\)"),
+        ("mlp", {"widths": [40, 2.5]}, r"widths\.1: must be a whole number \(value 2\.5\)"),
+        ("resnet12", {"block_sise": 3}, r"block_sise: unknown key .*block_size"),
+    ],
+)
+def test_settings_of_a_backbone_are_checked_against_its_signature(name, settings, message) -> None:
+    values = yaml.safe_load((root_of_repository() / "profiles/smoke.yaml").read_text())
+    values["classification"]["backbone"] = {"name": name, "settings": settings}
+    where = r"params\.yaml: classification\.backbone\.settings: "
+    with pytest.raises(InputError, match=where + message):
+        check_names(Config.model_validate(values))
+
+
+def test_a_backbone_of_a_third_party_needs_no_annotations() -> None:
+    def check(settings: dict) -> None:
+        check_backbone(
+            BackboneChoice(name="tests.config.test_schema:Plain", settings=settings), "here"
+        )
+
+    check({"depth": 3})
+    with pytest.raises(InputError, match=r"here: depth: .*required"):
+        check({})
+    with pytest.raises(InputError, match="here: dept: unknown key"):
+        check({"depth": 3, "dept": 4})
+
+
+class Plain(Backbone):
+    def __init__(self, input_shape, depth, rate=0.1): ...
+
+    def forward(self, x, weights=None, support=None): ...
+
+
+def test_images_too_small_for_a_backbone_are_named() -> None:
+    with pytest.raises(InputError, match=r"'conv4'.*of shape 1×8×8.*below 16×16"):
+        build_backbone("conv4", (1, 8, 8))

@@ -1,0 +1,124 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+from metabench.data.base import TaskFamily
+from metabench.data.formats import conform
+from metabench.episodes.frozen_episodes import Frozen, freeze, freeze_tasks
+from metabench.episodes.sampling import ArraySource, TaskSource
+from metabench.files import InputError
+from tests.toy import toy_dataset
+
+CPU = torch.device("cpu")
+
+
+def line(tasks: int, points: int, draw: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+    x = draw.uniform(-1, 1, (tasks, points, 1)).astype(np.float32)
+    return x, x * draw.uniform(1, 2, (tasks, 1, 1)).astype(np.float32)
+
+
+LINE = TaskFamily("line", 1, 1, line)
+
+
+def test_training_episodes_hold_only_train_classes_and_true_labels() -> None:
+    dataset = toy_dataset()
+    episodes = ArraySource(dataset, 0, CPU).episodes(0, tasks=50, ways=5, shots=2, queries=3)
+    lookup = {bytes(image): label for image, label in zip(dataset.x, dataset.y, strict=True)}
+    images = (torch.cat([episodes.support_x, episodes.query_x], 1) * 255).round().byte().numpy()
+    labels = torch.cat([episodes.support_y, episodes.query_y], 1).numpy()
+    for task_images, task_labels in zip(images, labels, strict=True):
+        true = np.array([lookup[image.tobytes()] for image in task_images])
+        assert {dataset.classes[c].partition for c in true} == {"train"}
+        assert all(len(set(true[task_labels == k])) == 1 for k in range(5))
+        assert len(set(true)) == 5
+        assert len({image.tobytes() for image in task_images}) == 25  # support and query disjoint
+
+
+def test_every_class_and_example_is_drawn_about_equally_often() -> None:
+    source = ArraySource(toy_dataset(), 0, CPU)
+    episodes = source.episodes(0, tasks=2000, ways=3, shots=1, queries=1)
+    images = torch.cat([episodes.support_x, episodes.query_x], 1).flatten(0, 1).flatten(1)
+    _, counts = images.unique(dim=0, return_counts=True)
+    assert len(counts) == 72
+    assert counts.min() > 120 and counts.max() < 215  # expected 167, five standard deviations
+
+
+def test_a_draw_depends_on_its_name_alone() -> None:
+    source = ArraySource(toy_dataset(), 3, CPU)
+    first = source.episodes(7, 2, 5, 1, 2)
+    source.episodes(8, 2, 5, 1, 2)
+    again = ArraySource(toy_dataset(), 3, CPU).episodes(7, 2, 5, 1, 2)
+    other = source.episodes(9, 2, 5, 1, 2)
+    assert torch.equal(first.support_x, again.support_x)
+    assert not torch.equal(first.support_x, other.support_x)
+
+
+def test_batches_of_an_epoch_cover_every_training_example_once() -> None:
+    source = ArraySource(toy_dataset(), 0, CPU)
+    batches = [source.batch(step, 24) for step in range(3)]  # 72 training examples
+    images = torch.cat([b.x for b in batches]).flatten(1)
+    assert len(images.unique(dim=0)) == 72
+    labels = torch.cat([b.y for b in batches])
+    assert labels.bincount().tolist() == [12] * 6
+
+
+def test_too_few_examples_or_classes_is_an_error_that_names_them() -> None:
+    source = ArraySource(toy_dataset(per_class=4), 0, CPU)
+    with pytest.raises(InputError, match=r"dataset toy.*needs 6 examples.*only 4"):
+        source.episodes(0, 1, 5, 1, 5)
+    with pytest.raises(InputError, match=r"needs 9 classes, there are 5"):
+        freeze(toy_dataset(), "test", 9, 1, 1, 2, "")
+
+
+def test_frozen_episodes_are_the_same_every_time_and_extend_shorter_lists() -> None:
+    dataset = toy_dataset()
+    short = freeze(dataset, "test", 5, 1, 3, 4, "digest")
+    long = freeze(dataset, "test", 5, 1, 3, 8, "digest")
+    assert np.array_equal(short.indices, long.indices[:4])
+    assert short.hash == freeze(dataset, "test", 5, 1, 3, 4, "digest").hash
+    assert len({short.hash, long.hash, freeze(dataset, "test", 5, 1, 3, 4, "other").hash}) == 3
+
+
+def test_frozen_episodes_hold_distinct_examples_of_the_partition_only() -> None:
+    dataset = toy_dataset()
+    frozen = freeze(dataset, "val", 5, 2, 3, 20, "")
+    for episode in frozen.indices:
+        assert len(np.unique(episode)) == episode.size
+        labels = dataset.y[episode]
+        assert (labels == labels[:, :1]).all() and len(set(labels[:, 0])) == 5
+        assert {dataset.classes[c].partition for c in labels[:, 0]} == {"val"}
+
+
+def test_frozen_episodes_survive_a_round_trip_and_damage_is_named(tmp_path) -> None:
+    for frozen in (
+        freeze(toy_dataset(), "test", 5, 1, 3, 4, "d"),
+        freeze_tasks(LINE, "test", 5, 7, 4),
+    ):
+        path = tmp_path / "a.npz"
+        frozen.save(path)
+        loaded = Frozen.load(path)
+        assert (loaded.hash, loaded.queries, len(loaded)) == (frozen.hash, frozen.queries, 4)
+        path.write_bytes(path.read_bytes()[:-40])
+        with pytest.raises(InputError, match=r"a\.npz: damaged"):
+            Frozen.load(path)
+
+
+def test_regression_episodes_share_the_task_between_support_and_query() -> None:
+    episodes = TaskSource(LINE, 0, CPU).episodes(0, tasks=6, ways=0, shots=3, queries=4)
+    slopes = torch.cat(
+        [episodes.support_y / episodes.support_x, episodes.query_y / episodes.query_x], dim=1
+    )
+    assert slopes.shape == (6, 7, 1) and episodes.ways is None
+    assert (slopes.amax(1) - slopes.amin(1)).max() < 1e-5
+    assert slopes[:, 0].unique().numel() == 6
+
+
+def test_conform_gives_the_source_format_and_leaves_equal_formats_alone() -> None:
+    colour = torch.randint(0, 256, (4, 3, 32, 32), dtype=torch.uint8)
+    assert conform(colour, (3, 32, 32)) is colour
+    grey = conform(colour, (1, 16, 16))
+    assert grey.shape == (4, 1, 16, 16) and grey.dtype == torch.uint8
+    assert abs(float(grey.float().mean()) - float(colour.float().mean())) < 1
+    assert conform(grey, (3, 16, 16))[:, 0].equal(conform(grey, (3, 16, 16))[:, 2])

@@ -1,0 +1,74 @@
+"""SimpleShot and k nearest neighbours on centred, normalised features, against slow references."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from sklearn.neighbors import KNeighborsClassifier
+
+from metabench.episodes.source import Source
+from metabench.methods.feature.knn import KNN, KNNSettings
+from metabench.methods.feature.simpleshot import SimpleShot
+from tests.methods.small import DIM, WAYS, build, episodes
+
+
+class Few(Source):
+    """Twenty source examples."""
+
+    x = torch.randn(20, DIM, generator=torch.Generator().manual_seed(5), dtype=torch.float64) + 1
+
+    def features(self, embed, limit=5000):
+        with torch.no_grad():
+            return embed(self.x[None])[0], torch.arange(20) % 4
+
+
+def cl2n(method, x):
+    """The formula, example by example."""
+    with torch.no_grad():
+        base = np.mean([method.backbone(v[None, None])[0, 0].numpy() for v in Few.x], axis=0)
+        rows = [method.backbone(v[None, None])[0, 0].numpy() - base for v in x]
+    return np.stack([r / np.linalg.norm(r) for r in rows])
+
+
+@pytest.fixture(params=[SimpleShot, KNN])
+def method(request):
+    found = build(request.param, request.param.Settings())
+    found.finish(Few())
+    return found
+
+
+def test_features_are_centred_by_the_source_and_of_unit_length(method) -> None:
+    batch = episodes()
+    found = method.embed(batch.query_x).detach().numpy()
+    np.testing.assert_allclose(found[0], cl2n(method, batch.query_x[0]), atol=1e-12)
+
+
+def test_the_centre_is_saved_with_the_weights(method) -> None:
+    other = build(type(method), method.settings)
+    other.load_state_dict(method.state_dict())
+    assert torch.equal(other.predict(episodes()), method.predict(episodes()))
+    assert method.centre.abs().max() > 0
+
+
+def test_simpleshot_takes_the_nearest_class_mean() -> None:
+    method, batch = build(SimpleShot, SimpleShot.Settings(scale=3.0)), episodes(support=9)
+    method.finish(Few())
+    logits = method.predict(batch).numpy()
+    for t in range(len(batch)):
+        x, q = cl2n(method, batch.support_x[t]), cl2n(method, batch.query_x[t])
+        for k in range(WAYS):
+            mean = x[batch.support_y[t].numpy() == k].mean(0)
+            np.testing.assert_allclose(logits[t, :, k], -3 * ((q - mean) ** 2).sum(1), atol=1e-10)
+
+
+@pytest.mark.parametrize("k", [1, 4, 50])
+def test_the_vote_is_that_of_scikit_learn(k) -> None:
+    method, batch = build(KNN, KNNSettings(k=k)), episodes(support=9)
+    method.finish(Few())
+    found = method.predict(batch).exp().numpy() - 0.01 / WAYS
+    for t in range(len(batch)):
+        x, q = cl2n(method, batch.support_x[t]), cl2n(method, batch.query_x[t])
+        reference = KNeighborsClassifier(min(k, 9), weights="distance")
+        reference.fit(x, batch.support_y[t].numpy())
+        np.testing.assert_allclose(found[t], reference.predict_proba(q), atol=1e-7)

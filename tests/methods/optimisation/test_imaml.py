@@ -1,0 +1,95 @@
+"""iMAML: the implicit meta-gradient against the explicit one, in closed form on a quadratic."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+from metabench.episodes import task_loss
+from metabench.methods.optimisation.imaml import IMAML, IMAMLSettings
+from metabench.methods.parts.conjugate_gradient import conjugate_gradient
+from tests.methods.small import DIM, build, close, episodes, gradients, numeric_gradients
+
+LAMBDA = 0.5
+
+
+def imaml(widths: tuple[int, ...], outputs: int, **settings: float) -> IMAML:
+    values = {"steps": 400, "inner_lr": 0.2, "regularisation": LAMBDA, "cg_steps": 30} | settings
+    return build(IMAML, IMAMLSettings(**values), widths, outputs)
+
+
+def test_on_a_quadratic_the_meta_gradient_equals_the_closed_form():
+    """Linear regression with a ridge towards θ: solution and its derivative are matrices."""
+    method, batch = imaml((), outputs=1), episodes(regression=True)
+    theta = np.append(method.head.weight.detach().numpy()[0], method.head.bias.item())
+    expected = np.zeros(DIM + 1)
+    for t in range(len(batch)):
+        x, q = (np.c_[v[t].numpy(), np.ones(v.shape[1])] for v in (batch.support_x, batch.query_x))
+        y, z = batch.support_y[t, :, 0].numpy(), batch.query_y[t, :, 0].numpy()
+        hessian = 2 * x.T @ x / len(x)  # of the mean squared error
+        system = hessian + LAMBDA * np.eye(DIM + 1)
+        solution = np.linalg.solve(system, 2 * x.T @ y / len(x) + LAMBDA * theta)
+        slope = 2 * q.T @ (q @ solution - z) / len(q)
+        expected += np.linalg.solve(system, LAMBDA * slope) / len(batch)
+    found = gradients(method, batch)
+    np.testing.assert_allclose(found["head.weight"][0], expected[:-1], rtol=1e-8)
+    np.testing.assert_allclose(found["head.bias"], expected[-1:], rtol=1e-8)
+
+
+def test_on_a_network_the_meta_gradient_equals_finite_differences_of_the_solved_problem():
+    method, batch = imaml((2,), outputs=0, steps=150, regularisation=2.0), episodes()
+
+    def solved() -> torch.Tensor:
+        """The query loss at the solution, without the meta-gradient."""
+        end = method.adapt(batch, 150, second_order=False)
+        return task_loss(method.answer(batch, end), batch.query_y).mean()
+
+    numeric = numeric_gradients(method, solved, epsilon=1e-5)
+    close(gradients(method, batch), numeric, rtol=1e-5)
+
+
+def test_the_inner_problem_is_solved_with_its_penalty():
+    method, batch = imaml((4,), outputs=0, regularisation=2.0), episodes()
+    start, end = method.initial(batch), method.adapt(batch, 400, second_order=False)
+    end = {name: w.detach().requires_grad_() for name, w in end.items()}
+    outputs = method.forward(batch.support_x, end, batch.support_x.shape[1])
+    loss = torch.nn.functional.cross_entropy(
+        outputs.flatten(0, 1), batch.support_y.flatten()
+    ) * len(batch)
+    loss = loss + sum((end[n] - start[n].detach()).square().sum() for n in end)  # λ/2 = 1
+    for slope in torch.autograd.grad(loss, list(end.values())):
+        assert slope.abs().max() < 1e-8
+
+
+def test_conjugate_gradient_solves_each_tasks_system():
+    g = torch.Generator().manual_seed(0)
+    root = torch.randn(3, 6, 6, generator=g, dtype=torch.float64)
+    system = root @ root.mT + torch.eye(6, dtype=torch.float64)
+    b = torch.randn(3, 6, generator=g, dtype=torch.float64)
+
+    def product(v: list[torch.Tensor]) -> list[torch.Tensor]:
+        whole = torch.cat([v[0].flatten(1), v[1]], dim=1)
+        image = (system @ whole.unsqueeze(-1)).squeeze(-1)
+        return [image[:, :4].unflatten(1, (2, 2)), image[:, 4:]]
+
+    x = conjugate_gradient(product, [b[:, :4].unflatten(1, (2, 2)), b[:, 4:]], steps=12)
+    found = torch.cat([x[0].flatten(1), x[1]], dim=1)
+    torch.testing.assert_close(found, torch.linalg.solve(system, b))
+
+
+@pytest.mark.parametrize("steps", [1, 5])
+def test_negative_curvature_at_once_leaves_the_first_order_gradient(steps):
+    b = torch.tensor([[1.0, 2.0, 3.0]])
+    (x,) = conjugate_gradient(lambda v: [-v[0]], [b], steps)
+    assert torch.equal(x, b)  # not zero: the task would teach nothing
+
+
+def test_negative_curvature_later_ends_the_search_with_what_it_has():
+    system = torch.diag(torch.tensor([1.0, -0.5], dtype=torch.float64))
+    b = torch.tensor([[1.0, 1.0]], dtype=torch.float64)
+    (one,) = conjugate_gradient(lambda v: [v[0] @ system], [b], 1)
+    (many,) = conjugate_gradient(lambda v: [v[0] @ system], [b], 9)
+    # step length bᵀb / bᵀAb = 2 / 0.5; the next direction curves down
+    torch.testing.assert_close(one, 4 * b)
+    assert torch.equal(many, one)
