@@ -35,7 +35,7 @@ WAYS, SHOTS, QUERIES, TASKS, CLASSES = 3, 2, 3, 2, 6
 STEPS = 3
 BACKBONES_USED: dict[str, tuple[str, tuple[int, ...], dict[str, Any]]] = {
     "image": ("conv4", (1, 16, 16), {"width": 8}),
-    "text": ("words", (12,), {"width": 16, "size": 8, "pieces": 512}),
+    "text": ("text_cnn", (12,), {"width": 16, "size": 8, "pieces": 512}),
     "vector": ("mlp", (8,), {"widths": (16, 16)}),
     "regression": ("mlp", (1,), {"widths": (16, 16)}),
 }
@@ -111,18 +111,18 @@ def digests_of_method(cls: type[Method], kind: str) -> dict[str, str]:
     torch.manual_seed(0)
     task = Task(kind, ways, classes, outputs)  # type: ignore[arg-type]
     learner = cls(build_backbone(name, shape, **settings), task, cls.Settings())
-    if cls.learns_from != "nothing":
+    if cls.source_training != "none":
         optimizer = torch.optim.AdamW(learner.parameter_groups(), lr=1e-3)
         learner.train()
         for step in range(STEPS):
             torch.manual_seed(step)
-            made = source.batch if cls.learns_from == "examples" else source.episodes
+            made = source.batch if cls.source_training == "supervised" else source.episodes
             loss = learner.loss(made(step), step / STEPS)
             optimizer.zero_grad()
             loss.backward()
             optimizer.step()
     learner.eval()
-    learner.finish(source)
+    learner.fit_source_statistics(source)
     torch.manual_seed(0)
     predicted = learner.predict(source.episodes(99))
     return {

@@ -43,10 +43,10 @@ def seconds(command: list[str], folder: Path) -> tuple[float, str]:
 def small_project(folder: Path, source: str) -> None:
     """A project in ``folder`` with one method, one seed and five episodes of ``source``."""
     values = yaml.safe_load(Path("params.yaml").read_text())
-    track = values["classification"]
-    track["methods"], values["seeds"] = [METHOD], [0]
-    track["sources"], track["targets"] = [source], []
-    track["evaluation"] |= {"episodes": 5, "settings": track["evaluation"]["settings"][:1]}
+    task_type = values["classification"]
+    task_type["methods"], values["seeds"] = [METHOD], [0]
+    task_type["sources"], task_type["targets"] = [source], []
+    task_type["evaluation"] |= {"episodes": 5, "settings": task_type["evaluation"]["settings"][:1]}
     values["regression"]["sources"] = values["regression"]["targets"] = []
     values["methods"] = {source: {METHOD: {}}}
     (folder / "params.yaml").write_text(yaml.safe_dump(values))
@@ -58,7 +58,11 @@ def small_project(folder: Path, source: str) -> None:
 def main(source: str, repeats: int = 3) -> None:
     """Print medians in seconds."""
     print(f"{os.cpu_count()} CPU cores, load {os.getloadavg()[0]:.1f}")
-    times: dict[str, list[float]] = {"train": [], "evaluate and track": [], "dvc repro, no-op": []}
+    times: dict[str, list[float]] = {
+        "train": [],
+        "evaluate and track": [],
+        "dvc repro, no-op": [],
+    }
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         small_project(folder, source)

@@ -98,10 +98,10 @@ def _list() -> None:
     for name in METHODS.names():
         cls = METHODS.load(name)
         flags = [*(["transductive"] if cls.transductive else [])]
-        flags += [] if cls.any_ways else ["fixed ways"]
+        flags += [] if cls.variable_ways else ["fixed ways"]
         kinds = ", ".join(sorted(cls.kinds))
         table.add_row(
-            name, cls.family, cls.paper, cls.learns_from, cls.start, kinds, ", ".join(flags)
+            name, cls.family, cls.paper, cls.source_training, cls.start, kinds, ", ".join(flags)
         )
     console.print(table)
 

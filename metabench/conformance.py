@@ -41,7 +41,7 @@ from metabench.methods.base import FAMILIES, FeatureMethod, Method, Settings, Ta
 KINDS: tuple[Kind, ...] = get_args(Kind)
 BACKBONES_USED: dict[str, tuple[str, dict[str, Any]]] = {
     "image": ("conv4", {"width": 8}),
-    "text": ("words", {"width": 16, "size": 8, "pieces": 512}),
+    "text": ("text_cnn", {"width": 16, "size": 8, "pieces": 512}),
     "vector": ("mlp", {"widths": (16, 16)}),
     "regression": ("mlp", {"widths": (16, 16)}),
 }
@@ -238,11 +238,11 @@ class Subject:
         return learner
 
     def train(self, learner: Method, steps: int, first: int = 0) -> None:
-        """``steps`` steps of the training loop, without schedule; then ``finish``."""
-        if learner.learns_from != "nothing":
+        """``steps`` steps of the training loop, without schedule; then statistics of the source."""
+        if learner.source_training != "none":
             _descend(learner, self.source, steps, first)
         learner.eval()
-        learner.finish(self.source)
+        learner.fit_source_statistics(self.source)
 
     @cached_property
     def _trained(self) -> Method:
@@ -381,8 +381,8 @@ def _declares(subject: Subject) -> str | None:
         problems.append(f"family is {getattr(cls, 'family', None)!r}, not one of {FAMILIES}")
     if not str(getattr(cls, "paper", "")).strip():
         problems.append("paper is missing: cite one, or say '–'")
-    if cls.learns_from not in ("episodes", "examples", "nothing"):
-        problems.append(f"learns_from is {cls.learns_from!r}: episodes, examples or nothing")
+    if cls.source_training not in ("episodic", "supervised", "none"):
+        problems.append(f"source_training is {cls.source_training!r}: episodic, supervised or none")
     if cls.start not in ("random", "pretrained", "half"):
         problems.append(f"start is {cls.start!r}: random, pretrained or half")
     if not vars(cls)["__doc__"]:
@@ -420,7 +420,7 @@ def _trains(subject: Subject) -> str | None:
         raise NotApplicable(NO_PREDICTION)
     subject.train(subject.build(), STEPS)
     learner = subject.build()
-    if learner.learns_from == "nothing":
+    if learner.source_training == "none":
         raise NotApplicable("does not train")
     learner.train()
     torch.manual_seed(0)
@@ -544,7 +544,7 @@ def _names(subject: Subject) -> str | None:
 
 @property_of_methods("does not care about the order of the support")
 def _order(subject: Subject) -> str | None:
-    if subject.method.ordered and subject.kind != "regression":
+    if subject.method.order_sensitive and subject.kind != "regression":
         raise NotApplicable("ordered, as declared: the order of the support may matter")
     e, found = subject.episodes, subject.prediction
     rows = permutations("order", tasks=len(e), size=e.support_x.shape[1])
@@ -594,8 +594,8 @@ def _saved(subject: Subject) -> str | None:
     if differ(answers, subject.prediction):
         return (
             "a saved and loaded learner predicts something else (by "
-            f"{difference(answers, subject.prediction):.2g}): keep what training or `finish` "
-            "leaves in parameters or register_buffer"
+            f"{difference(answers, subject.prediction):.2g}): keep what training or "
+            "`fit_source_statistics` leaves in parameters or register_buffer"
         )
     return None
 
@@ -618,19 +618,19 @@ def _ways(subject: Subject) -> str | None:
     if subject.kind == "regression":
         raise NotApplicable("regression has no classes")
     more = _episodes(subject.kind, TASKS, WAYS + 2, SHOTS)
-    if not subject.method.any_ways:
+    if not subject.method.variable_ways:
         try:
             subject.predict(more)
         except InputError:
             more = _episodes(subject.kind, TASKS, WAYS - 1, SHOTS)
         else:
-            return "any_ways is False, yet more ways than in training raise no InputError"
+            return "variable_ways is False, yet more ways than in training raise no InputError"
     try:
         subject.predict(more)
     except NoPrediction as error:
         return (
             f"{more.ways} ways after training with {WAYS}: {error}. If training fixes the number "
-            "of classes, declare `any_ways = False`"
+            "of classes, declare `variable_ways = False`"
         )
     return None
 
@@ -710,7 +710,7 @@ def _learns(subject: Subject) -> str | None:
         subject.train(learner, block, first=done)
         done += block
         found = _accuracy(predicted(learner, e), e.query_y)
-        if learner.learns_from == "nothing":
+        if learner.source_training == "none":
             break
     if found <= 0.95:
         return (

@@ -1,4 +1,4 @@
-"""Embed the text datasets with every frozen encoder that a track uses, once for all cells."""
+"""Embed the text datasets with every frozen encoder that a task type uses, once for all cells."""
 
 from metabench.config import Config
 from metabench.files import lock
@@ -11,8 +11,8 @@ def main(config: Config, layout: Layout) -> None:
     """Write ``data/embeddings/<dataset>/<encoder>.npy``; what is there and right is kept."""
     folder = layout.root / "data/embeddings"
     folder.mkdir(parents=True, exist_ok=True)
-    tracks = [track for track in (config.text, config.relations) if track.sources]
-    if not tracks:
+    task_types = [task_type for task_type in (config.text, config.relations) if task_type.sources]
+    if not task_types:
         return
     from metabench.pipeline.embeddings import encoders_of
 
@@ -26,9 +26,9 @@ def main(config: Config, layout: Layout) -> None:
                 "encoder": encoder,
             },
         )
-        for track in tracks
-        for encoder in encoders_of(track)
-        for name in (*track.datasets, *track.outside.values())
+        for task_type in task_types
+        for encoder in encoders_of(task_type)
+        for name in (*task_type.datasets, *task_type.out_of_scope.values())
     ]
     jobs.sort(key=lambda job: -(job.arguments["processed"] / "x.npy").stat().st_size)
     with lock(folder):

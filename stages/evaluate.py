@@ -21,7 +21,7 @@ def main(config: Config, layout: Layout, source: str) -> None:
             cell,
             shared | {"source": source, "method": method, "seed": seed},
         )
-        for method in config.track_of(source).methods
+        for method in config.task_type_of(source).methods
         for seed in config.seeds_of(source, method)
     ]
     warm_up(jobs)

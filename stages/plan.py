@@ -11,11 +11,11 @@ from pathlib import Path
 
 import metabench
 from metabench.backbones import BACKBONES
-from metabench.config import TRACKS, Config, read
+from metabench.config import TASK_TYPES, Config, read
 from metabench.data import DATASETS
 from metabench.files import InputError, digest, read_json, write_json
 from metabench.methods import METHODS
-from metabench.pipeline.fingerprint import code_of, key_of, named_files
+from metabench.pipeline.fingerprint import code_fingerprint, key_of, named_files
 from metabench.pipeline.layout import Layout
 from stages import run
 
@@ -31,10 +31,10 @@ def main(config: Config, layout: Layout) -> None:
         return
     from metabench.pipeline.planning import facts_of, outside_files
     from metabench.pipeline.validation import (
-        check_names,  # these import torch and what params.yaml names
+        validate_names,  # these import torch and what params.yaml names
     )
 
-    check_names(config, layout.root)
+    validate_names(config, layout.root)
     facts = {folder / f"{name}.json": found for name, found in facts_of(config).items()}
     for path in _written(folder):
         if path not in facts:
@@ -43,7 +43,7 @@ def main(config: Config, layout: Layout) -> None:
         write_json(path, found)
     outside = {str(path): _state(path) for path in outside_files(config)}
     facts_are = digest(*_written(folder))
-    write_json(folder / LOOK, {"look": look, "outside": outside, "facts": facts_are})
+    write_json(folder / LOOK, {"look": look, "out_of_scope": outside, "facts": facts_are})
 
 
 def look_of(config: Config) -> str:
@@ -56,10 +56,10 @@ def look_of(config: Config) -> str:
         InputError: an unknown name.
     """
     modules = {DATASETS.module(name) for name in config.datasets}
-    for label in TRACKS:
-        track = getattr(config, label)
-        modules |= {METHODS.module(track.variant(name).method) for name in track.methods}
-        choices = [track.backbone, *map(track.backbone_of, track.methods)]
+    for label in TASK_TYPES:
+        task_type = getattr(config, label)
+        modules |= {METHODS.module(task_type.variant(name).method) for name in task_type.methods}
+        choices = [task_type.backbone, *map(task_type.backbone_of, task_type.methods)]
         modules |= {BACKBONES.module(choice.name) for choice in choices}
     values = config.model_dump(mode="json")
     here = [Path(metabench.__file__).parent, Path(__file__).parent]
@@ -68,7 +68,9 @@ def look_of(config: Config) -> str:
     return key_of(
         params=values,
         own=[(str(path), digest(path)) for path in own if path.suffix != ".pyc"],
-        others=code_of(*(m for m in sorted(modules) if m.split(".")[0] != metabench.__name__)),
+        others=code_fingerprint(
+            *(m for m in sorted(modules) if m.split(".")[0] != metabench.__name__)
+        ),
         installed=[sys.version, *(p.name for place in places for p in place.glob("*-info"))],
         files=[(str(path), _state(path)) for path in named_files(values)],
         variables={k: v for k, v in os.environ.items() if k.startswith(("METABENCH_", "HF_"))},
@@ -79,7 +81,7 @@ def is_current(folder: Path, look: str) -> bool:
     """Whether the last look found the same, and what it wrote is still there."""
     try:
         last = read_json(folder / LOOK)
-        same = all(_state(Path(path)) == state for path, state in last["outside"].items())
+        same = all(_state(Path(path)) == state for path, state in last["out_of_scope"].items())
         return bool(last["look"] == look and same and last["facts"] == digest(*_written(folder)))
     except (InputError, KeyError, TypeError, AttributeError):
         return False

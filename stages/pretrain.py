@@ -12,7 +12,7 @@ def main(config: Config, layout: Layout, source: str) -> None:
     """Write ``runs/<source>/backbone/<seed>/``; finished cells are reused."""
     cell = "metabench.pipeline.cells:pretrain_cell"
     shared = {"config": config, "layout": layout} | {"source": source}
-    with lock(layout.run(source, BACKBONE, 0).parent):
+    with lock(layout.learner(source, BACKBONE, 0).parent):
         run_cells(
             [
                 Job(f"pretrain {source}/backbone/{seed}", cell, shared | {"seed": seed})

@@ -11,7 +11,7 @@ def main(config: Config, layout: Layout, source: str, method: str) -> None:
     """Write ``runs/<source>/<method>/<seed>/``; finished cells are reused."""
     cell = "metabench.pipeline.cells:train_cell"
     shared = {"config": config, "layout": layout} | {"source": source, "method": method}
-    with lock(layout.run(source, method, 0).parent):
+    with lock(layout.learner(source, method, 0).parent):
         run_cells(
             [
                 Job(f"train {source}/{method}/{seed}", cell, shared | {"seed": seed})

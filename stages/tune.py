@@ -16,7 +16,7 @@ from pydantic import TypeAdapter, ValidationError
 from rich.progress import track
 
 from metabench import shown
-from metabench.config import TRACKS, Config, read
+from metabench.config import TASK_TYPES, Config, read
 from metabench.config.bounds import Count, Positive
 from metabench.config.messages import glance, nearest
 from metabench.config.names import BACKBONE
@@ -24,7 +24,7 @@ from metabench.files import InputError, refusal
 from metabench.methods import METHODS
 from metabench.pipeline.layout import Layout
 from metabench.pipeline.tuning import NothingToTune, apply, finished, tune
-from metabench.pipeline.validation import check_names
+from metabench.pipeline.validation import validate_names
 from metabench.runtime import configure
 from stages import interruptible
 
@@ -42,21 +42,21 @@ def number(kind: Any) -> Callable[[str], Any]:
 
 
 def chosen(config: Config, source: str, names: list[str]) -> list[str]:
-    """The methods to tune: ``names``, or all of the source's track.
+    """The methods to tune: ``names``, or all of the source's task_type.
 
     Raises:
         InputError: nothing learns from ``source``, or a name is none of a method.
     """
-    sources = [name for label in TRACKS for name in getattr(config, label).sources]
+    sources = [name for label in TASK_TYPES for name in getattr(config, label).sources]
     if source not in sources:
         raise InputError(
-            f"params.yaml: no track has source {glance(source)}. {nearest(source, sources)}"
+            f"params.yaml: no task type has source {glance(source)}. {nearest(source, sources)}"
         )
-    known = [BACKBONE, *config.track_of(source).methods, *METHODS.names()]
+    known = [BACKBONE, *config.task_type_of(source).methods, *METHODS.names()]
     for name in names:
         if name not in known:
             raise InputError(f"unknown method {glance(name)}. {nearest(name, known)}")
-    return names or list(config.track_of(source).methods)
+    return names or list(config.task_type_of(source).methods)
 
 
 def require_episodes(layout: Layout, source: str) -> None:
@@ -77,7 +77,7 @@ def main() -> None:
     parser.add_argument(
         "methods",
         nargs="*",
-        help="default: all methods of the source's track; `backbone`: the pretraining",
+        help="default: all methods of the source's task_type; `backbone`: the pretraining",
     )
     parser.add_argument("--trials", type=number(Count), default=20, help="trials of each method")
     parser.add_argument(
@@ -90,7 +90,7 @@ def main() -> None:
     try:
         interruptible()
         config = read()
-        check_names(config, Path())
+        validate_names(config, Path())
         methods = chosen(config, arguments.source, arguments.methods)
         require_episodes(Layout(), arguments.source)
         configure(config.compute.threads)

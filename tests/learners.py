@@ -15,7 +15,7 @@ from metabench.methods.base import Task
 
 IMAGE = {"backbone": {"name": "conv4", "settings": {"width": 4}}, "input_shape": [1, 16, 16]}
 VECTOR = {"backbone": {"name": "mlp", "settings": {"widths": [4]}}, "input_shape": [3]}
-TEXT = {"backbone": {"name": "words", "settings": {"width": 4}}, "input_shape": [64]}
+TEXT = {"backbone": {"name": "text_cnn", "settings": {"width": 4}}, "input_shape": [64]}
 
 
 def untrained(folder: Path, method: str = "protonet", kind: str = "image", **facts: Any) -> Path:

@@ -6,7 +6,7 @@ import sys
 from types import SimpleNamespace
 
 from metabench.pipeline.cells import train_cell
-from metabench.practice.served import FewShotModel, FewShotTask
+from metabench.practice.service import FewShotModel, FewShotTask
 from tests.toy import TOY_NAME, prepared, root_of_repository, toy_config
 
 EXAMPLES = root_of_repository() / "examples"
@@ -17,7 +17,7 @@ def trained(folder, method):
     config = toy_config(methods={TOY_NAME: settings})
     layout = prepared(folder, config)
     train_cell(lambda share, text: None, config, layout, TOY_NAME, method, 0)
-    return str(layout.run(TOY_NAME, method, 0))
+    return str(layout.learner(TOY_NAME, method, 0))
 
 
 def test_the_example_classifies_digits_above_chance(tmp_path, monkeypatch, capsys) -> None:

@@ -13,7 +13,7 @@ from metabench.data import DATASETS
 from metabench.files import InputError
 from metabench.methods import METHODS
 from metabench.methods.metric.protonet import ProtoNet
-from metabench.pipeline.validation import check_names
+from metabench.pipeline.validation import validate_names
 from metabench.practice.reading import OwnData
 from metabench.practice.running import plan
 from tests.toy import TOY, TOY_NAME, params, toy_config
@@ -70,7 +70,7 @@ def test_a_bench_on_a_source_that_is_none_is_refused(source) -> None:
 
 @pytest.mark.case("39")
 def test_a_plan_with_a_backbone_that_is_none_is_refused() -> None:
-    check_names(toy_config())
-    track = params()["classification"] | {"backbone": {"name": "string:digits"}}
+    validate_names(toy_config())
+    task_type = params()["classification"] | {"backbone": {"name": "string:digits"}}
     with pytest.raises(InputError, match="backbone 'string:digits': string:digits is no"):
-        check_names(toy_config(classification=track))
+        validate_names(toy_config(classification=task_type))

@@ -126,6 +126,7 @@ def test_a_known_secret_is_hidden_wherever_it_is_repeated(monkeypatch) -> None:
 
 def test_a_console_that_cannot_write_a_character_writes_its_escape(monkeypatch) -> None:
     raw = io.BytesIO()
+    monkeypatch.delenv("COLUMNS", raising=False)  # pytest-xdist sets it
     monkeypatch.setattr("sys.stdout", io.TextIOWrapper(raw, encoding="ascii"))
     made = console()
     made.print("[red] a → b \udce9 :smile:" + "x" * 300)

@@ -34,7 +34,7 @@ def toy_dataset(per_class: int = 12) -> Dataset:
 def params(**changes: Any) -> dict[str, Any]:
     """A valid ``params.yaml`` as a dictionary, with top-level keys replaced."""
     evaluation = {"episodes": 4, "queries": 3, "settings": [{"ways": 5, "shots": 1}]}
-    track = {
+    task_type = {
         "sources": [TOY_NAME],
         "methods": ["protonet"],
         "backbone": {"name": "conv4", "settings": {"width": 4}},
@@ -47,7 +47,7 @@ def params(**changes: Any) -> dict[str, Any]:
         "seeds": [0],
         "compute": {"workers": 1, "device": "cpu"},
         "datasets": [TOY_NAME],
-        "classification": track,
+        "classification": task_type,
         "regression": {"evaluation": evaluation},
         "methods": {TOY_NAME: {"protonet": {"ways": 5, "queries": 3, "lr": 1e-3}}},
     }

@@ -17,7 +17,7 @@ BACKBONES: Registry[type[Backbone]] = Registry(
         "resnet12": "metabench.backbones.resnet12:ResNet12",
         "timm": "metabench.backbones.timm_model:Timm",
         "mlp": "metabench.backbones.mlp:MLP",
-        "words": "metabench.backbones.words:Words",
+        "text_cnn": "metabench.backbones.text_cnn:TextCNN",
         "minilm": "metabench.backbones.minilm:MiniLM",
         "minilm_frozen": "metabench.backbones.minilm:MiniLMFrozen",
     },

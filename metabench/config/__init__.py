@@ -1,7 +1,7 @@
 """``params.yaml`` as typed, validated settings."""
 
 from metabench.config.schema import (
-    TRACKS,
+    TASK_TYPES,
     BackboneChoice,
     Budget,
     Compute,
@@ -9,7 +9,7 @@ from metabench.config.schema import (
     Evaluation,
     Setting,
     Strict,
-    Track,
+    TaskType,
     Training,
     Variant,
     disagreements,
@@ -19,7 +19,7 @@ from metabench.config.schema import (
 )
 
 __all__ = [
-    "TRACKS",
+    "TASK_TYPES",
     "BackboneChoice",
     "Budget",
     "Compute",
@@ -27,7 +27,7 @@ __all__ = [
     "Evaluation",
     "Setting",
     "Strict",
-    "Track",
+    "TaskType",
     "Training",
     "Variant",
     "disagreements",

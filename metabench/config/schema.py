@@ -89,7 +89,7 @@ class Setting(Strict):
 
 
 class Evaluation(Strict):
-    """Frozen episodes: how many, with how many queries (per class), in which settings.
+    """FrozenEpisodes episodes: how many, with how many queries (per class), in which settings.
 
     Attributes:
         steps: also record the error after these numbers of adaptation steps, for methods that
@@ -107,7 +107,7 @@ class Variant(Strict):
 
     Attributes:
         method: the registered method.
-        backbone: in place of the track's.
+        backbone: in place of the task type's.
         sources: learn from these alone; empty: all. For learners that use no source, so that the
             same evaluation is not paid for twice.
         skip: where it is not evaluated: labels of settings, ``5w1s``, or ``target/5w1s``.
@@ -119,18 +119,18 @@ class Variant(Strict):
     skip: Distinct[str] = ()
 
 
-class Track(Strict):
+class TaskType(Strict):
     """One kind of problem: its sources, extra targets, methods, and the terms they all share.
 
-    ``methods`` lists what is run: registered methods, or names in ``variants``. ``outside`` gives a
-    target a dataset whose examples are of none of its classes, for the open-set figure.
+    ``methods`` lists what is run: registered methods, or names in ``variants``. ``out_of_scope``
+    gives a target a dataset whose examples are of none of its classes, for the open-set figure.
     """
 
     sources: Distinct[CodeName] = ()
     targets: Distinct[CodeName] = ()
     methods: Distinct[CodeName] = ()
     variants: dict[VariantName, Variant] = Field(default_factory=dict)
-    outside: dict[CodeName, CodeName] = Field(default_factory=dict)
+    out_of_scope: dict[CodeName, CodeName] = Field(default_factory=dict)
     backbone: BackboneChoice = BackboneChoice()
     budget: Budget = Budget()
     training: Training = Training()
@@ -152,7 +152,7 @@ class Track(Strict):
     @property
     def used(self) -> tuple[str, ...]:
         """:attr:`datasets`, then those of the open-set figure."""
-        return tuple(dict.fromkeys([*self.datasets, *self.outside.values()]))
+        return tuple(dict.fromkeys([*self.datasets, *self.out_of_scope.values()]))
 
     def answers(self, name: str) -> Iterator[tuple[str, Setting]]:
         """Every target and setting that ``name``, one of ``methods``, is to be evaluated in."""
@@ -164,7 +164,7 @@ class Track(Strict):
                     yield target, setting
 
 
-TRACKS = ("classification", "regression", "text", "relations")
+TASK_TYPES = ("classification", "regression", "text", "relations")
 
 
 class Config(Strict):
@@ -173,7 +173,7 @@ class Config(Strict):
     Attributes:
         profile: name of this set of parameters.
         reports: folder for the generated reports.
-        datasets: every dataset that is prepared (those of all tracks).
+        datasets: every dataset that is prepared (those of all task types).
         methods: hyper-parameters by source and method, ``methods.<source>.<method>``; those of the
             pretraining that methods of a source share under the name ``backbone``.
     """
@@ -183,15 +183,15 @@ class Config(Strict):
     seeds: Annotated[Distinct[Seed], Field(min_length=1)]
     compute: Compute = Compute()
     datasets: Distinct[CodeName]
-    classification: Track
-    regression: Track
-    text: Track = Track()
-    relations: Track = Track()
+    classification: TaskType
+    regression: TaskType
+    text: TaskType = TaskType()
+    relations: TaskType = TaskType()
     methods: dict[CodeName, dict[CodeName, dict[str, Any]]]
 
     def seeds_of(self, source: str, name: str) -> tuple[int, ...]:
         """The seeds of (source, method or variant): none where the variant leaves it out."""
-        sources = self.track_of(source).variant(name).sources
+        sources = self.task_type_of(source).variant(name).sources
         return self.seeds if not sources or source in sources else ()
 
     def settings_of(self, source: str, name: str) -> dict[str, Any]:
@@ -207,55 +207,65 @@ class Config(Strict):
                 f"params.yaml: methods.{source}.{name} is missing: add it ({{}} for defaults)"
             ) from error
 
-    def track_of(self, dataset: str) -> Track:
-        """The track in which ``dataset`` is a source or a target.
+    def task_type_of(self, dataset: str) -> TaskType:
+        """The task type in which ``dataset`` is a source or a target.
 
         Raises:
-            InputError: no track uses it.
+            InputError: no task type uses it.
         """
-        for name in TRACKS:
-            track: Track = getattr(self, name)
-            if dataset in track.used:
-                return track
-        raise InputError(f"params.yaml: dataset '{dataset}' is in no track's sources or targets")
+        for name in TASK_TYPES:
+            task_type: TaskType = getattr(self, name)
+            if dataset in task_type.used:
+                return task_type
+        raise InputError(
+            f"params.yaml: dataset '{dataset}' is in no task type's sources or targets"
+        )
 
 
 def disagreements(config: Config) -> Iterator[str]:
     """What does not go together in ``params.yaml``, as far as no code need be known."""
-    tracks: dict[str, Track] = {label: getattr(config, label) for label in TRACKS}
-    for label, track in tracks.items():
-        used = {f"{label}.{field}": getattr(track, field) for field in ("sources", "targets")}
-        used |= {f"{label}.outside.{target}": (name,) for target, name in track.outside.items()}
+    task_types: dict[str, TaskType] = {label: getattr(config, label) for label in TASK_TYPES}
+    for label, task_type in task_types.items():
+        used = {f"{label}.{field}": getattr(task_type, field) for field in ("sources", "targets")}
+        used |= {
+            f"{label}.out_of_scope.{target}": (name,)
+            for target, name in task_type.out_of_scope.items()
+        }
         for key, names in used.items():
             for name in names:
                 if name not in config.datasets:
                     hint = nearest(name, config.datasets)
                     yield f"{key}: {glance(name)} is not in datasets: add it there. {hint}"
-        yield from (f"{label}.{problem}" for problem in _disagreements_of(track))
-        if track.sources:
-            yield from _wrong_forms(track, label)
-    if not any(track.sources for track in tracks.values()):
-        yield f"{TRACKS[0]}.sources: must not be empty, for no other track has sources"
+        yield from (f"{label}.{problem}" for problem in _disagreements_of(task_type))
+        if task_type.sources:
+            yield from _wrong_forms(task_type, label)
+    if not any(task_type.sources for task_type in task_types.values()):
+        yield f"{TASK_TYPES[0]}.sources: must not be empty, for no other task type has sources"
     for name in config.datasets:
-        found = [label for label, track in tracks.items() if name in track.used]
+        found = [label for label, task_type in task_types.items() if name in task_type.used]
         if len(found) > 1:
-            yield f"datasets: '{name}' is used by {' and '.join(found)}; one track can have it"
+            yield f"datasets: '{name}' is used by {' and '.join(found)}; one task type can have it"
         elif not found:
-            yield f"datasets: no track uses '{name}'. Take it out, or make it a source or a target"
+            yield (
+                f"datasets: no task type uses '{name}'. Remove it, or make it a source or a target"
+            )
 
 
-def _disagreements_of(track: Track) -> Iterator[str]:
-    """Names of one track that stand for nothing in it."""
-    labels = list(dict.fromkeys(setting.label for setting in track.evaluation.settings))
-    skippable = [*labels, *(f"{target}/{label}" for target in track.datasets for label in labels)]
+def _disagreements_of(task_type: TaskType) -> Iterator[str]:
+    """Names of one task type that stand for nothing in it."""
+    labels = list(dict.fromkeys(setting.label for setting in task_type.evaluation.settings))
+    skippable = [
+        *labels,
+        *(f"{target}/{label}" for target in task_type.datasets for label in labels),
+    ]
     lists: list[tuple[str, Iterable[str], Sequence[str]]]
-    lists = [("outside", track.outside, track.datasets)]
-    for i, setting in enumerate(track.evaluation.settings):
-        lists.append((f"evaluation.settings.{i}.datasets", setting.datasets, track.datasets))
-    for name, variant in track.variants.items():
-        if name not in track.methods:
-            yield f"variants.{name}: '{name}' is not in methods. {nearest(name, track.methods)}"
-        lists.append((f"variants.{name}.sources", variant.sources, track.sources))
+    lists = [("out_of_scope", task_type.out_of_scope, task_type.datasets)]
+    for i, setting in enumerate(task_type.evaluation.settings):
+        lists.append((f"evaluation.settings.{i}.datasets", setting.datasets, task_type.datasets))
+    for name, variant in task_type.variants.items():
+        if name not in task_type.methods:
+            yield f"variants.{name}: '{name}' is not in methods. {nearest(name, task_type.methods)}"
+        lists.append((f"variants.{name}.sources", variant.sources, task_type.sources))
         lists.append((f"variants.{name}.skip", variant.skip, skippable))
     for key, names, known in lists:
         for name in names:
@@ -263,19 +273,21 @@ def _disagreements_of(track: Track) -> Iterator[str]:
                 yield f"{key}: {glance(name)} is not used here. {nearest(name, known)}"
 
 
-def _wrong_forms(track: Track, label: str) -> Iterator[str]:
+def _wrong_forms(task_type: TaskType, label: str) -> Iterator[str]:
     """Settings of episodes that no data could answer, or that are there twice."""
-    settings = track.evaluation.settings
-    for key, found in {"methods": track.methods, "evaluation.settings": settings}.items():
+    settings = task_type.evaluation.settings
+    for key, found in {"methods": task_type.methods, "evaluation.settings": settings}.items():
         if not found:
             yield f"{label}.{key}: must not be empty, for there are sources"
     ways = {f"evaluation.settings.{i}": setting.ways for i, setting in enumerate(settings)}
-    for key, count in {"training": track.training.ways, **ways}.items():
+    for key, count in {"training": task_type.training.ways, **ways}.items():
         if label == "regression" and count:
             yield f"{label}.{key}.ways: must be 0, for there are no classes (value {count})"
         elif label != "regression" and count < 2:
             yield f"{label}.{key}.ways: must be at least 2 (value {count})"
-    asked = Counter((target, s.label) for s in settings for target in s.datasets or track.datasets)
+    asked = Counter(
+        (target, s.label) for s in settings for target in s.datasets or task_type.datasets
+    )
     twice = dict.fromkeys(form for (_, form), count in asked.items() if count > 1)
     yield from (f"{label}.evaluation.settings: {form} is there twice" for form in twice)
 

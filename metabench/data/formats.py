@@ -12,7 +12,7 @@ def to_input(x: Tensor) -> Tensor:
     return x.float() / 255 if x.dtype == torch.uint8 else x
 
 
-def conform(x: Tensor, shape: tuple[int, ...]) -> Tensor:
+def match_format(x: Tensor, shape: tuple[int, ...]) -> Tensor:
     """Bring a target's images ``[N, C, H, W]`` into the source's format ``(C, H, W)``.
 
     Colour becomes grey by the mean, grey becomes colour by repetition, sizes change bilinearly.

@@ -24,7 +24,7 @@ import torch
 from PIL import Image, ImageOps, UnidentifiedImageError
 from torch import Tensor
 
-from metabench.data.formats import conform
+from metabench.data.formats import match_format
 
 with contextlib.suppress(ImportError):
     from pillow_heif import register_heif_opener
@@ -168,7 +168,7 @@ def as_batch(
 
 def resized(images: Iterable[np.ndarray], shape: tuple[int, ...]) -> Tensor:
     """Stored images uint8 ``[C, H, W]`` of any sizes as uint8 ``[N, C, H, W]`` of ``shape``."""
-    parts = [conform(torch.tensor(image)[None], shape) for image in images]
+    parts = [match_format(torch.tensor(image)[None], shape) for image in images]
     return torch.cat(parts) if parts else torch.empty((0, *shape), dtype=torch.uint8)
 
 

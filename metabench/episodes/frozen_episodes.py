@@ -19,7 +19,7 @@ from metabench.files import DAMAGED, InputError, atomic, digest
 
 
 @dataclass(frozen=True)
-class Frozen:
+class FrozenEpisodes:
     """Evaluation episodes that every method sees, and their content hash.
 
     Attributes:
@@ -72,7 +72,7 @@ class Frozen:
             np.savez(temporary, **arrays, **header)  # type: ignore[arg-type]
 
     @staticmethod
-    def load(path: Path) -> Frozen:
+    def load(path: Path) -> FrozenEpisodes:
         """Read what :meth:`save` wrote.
 
         Raises:
@@ -81,7 +81,7 @@ class Frozen:
         try:
             with np.load(path, allow_pickle=False) as file:
                 data = {name: file[name] for name in file.files}
-            return Frozen(
+            return FrozenEpisodes(
                 dataset=str(data["dataset"]),
                 ways=int(data["ways"]),
                 shots=int(data["shots"]),
@@ -97,7 +97,7 @@ class Frozen:
 
 def freeze(
     dataset: Dataset, partition: str, ways: int, shots: int, queries: int, count: int, content: str
-) -> Frozen:
+) -> FrozenEpisodes:
     """Draw ``count`` episodes once and for all, or take the published ones.
 
     Each draw is named by dataset, partition, ways, shots and episode number, never by a method; a
@@ -123,16 +123,16 @@ def freeze(
         )
     indices = indices.astype(np.int32)
     key = digest(content, str(indices.shape), indices.tobytes())
-    return Frozen(dataset.name, ways, shots, key, indices=indices)
+    return FrozenEpisodes(dataset.name, ways, shots, key, indices=indices)
 
 
 def freeze_tasks(
     family: TaskFamily, partition: str, shots: int, queries: int, count: int
-) -> Frozen:
-    """Frozen regression tasks: ``count`` tasks with ``shots + queries`` points each."""
+) -> FrozenEpisodes:
+    """FrozenEpisodes regression tasks: ``count`` tasks with ``shots + queries`` points each."""
     draw: Callable[[int], np.random.Generator] = lambda e: rng.generator(  # noqa: E731
         family.name, f"{partition}-{shots}s", "episode", e
     )
     tasks = [family.sample(1, shots + queries, draw(e)) for e in range(count)]
     x, y = (np.concatenate(part) for part in zip(*tasks, strict=True))
-    return Frozen(family.name, 0, shots, digest(x.tobytes(), y.tobytes()), points=(x, y))
+    return FrozenEpisodes(family.name, 0, shots, digest(x.tobytes(), y.tobytes()), points=(x, y))

@@ -35,7 +35,7 @@ class Pretrain(Method):
 
     family = "feature"
     paper = "Chen et al. 2019 (Baseline)"
-    learns_from = "examples"
+    source_training = "supervised"
     kinds = frozenset({"image", "text", "vector", "regression"})
     Settings = PretrainSettings
 

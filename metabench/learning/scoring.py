@@ -14,9 +14,9 @@ import torch
 from torch import Tensor
 
 from metabench.data.base import Dataset
-from metabench.data.formats import conform, to_input
+from metabench.data.formats import match_format, to_input
 from metabench.episodes import Episodes
-from metabench.episodes.frozen_episodes import Frozen
+from metabench.episodes.frozen_episodes import FrozenEpisodes
 from metabench.learning.flops import FlopCounter
 from metabench.learning.metrics import classification_scores, regression_scores
 from metabench.methods.base import Diverged, FeatureMethod, Method
@@ -28,20 +28,23 @@ ENOUGH_MS = 2000.0
 
 @dataclass(frozen=True)
 class EpisodeSet:
-    """Frozen episodes with the inputs they need, on the device.
+    """FrozenEpisodes episodes with the inputs they need, on the device.
 
     Attributes:
         frozen: the episodes; indices point into ``table``.
         table: the distinct examples that the episodes use, ``[M, ...]``; None for regression.
     """
 
-    frozen: Frozen
+    frozen: FrozenEpisodes
     table: Tensor | None
     device: torch.device
 
     @staticmethod
     def of(
-        frozen: Frozen, dataset: Dataset | None, shape: tuple[int, ...] | None, device: torch.device
+        frozen: FrozenEpisodes,
+        dataset: Dataset | None,
+        shape: tuple[int, ...] | None,
+        device: torch.device,
     ) -> EpisodeSet:
         """Gather the examples of ``frozen`` once, in the source's input ``shape``."""
         if frozen.indices is None:
@@ -50,7 +53,7 @@ class EpisodeSet:
         rows, inverse = np.unique(frozen.indices, return_inverse=True)
         table = torch.from_numpy(np.ascontiguousarray(dataset.x[rows]))
         if shape is not None:
-            table = conform(table, shape)
+            table = match_format(table, shape)
         compact = replace(frozen, indices=inverse.reshape(frozen.indices.shape))
         return EpisodeSet(compact, table.to(device), device)
 
@@ -123,7 +126,7 @@ def evaluate(
     frames = []
     for i, episodes in enumerate(sets):
         frozen = episodes.frozen
-        if frozen.ways and not method.any_ways and frozen.ways != method.task.ways:
+        if frozen.ways and not method.variable_ways and frozen.ways != method.task.ways:
             continue  # the learner has a fixed number of outputs
         report(i / len(sets), f"{frozen.dataset} {frozen.ways}w{frozen.shots}s")
         variants: list[tuple[int, Callable[[Episodes], Tensor] | None]] = [(-1, None)]

@@ -50,7 +50,7 @@ class State:
 def draw(method: Method, source: AnySource, training: Training, step: int) -> Episodes | Examples:
     """The batch of outer step ``step``, in the form the method learns from."""
     s = method.settings
-    if method.learns_from == "examples":
+    if method.source_training == "supervised":
         return source.batch(step, s.batch)
     shots = s.shots or training.shots
     choice = int(rng.generator(source.seed, "shots", step).integers(len(shots)))

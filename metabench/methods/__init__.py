@@ -52,7 +52,7 @@ MEMBERS = {
         "last_block": "LastBlock",
         "norm_bias": "NormBias",
         "l2_sp": "L2SP",
-        "gradual": "Gradual",
+        "gradual_unfreezing": "GradualUnfreezing",
         "lm_fine_tune": "LMFineTune",
         "lm_last_block": "LMLastBlock",
         "bitfit": "BitFit",

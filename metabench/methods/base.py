@@ -82,27 +82,27 @@ class Method(nn.Module, abc.ABC):
     Attributes:
         family: the method's place in the comparison.
         paper: citation shown in lists and leaderboards.
-        learns_from: what ``loss`` receives: ``episodes``, ``examples``, or ``nothing`` (no
-            training beyond the shared pretrained backbone, if any).
+        source_training: what ``loss`` receives: ``episodic``: episodes; ``supervised``: labelled
+            examples; ``none``: no training beyond the shared pretrained backbone, if any.
         start: where the backbone's weights come from: ``random``; ``pretrained`` (the source's
             shared backbone, which cost the whole budget); ``half`` (the shared backbone after half
             the budget, leaving the other half for meta-training).
         transductive: True only where a query's prediction may depend on other queries.
         kinds: task kinds the method applies to.
-        any_ways: False if the number of classes is fixed by training.
-        ordered: True only where a prediction may depend on the order of the support: the method
-            reads it as a sequence, or classes take label slots by order of appearance.
+        variable_ways: False if the number of classes is fixed by training.
+        order_sensitive: True only where a prediction may depend on the order of the support: the
+            method reads it as a sequence, or classes take label slots by order of appearance.
         eval_tasks: tasks per call of ``predict`` in evaluation (memory against overhead).
     """
 
     family: ClassVar[Family]
     paper: ClassVar[str]
-    learns_from: ClassVar[Literal["episodes", "examples", "nothing"]] = "episodes"
+    source_training: ClassVar[Literal["episodic", "supervised", "none"]] = "episodic"
     start: ClassVar[Literal["random", "pretrained", "half"]] = "random"
     transductive: ClassVar[bool] = False
     kinds: ClassVar[frozenset[str]] = frozenset({"image", "text", "vector"})
-    any_ways: ClassVar[bool] = True
-    ordered: ClassVar[bool] = False
+    variable_ways: ClassVar[bool] = True
+    order_sensitive: ClassVar[bool] = False
     eval_tasks: ClassVar[int] = 10
     Settings: ClassVar[type[Settings]] = Settings
 
@@ -130,7 +130,7 @@ class Method(nn.Module, abc.ABC):
         """Scalar training loss of a batch (``Episodes`` or :class:`Examples`).
 
         Args:
-            batch: as ``learns_from`` says.
+            batch: as ``source_training`` says.
             progress: share of the budget spent so far, 0 to 1, for schedules.
         """
         raise NotImplementedError(f"{type(self).__name__} does not train")
@@ -146,7 +146,7 @@ class Method(nn.Module, abc.ABC):
             {n: w for n, w in weights.items() if n in own and n.startswith(parts)}, strict=False
         )
 
-    def finish(self, source: Source) -> None:
+    def fit_source_statistics(self, source: Source) -> None:
         """Called once after training (or at once, if there is none), in eval mode.
 
         For statistics of the source, such as the mean feature; must be deterministic.

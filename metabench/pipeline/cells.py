@@ -22,11 +22,11 @@ from torch import Tensor
 
 from metabench import rng
 from metabench.backbones import build_backbone
-from metabench.config import BackboneChoice, Config, Track
+from metabench.config import BackboneChoice, Config, TaskType
 from metabench.config.names import BACKBONE
 from metabench.data import DATASETS, Dataset
 from metabench.data.base import header_of
-from metabench.episodes.frozen_episodes import Frozen, freeze, freeze_tasks
+from metabench.episodes.frozen_episodes import FrozenEpisodes, freeze, freeze_tasks
 from metabench.episodes.sampling import ArraySource, TaskSource
 from metabench.files import (
     InputError,
@@ -42,7 +42,7 @@ from metabench.methods import METHODS
 from metabench.methods.base import Method, Task
 from metabench.pipeline.embeddings import encoder_of, with_vectors
 from metabench.pipeline.fingerprint import git_commit
-from metabench.pipeline.keys import frozen_files, pretrain_key, pretrain_settings, train_key
+from metabench.pipeline.keys import frozen_episodes_of, pretrain_key, pretrain_settings, train_key
 from metabench.pipeline.layout import Layout
 from metabench.pipeline.opening import Cell, Part
 from metabench.pipeline.validation import (
@@ -92,13 +92,13 @@ def _load_source(
 ) -> tuple[AnySource, Task, tuple[int, ...]]:
     """The training side of a dataset, the task it poses, and the shape of an example."""
     builder = DATASETS.load(name)
-    track = config.track_of(name)
+    task_type = config.task_type_of(name)
     if builder.family is not None:
         task = Task("regression", 0, 0, builder.family.outputs)
         return TaskSource(builder.family, seed, device), task, (builder.family.inputs,)
     dataset = examples_of(layout, name, backbone)
     source = ArraySource(dataset, seed, device)
-    task = Task(builder.kind, track.training.ways, source.classes)
+    task = Task(builder.kind, task_type.training.ways, source.classes)
     return source, task, tuple(dataset.x.shape[1:])
 
 
@@ -110,11 +110,11 @@ def validator(
     backbone: BackboneChoice | None = None,
 ) -> Any:
     """``method -> score`` on the frozen ``val`` episodes of ``source``: higher is better."""
-    frozen = frozen_files(layout.episodes(source, "val"))
+    frozen = frozen_episodes_of(layout.episodes(source, "val"))
     if not frozen:
         raise InputError(f"{layout.episodes(source, 'val')}: no episodes. Run `dvc repro`.")
     family = DATASETS.load(source).family
-    choice = backbone or config.track_of(source).backbone
+    choice = backbone or config.task_type_of(source).backbone
     dataset = None if family else examples_of(layout, source, choice)
     sets = [EpisodeSet.of(f, dataset, None, device) for f in frozen]
     return lambda method: mean_score(method, sets)
@@ -147,7 +147,7 @@ def _contiguous(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
 
 
 def _costs(method: Method, state: State, pretraining: Mapping[str, float]) -> dict[str, Any]:
-    trained = method.learns_from != "nothing"
+    trained = method.source_training != "none"
     return {
         "train_seconds": state.seconds,
         "pretrain_seconds": pretraining.get("seconds", 0.0),
@@ -183,11 +183,11 @@ def _build(
 
 def pretrain_cell(report: Report, config: Config, layout: Layout, source: str, seed: int) -> None:
     """Pretrain the shared backbone of (source, seed); also keeps the half-budget weights."""
-    track, device = config.track_of(source), pick_device(config.compute.device)
-    folder, key = layout.run(source, BACKBONE, seed), pretrain_key(config, layout, source, seed)
+    task_type, device = config.task_type_of(source), pick_device(config.compute.device)
+    folder, key = layout.learner(source, BACKBONE, seed), pretrain_key(config, layout, source, seed)
     if is_done(folder, key):
         return
-    choice = track.backbone
+    choice = task_type.backbone
     data, task, shape = _load_source(config, layout, source, seed, device, choice)
     settings = pretrain_settings(config, source)
     method = _build(Pretrain, settings, choice, task, shape, seed).to(device)
@@ -197,8 +197,8 @@ def pretrain_cell(report: Report, config: Config, layout: Layout, source: str, s
             save_file(_contiguous(weights), temporary)
 
     state = train(
-        method, data, validator(config, layout, source, device), track.budget, track.training,
-        folder / f"state-{key}.pt", report, keep_half,
+        method, data, validator(config, layout, source, device), task_type.budget,
+        task_type.training, folder / f"state-{key}.pt", report, keep_half,
     )  # fmt: skip
     cell = _describe(BACKBONE, settings, choice, task, shape, source, seed, key, state)
     _finish_cell(folder, method, state, cell, _costs(method, state, {}))
@@ -240,11 +240,14 @@ def train_cell(
     report: Report, config: Config, layout: Layout, source: str, method: str, seed: int
 ) -> None:
     """Train (source, method, seed), or prepare it where there is nothing to train."""
-    track, device = config.track_of(source), pick_device(config.compute.device)
-    folder, key = layout.run(source, method, seed), train_key(config, layout, source, method, seed)
+    task_type, device = config.task_type_of(source), pick_device(config.compute.device)
+    folder, key = (
+        layout.learner(source, method, seed),
+        train_key(config, layout, source, method, seed),
+    )
     if is_done(folder, key):
         return
-    name, choice = track.variant(method).method, track.backbone_of(method)
+    name, choice = task_type.variant(method).method, task_type.backbone_of(method)
     data, task, shape = _load_source(config, layout, source, seed, device, choice)
     where = f"params.yaml: methods.{source}.{method}"
     settings = method_settings(name, config.settings_of(source, method), where)
@@ -252,7 +255,7 @@ def train_cell(
     spent_before: dict[str, float] = {}
     shared = starts_shared(type(learner), choice)
     if shared:
-        pretrained = layout.run(source, BACKBONE, seed)
+        pretrained = layout.learner(source, BACKBONE, seed)
         if not is_done(pretrained, pretrain_key(config, layout, source, seed)):
             raise InputError(
                 f"{pretrained}: no pretrained backbone of these params (missing, damaged or of "
@@ -261,13 +264,13 @@ def train_cell(
         spent_before = _take_start(learner, pretrained)
     learner.to(device)
     state = State()
-    if learner.learns_from != "nothing":
+    if learner.source_training != "none":
         if not any(p.requires_grad for p in learner.parameters()):
             raise InputError(
                 f"{where}: {name} on backbone '{choice.name}' has no weights to train. Take a "
                 "trainable backbone, or a method that learns nothing from the source."
             )
-        budget = track.budget
+        budget = task_type.budget
         if shared and learner.start == "half":
             budget = budget.model_copy(
                 update={
@@ -277,17 +280,17 @@ def train_cell(
             )
         validate = validator(config, layout, source, device, choice)
         state = train(
-            learner, data, validate, budget, track.training, folder / f"state-{key}.pt", report
+            learner, data, validate, budget, task_type.training, folder / f"state-{key}.pt", report
         )
     learner.eval()
-    learner.finish(data)
+    learner.fit_source_statistics(data)
     cell = _describe(name, settings, choice, task, shape, source, seed, key, state)
     _finish_cell(folder, learner, state, cell, _costs(learner, state, spent_before))
 
 
-def trusted_of(track: Track, method: str) -> tuple[str, str]:
+def trusted_of(task_type: TaskType, method: str) -> tuple[str, str]:
     """What ``cell.json`` of ``method`` may name, since ``params.yaml`` does: its own code."""
-    return track.variant(method).method, track.backbone_of(method).name
+    return task_type.variant(method).method, task_type.backbone_of(method).name
 
 
 def freeze_dataset(config: Config, layout: Layout, name: str) -> None:
@@ -295,25 +298,25 @@ def freeze_dataset(config: Config, layout: Layout, name: str) -> None:
 
     Files that belong to no setting any more are removed.
     """
-    track, family = config.track_of(name), DATASETS.load(name).family
+    task_type, family = config.task_type_of(name), DATASETS.load(name).family
     dataset = None if family else Dataset.load(layout.processed(name))
     content = header_of(layout.processed(name)).digest
 
-    def draw(partition: str, ways: int, shots: int, queries: int, count: int) -> Frozen:
+    def draw(partition: str, ways: int, shots: int, queries: int, count: int) -> FrozenEpisodes:
         if family is not None:
             return freeze_tasks(family, partition, shots, queries, count)
         assert dataset is not None
         frozen = freeze(dataset, partition, ways, shots, queries, count, content)
         return replace(frozen, dataset=name)  # a third party's name is its dotted path
 
-    wanted: dict[Path, Frozen] = {}
-    for setting in track.evaluation.settings if name in track.datasets else ():
+    wanted: dict[Path, FrozenEpisodes] = {}
+    for setting in task_type.evaluation.settings if name in task_type.datasets else ():
         if not setting.datasets or name in setting.datasets:
-            e = track.evaluation
+            e = task_type.evaluation
             frozen = draw("test", setting.ways, setting.shots, e.queries, e.episodes)
             wanted[layout.episodes(name, "test") / f"{setting.label}.npz"] = frozen
-    if name in track.sources:
-        t, count = track.training, track.budget.val_episodes
+    if name in task_type.sources:
+        t, count = task_type.training, task_type.budget.val_episodes
         ways = 0 if family else t.ways
         for shots in t.shots:
             frozen = draw("val", ways, shots, t.queries, count)

@@ -15,10 +15,10 @@ from pydantic import BaseModel
 
 from metabench.backbones import BACKBONES, build_backbone
 from metabench.backbones.base import Backbone
-from metabench.config import Track
+from metabench.config import TaskType
 from metabench.data.base import Dataset, header_of
 from metabench.files import DAMAGED, InputError, atomic, digest, once, read_record, write_json
-from metabench.pipeline.fingerprint import code_of, key_of
+from metabench.pipeline.fingerprint import code_fingerprint, key_of
 
 PART = 2048
 """Examples between two reports of progress."""
@@ -37,15 +37,15 @@ def encoder_of(backbone: str) -> str | None:
     return found
 
 
-def encoders_of(track: Track) -> list[str]:
-    """The encoders whose vectors some learner of ``track`` reads."""
-    if not track.sources:
+def encoders_of(task_type: TaskType) -> list[str]:
+    """The encoders whose vectors some learner of ``task_type`` reads."""
+    if not task_type.sources:
         return []
-    found = {encoder_of(track.backbone_of(name).name) for name in track.methods}
+    found = {encoder_of(task_type.backbone_of(name).name) for name in task_type.methods}
     return sorted(filter(None, found))
 
 
-def external_facts(backbone: str) -> dict[str, Any]:
+def external_fingerprint(backbone: str) -> dict[str, Any]:
     """What a learner on ``backbone`` depends on beyond this repository: its external weights."""
     weights = external_weights(backbone)
     return {"external": once(digest, weights)} if weights else {}
@@ -81,8 +81,8 @@ def embed_dataset(
 ) -> None:
     """Write ``folder/<encoder>.npy`` and its record, unless they are there and still right."""
     content = header_of(processed).digest
-    code = code_of(BACKBONES.module(encoder))
-    key = key_of(content=content, code=code, facts=external_facts(encoder))
+    code = code_fingerprint(BACKBONES.module(encoder))
+    key = key_of(content=content, code=code, facts=external_fingerprint(encoder))
     path = folder / f"{encoder}.npy"
     try:
         record = read_record(path.with_suffix(".json"), Vectors)

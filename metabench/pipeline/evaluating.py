@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 import torch
 
-from metabench.config import BackboneChoice, Config, Track
+from metabench.config import BackboneChoice, Config, TaskType
 from metabench.data import DATASETS
-from metabench.episodes.frozen_episodes import Frozen
+from metabench.episodes.frozen_episodes import FrozenEpisodes
 from metabench.files import (
     InputError,
     atomic,
@@ -47,15 +47,15 @@ FAULTS = MISSING, DAMAGED, OTHER = (
 def evaluate_cell(
     report: Report, config: Config, layout: Layout, source: str, method: str, seed: int
 ) -> None:
-    """Score the learner of (source, method, seed) on every target and setting of its track."""
-    track, device = config.track_of(source), pick_device(config.compute.device)
+    """Score the learner of (source, method, seed) on every target and setting of its task type."""
+    task_type, device = config.task_type_of(source), pick_device(config.compute.device)
     path = layout.result(source, method, seed)
     key = evaluate_key(config, layout, source, method, seed)
     if is_evaluated(config, layout, source, method, seed, key):
         return
-    folder = layout.run(source, method, seed)
-    choice = track.backbone_of(method)
-    learner, cell = load_learner(folder, trusted_of(track, method))
+    folder = layout.learner(source, method, seed)
+    choice = task_type.backbone_of(method)
+    learner, cell = load_learner(folder, trusted_of(task_type, method))
     if cell["key"] != train_key(config, layout, source, method, seed):
         raise InputError(
             f"{folder}: a learner of other params or of code as it was before an edit. Run "
@@ -64,13 +64,13 @@ def evaluate_cell(
     learner.to(device)
     shape = tuple(cell["input_shape"])
     sets = []
-    for frozen in map(Frozen.load, _test_files(track, layout, source, method)):
+    for frozen in map(FrozenEpisodes.load, _test_files(task_type, layout, source, method)):
         regression = DATASETS.load(frozen.dataset).family is not None
         dataset = None if regression else examples_of(layout, frozen.dataset, choice)
         sets.append(EpisodeSet.of(frozen, dataset, shape, device))
     cost = read_record(folder / "cost.json", Cost).model_dump() | episode_cost(learner, sets[0])
-    frame = evaluate(learner, sets, track.evaluation.steps, report)
-    cost["open_set_auroc"] = _open_set(track, layout, choice, learner, sets)
+    frame = evaluate(learner, sets, task_type.evaluation.steps, report)
+    cost["open_set_auroc"] = _open_set(task_type, layout, choice, learner, sets)
     cost["peak_memory_mb"] = max(peak_memory_mb(), cost.pop("train_peak_memory_mb"))
     facts: dict[str, Any] = {
         "source": source,
@@ -103,7 +103,7 @@ def evaluate_cell(
 
 
 def _open_set(
-    track: Track,
+    task_type: TaskType,
     layout: Layout,
     choice: BackboneChoice,
     learner: Method,
@@ -116,11 +116,11 @@ def _open_set(
     found: dict[str, float] = {}
     for s in sets:
         target, ways = s.frozen.dataset, s.frozen.ways
-        possible = learner.any_ways or ways == learner.task.ways
-        if target in track.outside and ways > _test_classes(layout, target) and possible:
+        possible = learner.variable_ways or ways == learner.task.ways
+        if target in task_type.out_of_scope and ways > _test_classes(layout, target) and possible:
             from metabench.learning.open_set import auroc  # imports scikit-learn: 1.7 s
 
-            outside = examples_of(layout, track.outside[target], choice).x
+            outside = examples_of(layout, task_type.out_of_scope[target], choice).x
             label = f"{target}/{ways}w{s.frozen.shots}s"
             found[label] = auroc(learner, s, torch.from_numpy(np.array(outside)))
     return found

@@ -192,7 +192,7 @@ def _names(folder: Path) -> frozenset[str]:
 
 
 @cache
-def code_of(*modules: str) -> dict[str, str]:
+def code_fingerprint(*modules: str) -> dict[str, str]:
     """Digest of each module and file, and version of each package, that ``modules`` depend on.
 
     Registries name their members by strings, so a method's closure holds the method, the protocol,

@@ -6,18 +6,18 @@ from pathlib import Path
 from typing import Any
 
 from metabench.backbones import BACKBONES
-from metabench.config import BackboneChoice, Config, Track
+from metabench.config import BackboneChoice, Config, TaskType
 from metabench.config.names import BACKBONE
 from metabench.data import DATASETS
 from metabench.data.base import header_of
-from metabench.episodes.frozen_episodes import Frozen
+from metabench.episodes.frozen_episodes import FrozenEpisodes
 from metabench.files import (
     once,
 )
 from metabench.learning.pretraining import Pretrain
 from metabench.methods import METHODS
-from metabench.pipeline.embeddings import external_facts
-from metabench.pipeline.fingerprint import code_of, files_of, key_of
+from metabench.pipeline.embeddings import external_fingerprint
+from metabench.pipeline.fingerprint import code_fingerprint, files_of, key_of
 from metabench.pipeline.layout import Layout
 from metabench.pipeline.validation import (
     method_settings,
@@ -25,9 +25,9 @@ from metabench.pipeline.validation import (
 )
 
 
-def frozen_files(folder: Path) -> list[Frozen]:
+def frozen_episodes_of(folder: Path) -> list[FrozenEpisodes]:
     """All frozen episodes of a folder, by name."""
-    return [Frozen.load(path) for path in sorted(folder.glob("*.npz"))]
+    return [FrozenEpisodes.load(path) for path in sorted(folder.glob("*.npz"))]
 
 
 def content_of(layout: Layout, name: str) -> str:
@@ -49,20 +49,20 @@ def episode_hash(path: Path) -> str:
 
 
 def _hash(path: Path) -> str:
-    return Frozen.load(path).hash
+    return FrozenEpisodes.load(path).hash
 
 
 def _shared_facts(config: Config, source: str, backbone: BackboneChoice) -> dict[str, Any]:
     """What every learner of ``source`` on ``backbone`` depends on, by params and code."""
-    track = config.track_of(source)
+    task_type = config.task_type_of(source)
     family = [DATASETS.module(source)] if DATASETS.load(source).family is not None else []
-    return external_facts(backbone.name) | {
+    return external_fingerprint(backbone.name) | {
         "backbone": backbone.model_dump(mode="json"),
         "backbone_class": BACKBONES.target(backbone.name),
         "files": files_of(backbone.settings),
-        "budget": track.budget.model_dump(mode="json"),
-        "training": track.training.model_dump(mode="json"),
-        "code": code_of(__name__, BACKBONES.module(backbone.name), *family),
+        "budget": task_type.budget.model_dump(mode="json"),
+        "training": task_type.training.model_dump(mode="json"),
+        "code": code_fingerprint(__name__, BACKBONES.module(backbone.name), *family),
     }
 
 
@@ -74,20 +74,20 @@ def pretrain_settings(config: Config, source: str) -> Any:
 
 def pretrain_facts(config: Config, source: str) -> dict[str, Any]:
     """What the pretraining on ``source`` depends on by params and code, for plan and key alike."""
-    return _shared_facts(config, source, config.track_of(source).backbone) | {
+    return _shared_facts(config, source, config.task_type_of(source).backbone) | {
         "settings": pretrain_settings(config, source).model_dump(mode="json"),
-        "method_code": code_of(Pretrain.__module__),
+        "method_code": code_fingerprint(Pretrain.__module__),
     }
 
 
 def learner_facts(config: Config, source: str, method: str) -> dict[str, Any]:
     """What (source, method or variant) depends on by params and code, for plan and key alike."""
-    track = config.track_of(source)
-    name, settings = track.variant(method).method, config.settings_of(source, method)
-    return _shared_facts(config, source, track.backbone_of(method)) | {
+    task_type = config.task_type_of(source)
+    name, settings = task_type.variant(method).method, config.settings_of(source, method)
+    return _shared_facts(config, source, task_type.backbone_of(method)) | {
         "method": method,
         "method_class": METHODS.target(name),
-        "method_code": code_of(METHODS.module(name)),
+        "method_code": code_fingerprint(METHODS.module(name)),
         "method_files": files_of(settings),
         "settings": settings,
     }
@@ -107,9 +107,9 @@ def pretrain_key(config: Config, layout: Layout, source: str, seed: int) -> str:
 
 def train_key(config: Config, layout: Layout, source: str, method: str, seed: int) -> str:
     """Key of the learner of (source, method or variant, seed)."""
-    track, start = config.track_of(source), None
-    cls = METHODS.load(track.variant(method).method)
-    if starts_shared(cls, track.backbone_of(method)):
+    task_type, start = config.task_type_of(source), None
+    cls = METHODS.load(task_type.variant(method).method)
+    if starts_shared(cls, task_type.backbone_of(method)):
         start = pretrain_key(config, layout, source, seed)
     facts = learner_facts(config, source, method)
     return _source_key(layout, source, seed, start=start, facts=facts)
@@ -118,14 +118,14 @@ def train_key(config: Config, layout: Layout, source: str, method: str, seed: in
 OPEN_SET = "metabench.learning.open_set"
 
 
-def _test_files(track: Track, layout: Layout, source: str, name: str) -> list[Path]:
+def _test_files(task_type: TaskType, layout: Layout, source: str, name: str) -> list[Path]:
     """Files of the test episodes that (source, name) answers, in the order of ``params.yaml``.
 
     A setting of more ways than the target has test classes asks for classes that learners of the
     same source were trained on: they do not take part.
     """
     found = []
-    for target, setting in track.answers(name):
+    for target, setting in task_type.answers(name):
         trained_on = target == source and setting.ways > _test_classes(layout, target)
         if not trained_on:
             found.append(layout.episodes(target, "test") / f"{setting.label}.npz")
@@ -145,12 +145,16 @@ def _count_test_classes(path: Path) -> int:
 
 def evaluate_key(config: Config, layout: Layout, source: str, method: str, seed: int) -> str:
     """Key of a result: the learner's, the episodes', and the code that evaluates."""
-    track = config.track_of(source)
-    outside = {target: content_of(layout, name) for target, name in track.outside.items()}
+    task_type = config.task_type_of(source)
+    outside = {target: content_of(layout, name) for target, name in task_type.out_of_scope.items()}
     return key_of(
-        **({"outside": outside, "code_outside": code_of(OPEN_SET)} if outside else {}),
+        **(
+            {"out_of_scope": outside, "code_out_of_scope": code_fingerprint(OPEN_SET)}
+            if outside
+            else {}
+        ),
         learner=train_key(config, layout, source, method, seed),
-        episodes=[episode_hash(path) for path in _test_files(track, layout, source, method)],
-        steps=track.evaluation.steps,
-        code=code_of(__name__),
+        episodes=[episode_hash(path) for path in _test_files(task_type, layout, source, method)],
+        steps=task_type.evaluation.steps,
+        code=code_fingerprint(__name__),
     )

@@ -21,14 +21,14 @@ class Layout:
         return self.root / "data/processed" / dataset
 
     def episodes(self, dataset: str, partition: str) -> Path:
-        """Frozen episodes."""
+        """FrozenEpisodes episodes."""
         return self.root / "data/episodes" / dataset / partition
 
     def embeddings(self, dataset: str) -> Path:
         """Vectors of frozen encoders."""
         return self.root / "data/embeddings" / dataset
 
-    def run(self, source: str, method: str, seed: int) -> Path:
+    def learner(self, source: str, method: str, seed: int) -> Path:
         """A trained learner."""
         return self.root / "runs" / source / method / str(seed)
 

@@ -25,9 +25,9 @@ from metabench.files import (
 from metabench.methods import METHODS
 from metabench.methods.base import Method, Task
 from metabench.pipeline.validation import (
-    check_backbone,
     learner_class,
     method_settings,
+    validate_backbone,
 )
 from metabench.registry import Trust
 
@@ -118,7 +118,7 @@ def load_learner(folder: Path, trust: Trust = False) -> tuple[Method, dict[str, 
         BACKBONES.load(choice.name)
     except InputError as error:
         raise InputError(f"{where}: {error}") from error
-    check_backbone(choice, f"{where}: backbone.settings")
+    validate_backbone(choice, f"{where}: backbone.settings")
     settings = method_settings(cell.method, cell.settings, f"{where}: settings")
     weights = _weights(folder / "model.safetensors", cell.weights)
 

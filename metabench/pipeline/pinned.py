@@ -4,6 +4,6 @@ The server of a stage's workers imports it with that code: what is edited while 
 no worker yet, and so must not be in its keys.
 """
 
-from metabench.pipeline.fingerprint import code_of
+from metabench.pipeline.fingerprint import code_fingerprint
 
-code_of("metabench.pipeline.evaluating", "metabench.learning.pretraining")
+code_fingerprint("metabench.pipeline.evaluating", "metabench.learning.pretraining")

@@ -11,7 +11,7 @@ from typing import Any
 
 import pandas as pd
 
-from metabench.config import TRACKS, Config
+from metabench.config import TASK_TYPES, Config
 from metabench.files import DAMAGED, InputError, maker, read_json
 from metabench.pipeline.layout import Layout
 
@@ -47,7 +47,7 @@ def collect(
     """All results and records that ``params.yaml`` asks for: listed from it, never by globbing.
 
     Args:
-        methods: only these, each of which some track must have.
+        methods: only these, each of which some task type must have.
 
     Raises:
         InputError: listing the cells that are missing, damaged, or of other params; nothing is
@@ -55,13 +55,13 @@ def collect(
     """
     cells = [
         (source, method, seed)
-        for name in TRACKS
+        for name in TASK_TYPES
         for source in getattr(config, name).sources
         for method in getattr(config, name).methods
         if methods is None or method in methods
         for seed in config.seeds_of(source, method)
     ]
-    known = sorted({m for name in TRACKS for m in getattr(config, name).methods})
+    known = sorted({m for name in TASK_TYPES for m in getattr(config, name).methods})
     for method in methods or ():
         if method not in known:
             near = difflib.get_close_matches(method, known) or known
@@ -69,7 +69,7 @@ def collect(
                 f"params.yaml has no method '{method}'. Did you mean {', '.join(near)}?"
             )
     if not cells:
-        raise InputError("params.yaml: no track has sources, so there is nothing to report")
+        raise InputError("params.yaml: no task type has sources, so there is nothing to report")
     _check(config, layout, cells)
     paths = [layout.result(*cell) for cell in cells]
     results = pd.concat([read_result(path) for path in paths], ignore_index=True)

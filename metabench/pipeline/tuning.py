@@ -39,8 +39,8 @@ from metabench.runtime import pick_device
 SPACE: dict[str, tuple[float, float]] = {
     "lr": (3e-4, 2e-2),
     "inner_lr": (5e-3, 0.5),
-    "rate": (1e-3, 0.2),
-    "head_rate": (5e-3, 0.5),
+    "finetune_lr": (1e-3, 0.2),
+    "head_lr": (5e-3, 0.5),
     "c": (0.1, 100.0),
     "penalty": (0.01, 100.0),
     "scale": (1.0, 50.0),
@@ -70,10 +70,10 @@ class TrialLayout(Layout):
     trial: str = ""
     tuned: str = ""
 
-    def run(self, source: str, method: str, seed: int) -> Path:
+    def learner(self, source: str, method: str, seed: int) -> Path:
         """Folder of the trial for what is tuned, of the project for all else."""
         if method != self.tuned:
-            return super().run(source, method, seed)
+            return super().learner(source, method, seed)
         return self.root / "studies/runs" / self.trial / method / str(seed)
 
 
@@ -99,8 +99,11 @@ def score(config: Config, root: Path, source: str, method: str, settings: dict[s
         pretrain_cell(_silent, config, layout, source, seed)
     else:
         train_cell(_silent, config, layout, source, method, seed)
-    learner, _ = load_learner(layout.run(source, method, seed))
-    device, choice = pick_device(config.compute.device), config.track_of(source).backbone_of(method)
+    learner, _ = load_learner(layout.learner(source, method, seed))
+    device, choice = (
+        pick_device(config.compute.device),
+        config.task_type_of(source).backbone_of(method),
+    )
     return float(validator(config, layout, source, device, choice)(learner.to(device)))
 
 
@@ -131,11 +134,11 @@ def tune(
     """
     base = dict(config.methods.get(source, {}).get(method, {}))
     where = f"params.yaml: methods.{source}.{method}"
-    name = config.track_of(source).variant(method).method
+    name = config.task_type_of(source).variant(method).method
     cls = learner_class(name)
-    choice = config.track_of(source).backbone_of(method)
+    choice = config.task_type_of(source).backbone_of(method)
     space = searched(cls.Settings, BACKBONES.load(choice.name))
-    if cls.learns_from == "nothing":
+    if cls.source_training == "none":
         space.pop("lr", None)
     if not space:
         raise NothingToTune(f"{method}: has no setting that is searched ({', '.join(SPACE)})")

@@ -11,7 +11,7 @@ from typing import Any, TypeVar, get_type_hints
 from pydantic import BaseModel, ConfigDict, ValidationError, create_model
 
 from metabench.backbones import BACKBONES
-from metabench.config import TRACKS, BackboneChoice, Config, Track, disagreements
+from metabench.config import TASK_TYPES, BackboneChoice, Config, TaskType, disagreements
 from metabench.config.messages import MOST_PROBLEMS, explain, refusal
 from metabench.config.names import BACKBONE, of_reports
 from metabench.data import DATASETS
@@ -53,7 +53,7 @@ class Problems(list[str]):
             raise refusal(self, self.where)
 
 
-def check_names(config: Config, root: Path | None = None, where: str = "params.yaml") -> None:
+def validate_names(config: Config, root: Path | None = None, where: str = "params.yaml") -> None:
     """Validate what takes more than a look at each value: names, and what they stand for.
 
     Args:
@@ -72,10 +72,10 @@ def check_names(config: Config, root: Path | None = None, where: str = "params.y
     for name in config.datasets:
         builder = problems.attempt(DATASETS.load, name, key="datasets")
         kinds |= {name: builder.kind} if builder else {}
-    for label in TRACKS:
-        track: Track = getattr(config, label)
-        _check_kinds(problems, track, label, kinds)
-        for name in track.methods:
+    for label in TASK_TYPES:
+        task_type: TaskType = getattr(config, label)
+        _check_kinds(problems, task_type, label, kinds)
+        for name in task_type.methods:
             _check_learner(problems, config, label, name, kinds)
     for source, methods in config.methods.items():
         _check_settings(problems, config, source, methods)
@@ -99,13 +99,15 @@ def check_reports(folder: str, root: Path) -> None:
         raise InputError(f"reports: {error}") from error
 
 
-def _check_kinds(problems: Problems, track: Track, label: str, kinds: dict[str, str]) -> None:
-    """The datasets of a track are of one kind, which is the track's."""
-    here = {name: kinds[name] for name in track.used if name in kinds}
+def _check_kinds(
+    problems: Problems, task_type: TaskType, label: str, kinds: dict[str, str]
+) -> None:
+    """The datasets of a task type are of one kind, which is the task type's."""
+    here = {name: kinds[name] for name in task_type.used if name in kinds}
     for name, kind in here.items():
         first = next(iter(here.values()))
         if (kind == "regression") != (label == "regression"):
-            problems.append(f"{label}: '{name}' is {kind} data, which is of another track")
+            problems.append(f"{label}: '{name}' is {kind} data, which is of another task type")
         elif kind != first:
             problems.append(f"{label}: '{name}' is {kind} data, but others are {first} data")
 
@@ -113,10 +115,10 @@ def _check_kinds(problems: Problems, track: Track, label: str, kinds: dict[str, 
 def _check_learner(
     problems: Problems, config: Config, label: str, name: str, kinds: dict[str, str]
 ) -> None:
-    """A method or variant is there, and can do what its track asks of it."""
-    track: Track = getattr(config, label)
-    variant, choice = track.variant(name), track.backbone_of(name)
-    key = f"{label}.variants.{name}" if name in track.variants else f"{label}.methods"
+    """A method or variant is there, and can do what its task type asks of it."""
+    task_type: TaskType = getattr(config, label)
+    variant, choice = task_type.variant(name), task_type.backbone_of(name)
+    key = f"{label}.variants.{name}" if name in task_type.variants else f"{label}.methods"
     own = f"{key if variant.backbone else label}.backbone"
     if name != variant.method and name in METHODS.names():
         problems.append(
@@ -125,32 +127,35 @@ def _check_learner(
     method = problems.attempt(METHODS.load, variant.method, key=key)
     backbone = problems.attempt(BACKBONES.load, choice.name, key=f"{own}.name")
     if backbone is not None:
-        problems.attempt(check_backbone, choice, f"{own}.settings")
-    if method is None or backbone is None or not track.sources:
+        problems.attempt(validate_backbone, choice, f"{own}.settings")
+    if method is None or backbone is None or not task_type.sources:
         return
-    for source in track.sources:
+    for source in task_type.sources:
         problems.attempt(config.settings_of, source, name)
-    wanted = {kinds[source] for source in track.sources if source in kinds}
+    wanted = {kinds[source] for source in task_type.sources if source in kinds}
     for what, able in ((name, method.kinds), (choice.name, backbone.kinds)):
         if not wanted <= able:
             missing = ", ".join(sorted(wanted - able))
             problems.append(f"{label}: '{what}' does not apply to {missing} data")
     shared = starts_shared(method, choice)
-    if shared and choice != track.backbone:
+    if shared and choice != task_type.backbone:
         problems.append(
             f"{key}: {variant.method} starts from the source's pretrained backbone, which is "
-            f"{track.backbone.label}, not {choice.label}. Leave the variant's backbone out"
+            f"{task_type.backbone.label}, not {choice.label}. Leave the variant's backbone out"
         )
-    if method.start == "half" and track.budget.validations % 2:
+    if method.start == "half" and task_type.budget.validations % 2:
         problems.append(
-            f"{label}.budget.validations: {track.budget.validations} is odd, but {name} starts "
+            f"{label}.budget.validations: {task_type.budget.validations} is odd, but {name} starts "
             "from the backbone as it is validated at half the budget. Take an even number"
         )
-    if (shared or method.learns_from != "nothing") and not track.training.shots:
+    if (shared or method.source_training != "none") and not task_type.training.shots:
         problems.append(f"{label}.training.shots: must not be empty, for {name} is trained")
-    if not method.any_ways:
+    if not method.variable_ways:
         _check_outputs(problems, config, label, name)
-    if not any(method.any_ways or s.ways == track.training.ways for _, s in track.answers(name)):
+    if not any(
+        method.variable_ways or s.ways == task_type.training.ways
+        for _, s in task_type.answers(name)
+    ):
         problems.append(
             f"{key}: '{name}' answers no setting: each is skipped or not of its datasets, or is of "
             f"other ways than training, if it has a fixed number of outputs"
@@ -159,13 +164,13 @@ def _check_learner(
 
 def _check_outputs(problems: Problems, config: Config, label: str, name: str) -> None:
     """A method with a fixed number of outputs has enough for its own training."""
-    track: Track = getattr(config, label)
-    for source in track.sources:
+    task_type: TaskType = getattr(config, label)
+    for source in task_type.sources:
         ways = config.methods.get(source, {}).get(name, {}).get("ways")
-        if isinstance(ways, int) and ways > track.training.ways:
+        if isinstance(ways, int) and ways > task_type.training.ways:
             problems.append(
-                f"methods.{source}.{name}.ways: must be at most {track.training.ways}, which is "
-                f"{label}.training.ways and the number of outputs of {name} (value {ways})"
+                f"methods.{source}.{name}.ways: must be at most {task_type.training.ways}, which "
+                f"is {label}.training.ways and the number of outputs of {name} (value {ways})"
             )
 
 
@@ -173,13 +178,13 @@ def _check_settings(
     problems: Problems, config: Config, source: str, methods: dict[str, dict[str, Any]]
 ) -> None:
     """All hyper-parameters under a source, also of methods that are not run at present."""
-    tracks: list[Track] = [getattr(config, label) for label in TRACKS]
-    if not any(source in track.sources for track in tracks):
+    task_types: list[TaskType] = [getattr(config, label) for label in TASK_TYPES]
+    if not any(source in task_type.sources for task_type in task_types):
         problems.attempt(DATASETS.target, source, key=f"methods.{source}")
-    tracks.sort(key=lambda track: source not in track.sources)  # its own first
+    task_types.sort(key=lambda task_type: source not in task_type.sources)  # its own first
     for name, values in methods.items():
         where = f"methods.{source}.{name}"
-        stands_for = (t.variants[name].method for t in tracks if name in t.variants)
+        stands_for = (t.variants[name].method for t in task_types if name in t.variants)
         method = next(stands_for, name)
         if problems.attempt(learner_class, method, key=where):
             problems.attempt(method_settings, method, values, where)
@@ -194,7 +199,7 @@ def starts_shared(method: type[Method], backbone: BackboneChoice) -> bool:
     return method.start != "random" and not external
 
 
-def check_backbone(choice: BackboneChoice, where: str) -> None:
+def validate_backbone(choice: BackboneChoice, where: str) -> None:
     """Validate a backbone's name, and its settings against the signature of its constructor.
 
     Values go to the constructor as they are, so ``"64"`` is no number here.

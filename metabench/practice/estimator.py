@@ -94,7 +94,7 @@ class FewShotClassifier(ClassifierMixin, BaseEstimator):
         ways = len(self.classes_)
         if ways < 2:
             raise ValueError(f"needs at least 2 classes, the labels hold {ways} class")
-        if not self.learner_.any_ways and ways != self.learner_.task.ways:
+        if not self.learner_.variable_ways and ways != self.learner_.task.ways:
             raise ValueError(
                 f"{self.cell_['method']} was trained for {self.learner_.task.ways} classes and "
                 f"takes no other number, the labels hold {ways} classes"

@@ -45,7 +45,7 @@ def _try(model: Path, classifier: FewShotClassifier) -> None:
     import mlflow
 
     task, shape = classifier.learner_.task, classifier.cell_["input_shape"]
-    classes = [str(i) for i in range(2 if classifier.learner_.any_ways else task.ways)]
+    classes = [str(i) for i in range(2 if classifier.learner_.variable_ways else task.ways)]
     if task.kind == "text":
         examples: list[Any] = [f"the text of class {label}" for label in classes]
     else:

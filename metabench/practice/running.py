@@ -23,7 +23,7 @@ import pandas as pd
 import yaml
 
 from metabench import rng
-from metabench.config import TRACKS, Config, Track, validated
+from metabench.config import TASK_TYPES, Config, TaskType, validated
 from metabench.config.names import BACKBONE
 from metabench.data import DATASETS
 from metabench.data.base import ClassInfo, Dataset, Partition
@@ -36,7 +36,7 @@ from metabench.pipeline.cells import freeze_dataset
 from metabench.pipeline.embeddings import embed_dataset, encoders_of
 from metabench.pipeline.executor import CellFailed, Job, run_cells
 from metabench.pipeline.layout import Layout
-from metabench.pipeline.validation import check_names, starts_shared
+from metabench.pipeline.validation import starts_shared, validate_names
 from metabench.practice.parts import episodes, use_of
 from metabench.practice.reading import OwnData, bright_background
 from metabench.reports.guide import amount
@@ -75,8 +75,8 @@ class Plan:
     coloured: int = 0
 
     @property
-    def track(self) -> Track:
-        """The one track that is run."""
+    def task_type(self) -> TaskType:
+        """The one task type that is run."""
         images, texts = self.config.classification, self.config.text
         return images if images.sources else texts
 
@@ -143,13 +143,13 @@ def plan(own: OwnData, mode: Mode | None, source: str, seeds: int) -> Plan:
     }
     settings: dict[str, dict[str, Any]]
     if own.kind == "image":
-        trained_on, track = own.name if disjoint else source, "classification"
+        trained_on, task_type = own.name if disjoint else source, "classification"
         settings = {name: {} for name in IMAGES}
         settings["protonet"] = {"queries": min(5, queries)}
         settings["fine_tune"] = settings["scratch"] = {"steps": 8}
         shared["backbone"] = {"name": "conv4", "settings": {"width": 32}}
     else:
-        trained_on, track = own.name, "text"
+        trained_on, task_type = own.name, "text"
         settings = {name: {} for name in (*LEARNING, *TEXTS) if disjoint or name in TEXTS}
         if disjoint:
             settings["frozen_r2d2"] = {"ways": 5, "queries": min(5, queries)}
@@ -161,21 +161,21 @@ def plan(own: OwnData, mode: Mode | None, source: str, seeds: int) -> Plan:
             for name in settings
             if name.startswith("frozen_")
         }
-        shared["backbone"] = {"name": "words"}
+        shared["backbone"] = {"name": "text_cnn"}
     config = validated(
         {
             "profile": "bench",
             "seeds": list(range(seeds)),
             "datasets": list(dict.fromkeys([trained_on, own.name])),
-            **{name: {"evaluation": {"settings": []}} for name in TRACKS},
-            track: {
+            **{name: {"evaluation": {"settings": []}} for name in TASK_TYPES},
+            task_type: {
                 "sources": [trained_on], "targets": [own.name], "methods": list(settings), **shared
             },
             "methods": {trained_on: settings},
         },
         "bench",
     )  # fmt: skip
-    check_names(config, where="bench")
+    validate_names(config, where="bench")
     if own.kind == "text":
         return Plan(chosen, why, config)
     if disjoint:
@@ -221,8 +221,8 @@ def run(own: OwnData, chosen: Plan, root: Path) -> str:
     Raises:
         InputError: a cell failed (the others are kept), or ``root`` holds results of other data.
     """
-    config, layout, track = chosen.config, Layout(root), chosen.track
-    source, remarks = track.sources[0], list[str]()
+    config, layout, task_type = chosen.config, Layout(root), chosen.task_type
+    source, remarks = task_type.sources[0], list[str]()
     with lock(root):
         claim(own, root)
         values = yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False)
@@ -240,7 +240,7 @@ def run(own: OwnData, chosen: Plan, root: Path) -> str:
             () if source == own.name else Dataset.load(layout.processed(source)).x.shape[1:]
         )
         data = arrays(own, shape, chosen.mode, chosen.invert)
-        parts, asked = use_of(own.labels, own.parts), track.evaluation
+        parts, asked = use_of(own.labels, own.parts), task_type.evaluation
         if parts.query and chosen.mode == "all-way":
             fixed = {
                 f"test-{s.label}": episodes(
@@ -252,15 +252,15 @@ def run(own: OwnData, chosen: Plan, root: Path) -> str:
         data.save(layout.processed(own.name))
         for name in config.datasets:
             freeze_dataset(config, layout, name)
-            for encoder in encoders_of(track):
+            for encoder in encoders_of(task_type):
                 embed_dataset(layout.processed(name), layout.embeddings(name), encoder)
-        _run_cells(config, track, layout, source)
+        _run_cells(config, task_type, layout, source)
         winner, text = recommend(*report(config, layout))
         shutil.rmtree(root / "winner", ignore_errors=True)
         if winner:
             read = {"invert": chosen.invert, "white": own.white}
             read |= {"pieces": own.pieces} if own.kind == "text" else {}
-            export(layout.run(source, winner, config.seeds[0]), root / "winner", read)
+            export(layout.learner(source, winner, config.seeds[0]), root / "winner", read)
         text = "\n\n".join([*(markdown(remark, 1000) for remark in remarks), text])
         text = _report(own, chosen, text, root)
         write_text(root / "reports" / "recommendation.md", text)
@@ -300,18 +300,19 @@ def _in_colour(folder: Path) -> bool:
     return True
 
 
-def _run_cells(config: Config, track: Track, layout: Layout, source: str) -> None:
+def _run_cells(config: Config, task_type: TaskType, layout: Layout, source: str) -> None:
     """Pretrain where some learner starts from that, train, evaluate."""
     learners = [
-        (METHODS.load(track.variant(m).method), track.backbone_of(m)) for m in track.methods
+        (METHODS.load(task_type.variant(m).method), task_type.backbone_of(m))
+        for m in task_type.methods
     ]
     shared = {"config": config, "layout": layout, "source": source}
     pretrained = [BACKBONE] if any(starts_shared(*learner) for learner in learners) else []
     try:
         for what, function, names in (
             ("pretrain", "metabench.pipeline.cells:pretrain_cell", pretrained),
-            ("train", "metabench.pipeline.cells:train_cell", track.methods),
-            ("evaluate", "metabench.pipeline.evaluating:evaluate_cell", track.methods),
+            ("train", "metabench.pipeline.cells:train_cell", task_type.methods),
+            ("evaluate", "metabench.pipeline.evaluating:evaluate_cell", task_type.methods),
         ):
             jobs = []
             for name in names:

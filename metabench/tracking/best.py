@@ -47,18 +47,18 @@ def best_on_val(config: Config, layout: Layout, source: str) -> tuple[Path, floa
     Returns:
         None when no method of ``source`` can be served.
     """
-    device, track = pick_device(config.compute.device), config.track_of(source)
+    device, track = pick_device(config.compute.device), config.task_type_of(source)
     rows = []
     for method in track.methods:
         cls = METHODS.load(track.variant(method).method)
-        if cls.transductive or not cls.any_ways:
+        if cls.transductive or not cls.variable_ways:
             continue
         seeds = config.seeds_of(source, method)
         records = [layout.result(source, method, seed).with_suffix(".json") for seed in seeds]
         if not seeds or min(read_record(path, Timing).adapt_ms for path in records) > PATIENCE_MS:
             continue
         for seed in seeds:
-            folder = layout.run(source, method, seed)
+            folder = layout.learner(source, method, seed)
             cell = Cell.read(folder)
             val, kept = cell.val, layout.root / "data/val" / f"{cell.key}.json"
             if val is None:
@@ -85,7 +85,7 @@ def publish(config: Config, layout: Layout, git_commit: str) -> None:
             found = best_on_val(config, layout, source)
             if found is not None:
                 folder, val = found
-                trust = trusted_of(config.track_of(source), folder.parent.name)
+                trust = trusted_of(config.task_type_of(source), folder.parent.name)
                 _, cell = load_learner(folder, trust)
                 log_best(folder, cell, val, config.profile)
         except Exception as error:  # a report must not fail for want of a model

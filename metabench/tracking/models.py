@@ -142,7 +142,7 @@ def _register(client: Any, uri: str, name: str, model_id: str, run_id: str) -> i
 def save_model(learner: Path, folder: Path, **ids: str) -> None:
     """Write a learner as an MLflow model that says nothing of who made it, and where.
 
-    Model from code: the class is in :mod:`metabench.practice.served`, the package goes with it.
+    Model from code: the class is in :mod:`metabench.practice.service`, the package goes with it.
     Whoever calls this has opened the learner, so it is trusted in the model, too.
 
     Args:

@@ -290,8 +290,8 @@ def track_cell(config: Config, layout: Layout, source: str, method: str, seed: i
     """Log a finished cell to MLflow: record, training curve, scores, dataset digests."""
     from metabench.tracking.runs import log_cell
 
-    path, folder = layout.result(source, method, seed), layout.run(source, method, seed)
-    track = config.track_of(source)
+    path, folder = layout.result(source, method, seed), layout.learner(source, method, seed)
+    track = config.task_type_of(source)
     log_cell(
         record=read_json(path.with_suffix(".json")),
         curve=pd.read_csv(folder / "curve.csv"),

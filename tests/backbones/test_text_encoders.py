@@ -11,7 +11,7 @@ import torch.nn.functional as F
 
 from metabench.backbones import minilm
 from metabench.backbones.minilm import MiniLM, MiniLMFrozen, _batches, find_model, load_bert
-from metabench.backbones.words import Words
+from metabench.backbones.text_cnn import TextCNN
 from metabench.data.base import ClassInfo, Dataset
 from metabench.data.text import tokenise
 from metabench.files import InputError
@@ -33,7 +33,7 @@ def encoder() -> MiniLM:
 
 
 def test_words_are_embedded_convolved_and_pooled_as_a_loop_does(ids) -> None:
-    net = Words((24,), width=6, size=4, pieces=64).double()
+    net = TextCNN((24,), width=6, size=4, pieces=64).double()
     with torch.no_grad():
         for row, found in zip(ids, net(ids[None])[0], strict=True):
             pieces = [int(i) for i in row if i]
@@ -48,9 +48,9 @@ def test_words_are_embedded_convolved_and_pooled_as_a_loop_does(ids) -> None:
             torch.testing.assert_close(found, net.output.weight @ pooled + net.output.bias)
 
 
-@pytest.mark.parametrize("which", ["words", "minilm"])
+@pytest.mark.parametrize("which", ["text_cnn", "minilm"])
 def test_each_task_may_have_weights_of_its_own(which, ids, encoder) -> None:
-    net = Words((24,), 6, 4, 64) if which == "words" else encoder
+    net = TextCNN((24,), 6, 4, 64) if which == "text_cnn" else encoder
     x = ids[None].repeat(2, 1, 1)
     own = {n: torch.stack([p, 1.1 * p]) for n, p in net.named_parameters()}
     with torch.no_grad():
@@ -60,9 +60,9 @@ def test_each_task_may_have_weights_of_its_own(which, ids, encoder) -> None:
     assert (both[0] - both[1]).abs().max() > 1e-3
 
 
-@pytest.mark.parametrize("which", ["words", "minilm"])
+@pytest.mark.parametrize("which", ["text_cnn", "minilm"])
 def test_padding_and_the_other_texts_of_a_call_change_nothing(which, ids, encoder) -> None:
-    net = Words((24,), 6, 4, 64) if which == "words" else encoder
+    net = TextCNN((24,), 6, 4, 64) if which == "text_cnn" else encoder
     with torch.no_grad():
         found = net(F.pad(ids, (0, 8))[None])[0]
         for i in range(len(ids)):

@@ -18,7 +18,7 @@ METHODS = {
     "maml": {"steps": 1, "test_steps": 1, "tasks": 2},  # weights of each task, support moments
     "mtl": {"steps": 1, "test_steps": 1, "tasks": 2},  # scales and shifts of frozen kernels
     "fine_tune": {"steps": 2},  # weights of each task, running moments
-    "gradual": {"steps": 2},  # blocks in order
+    "gradual_unfreezing": {"steps": 2},  # blocks in order
     "frn": {"ways": 5, "queries": 3},  # local features
     "linear_probe": {},  # frozen features
 }
@@ -47,5 +47,5 @@ def test_methods_train_save_load_and_predict_on_it(backbone, tmp_path) -> None:
         evaluate_cell(lambda *a: None, config, layout, TOY_NAME, method, 0)
         rows = read_result(layout.result(TOY_NAME, method, 0))
         assert len(rows) == 2 and rows["nll"].notna().all()
-        learner, _ = load_learner(layout.run(TOY_NAME, method, 0))
+        learner, _ = load_learner(layout.learner(TOY_NAME, method, 0))
         assert all(torch.isfinite(p).all() for p in learner.parameters())

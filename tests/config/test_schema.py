@@ -10,7 +10,7 @@ from metabench.backbones import build_backbone
 from metabench.backbones.base import Backbone
 from metabench.config import BackboneChoice, Config, load
 from metabench.files import InputError
-from metabench.pipeline.validation import check_backbone, check_names, method_settings
+from metabench.pipeline.validation import method_settings, validate_backbone, validate_names
 from tests.toy import TOY_NAME, params, root_of_repository
 
 
@@ -24,7 +24,7 @@ def test_every_shipped_profile_is_valid_in_structure_and_names() -> None:
     profiles = sorted((root_of_repository() / "profiles").glob("*.yaml"))
     assert len(profiles) >= 2
     for path in [*profiles, root_of_repository() / "params.yaml"]:
-        check_names(load(path))
+        validate_names(load(path))
 
 
 def test_params_in_use_is_one_of_the_profiles() -> None:
@@ -46,7 +46,7 @@ def test_a_wrong_type_is_named_with_its_value(tmp_path) -> None:
 
 def test_a_method_without_settings_entry_is_named(tmp_path) -> None:
     with pytest.raises(InputError, match=r"methods\..*\.protonet is missing"):
-        check_names(loaded(tmp_path, params(methods={TOY_NAME: {}})))
+        validate_names(loaded(tmp_path, params(methods={TOY_NAME: {}})))
 
 
 def test_a_dataset_that_is_not_prepared_is_named(tmp_path) -> None:
@@ -70,19 +70,19 @@ def test_unknown_method_dataset_and_backbone_names_get_suggestions() -> None:
 
     def broken(change: str) -> Config:
         values = copy.deepcopy(base)
-        track = values["classification"]
+        task_type = values["classification"]
         if change == "method":
-            track["methods"] = ["protonett"]
+            task_type["methods"] = ["protonett"]
             values["methods"]["glyphs"]["protonett"] = {}
         elif change == "dataset":
             values["datasets"].append("glyhps")
         else:
-            track["backbone"]["name"] = "conv5"
+            task_type["backbone"]["name"] = "conv5"
         return Config.model_validate(values)
 
     for change, near in [("method", "protonet"), ("dataset", "glyphs"), ("backbone", "conv4")]:
         with pytest.raises(InputError, match=rf"unknown {change} '.*Did you mean.*{near}"):
-            check_names(broken(change))
+            validate_names(broken(change))
 
 
 def test_an_unknown_hyper_parameter_gets_suggestions() -> None:
@@ -104,12 +104,12 @@ def test_settings_of_a_backbone_are_checked_against_its_signature(name, settings
     values["classification"]["backbone"] = {"name": name, "settings": settings}
     where = r"params\.yaml: classification\.backbone\.settings: "
     with pytest.raises(InputError, match=where + message):
-        check_names(Config.model_validate(values))
+        validate_names(Config.model_validate(values))
 
 
 def test_a_backbone_of_a_third_party_needs_no_annotations() -> None:
     def check(settings: dict) -> None:
-        check_backbone(
+        validate_backbone(
             BackboneChoice(name="tests.config.test_schema:Plain", settings=settings), "here"
         )
 

@@ -91,7 +91,7 @@ class GoesByPosition(Honest):
 class SaysItIsOrdered(GoesByPosition):
     """The same, declared."""
 
-    ordered = True
+    order_sensitive = True
 
 
 class AssumesBalance(Honest):
@@ -106,7 +106,7 @@ class AssumesBalance(Honest):
 class ExploitsQueryOrder(Honest):
     """Queries come class by class; so would the answers."""
 
-    learns_from = "nothing"
+    source_training = "none"
 
     def classify(self, features):
         q = features.query_x.shape[1]
@@ -130,7 +130,7 @@ class ForgetsWhatItLearned(Honest):
 
     centre = 0.0
 
-    def finish(self, source):
+    def fit_source_statistics(self, source):
         self.centre = source.features(self.backbone)[0].mean(0)
 
     def classify(self, features):
@@ -197,7 +197,7 @@ class Diverges(Honest):
 class ForgetsClasses(Honest):
     """Answers with probabilities of one class."""
 
-    learns_from = "nothing"
+    source_training = "none"
 
     def classify(self, features):
         return super().classify(features)[..., :1]
@@ -220,7 +220,7 @@ class Guesses(Honest):
 class Raises(Honest):
     """Crashes."""
 
-    learns_from = "nothing"
+    source_training = "none"
 
     def classify(self, features):
         raise KeyError("no such thing")
@@ -262,7 +262,7 @@ SEES_ALL = [
 ]
 
 
-@pytest.mark.parametrize(("method", "sentence", "words"), SEES_ALL, ids=lambda p: str(p)[:40])
+@pytest.mark.parametrize(("method", "sentence", "text_cnn"), SEES_ALL, ids=lambda p: str(p)[:40])
 def test_a_method_that_breaks_a_property_is_caught_and_told_what_is_wrong(method, sentence, words):
     found = {v.property: v for v in check(method)}
     assert found[sentence].passed is False, found[sentence]
@@ -294,7 +294,7 @@ def test_an_honest_method_passes_everything():
 
 
 @pytest.mark.parametrize(
-    ("method", "words"),
+    ("method", "text_cnn"),
     [
         (nn.Linear, "not a class that extends"),
         (FeatureMethod, "does not implement classify"),
@@ -309,7 +309,7 @@ def test_what_is_no_method_is_refused_with_the_reason(method, words):
 class NotANumber(Honest):
     """A temperature of zero."""
 
-    learns_from = "nothing"
+    source_training = "none"
 
     def classify(self, features):
         return super().classify(features) / 0.0 * 0.0
@@ -318,7 +318,7 @@ class NotANumber(Honest):
 class Turned(Honest):
     """Classes before queries."""
 
-    learns_from = "nothing"
+    source_training = "none"
 
     def classify(self, features):
         return super().classify(features).mT
@@ -327,7 +327,7 @@ class Turned(Honest):
 class WholeNumbers(Honest):
     """Labels in place of logits."""
 
-    learns_from = "nothing"
+    source_training = "none"
 
     def classify(self, features):
         return super().classify(features).long()
@@ -336,7 +336,7 @@ class WholeNumbers(Honest):
 class Fails(Honest):
     """An error of its own."""
 
-    learns_from = "nothing"
+    source_training = "none"
 
     def classify(self, features):
         raise LookupError("no such prototype")
@@ -344,7 +344,7 @@ class Fails(Honest):
 
 @pytest.mark.case("27")
 @pytest.mark.parametrize(
-    ("method", "words"),
+    ("method", "text_cnn"),
     [
         (NotANumber, "not finite"),
         (Turned, "logits have shape [3, 3, 9], wanted [3, 9, 3]"),

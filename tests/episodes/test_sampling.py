@@ -5,8 +5,8 @@ import pytest
 import torch
 
 from metabench.data.base import TaskFamily
-from metabench.data.formats import conform
-from metabench.episodes.frozen_episodes import Frozen, freeze, freeze_tasks
+from metabench.data.formats import match_format
+from metabench.episodes.frozen_episodes import FrozenEpisodes, freeze, freeze_tasks
 from metabench.episodes.sampling import ArraySource, TaskSource
 from metabench.files import InputError
 from tests.toy import toy_dataset
@@ -98,11 +98,11 @@ def test_frozen_episodes_survive_a_round_trip_and_damage_is_named(tmp_path) -> N
     ):
         path = tmp_path / "a.npz"
         frozen.save(path)
-        loaded = Frozen.load(path)
+        loaded = FrozenEpisodes.load(path)
         assert (loaded.hash, loaded.queries, len(loaded)) == (frozen.hash, frozen.queries, 4)
         path.write_bytes(path.read_bytes()[:-40])
         with pytest.raises(InputError, match=r"a\.npz: damaged"):
-            Frozen.load(path)
+            FrozenEpisodes.load(path)
 
 
 def test_regression_episodes_share_the_task_between_support_and_query() -> None:
@@ -117,8 +117,8 @@ def test_regression_episodes_share_the_task_between_support_and_query() -> None:
 
 def test_conform_gives_the_source_format_and_leaves_equal_formats_alone() -> None:
     colour = torch.randint(0, 256, (4, 3, 32, 32), dtype=torch.uint8)
-    assert conform(colour, (3, 32, 32)) is colour
-    grey = conform(colour, (1, 16, 16))
+    assert match_format(colour, (3, 32, 32)) is colour
+    grey = match_format(colour, (1, 16, 16))
     assert grey.shape == (4, 1, 16, 16) and grey.dtype == torch.uint8
     assert abs(float(grey.float().mean()) - float(colour.float().mean())) < 1
-    assert conform(grey, (3, 16, 16))[:, 0].equal(conform(grey, (3, 16, 16))[:, 2])
+    assert match_format(grey, (3, 16, 16))[:, 0].equal(match_format(grey, (3, 16, 16))[:, 2])

@@ -19,7 +19,7 @@ from metabench.methods.base import Diverged, Method, Task
 class Growing(Method):
     """Answers 1e8 to the power of its steps: infinite in single precision after five."""
 
-    family, paper, learns_from = "control", "made up", "nothing"
+    family, paper, source_training = "control", "made up", "nothing"
     kinds = frozenset({"regression"})
     own = 1
 

@@ -121,7 +121,7 @@ def test_a_damaged_checkpoint_is_named(tmp_path) -> None:
 def test_a_full_disk_loses_nothing_and_the_next_run_goes_on(tmp_path, monkeypatch) -> None:
     config = toy_config()
     layout = prepared(tmp_path, config)
-    folder = layout.run(TOY_NAME, "protonet", 0)
+    folder = layout.learner(TOY_NAME, "protonet", 0)
     save, calls = torch.save, []
 
     def failing(value: object, path: Path) -> None:
@@ -165,7 +165,7 @@ def test_training_killed_at_any_moment_resumes_to_the_bit(tmp_path) -> None:
     reference = prepared(tmp_path / "whole", config)
     train_cell(silent, config, reference, TOY_NAME, "protonet", 0)
     layout: Layout = prepared(tmp_path / "killed", config)
-    folder = layout.run(TOY_NAME, "protonet", 0)
+    folder = layout.learner(TOY_NAME, "protonet", 0)
     environment = os.environ | {"OMP_NUM_THREADS": "1"}
     for _ in range(2):
         process = subprocess.Popen(

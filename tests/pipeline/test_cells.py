@@ -36,7 +36,7 @@ def project(tmp_path_factory):
 
 def test_a_finished_cell_is_reused_and_a_changed_one_is_not(project) -> None:
     config, layout = project
-    path = layout.run(TOY_NAME, "protonet", 0) / "model.safetensors"
+    path = layout.learner(TOY_NAME, "protonet", 0) / "model.safetensors"
     before = path.stat().st_mtime_ns
     train_cell(silent, config, layout, TOY_NAME, "protonet", 0)
     assert path.stat().st_mtime_ns == before
@@ -85,7 +85,7 @@ def test_a_corrupt_result_is_named(project, tmp_path) -> None:
 
 def test_a_loaded_learner_predicts_as_the_trained_one_and_damage_is_named(project) -> None:
     _, layout = project
-    folder = layout.run(TOY_NAME, "protonet", 0)
+    folder = layout.learner(TOY_NAME, "protonet", 0)
     method, cell = load_learner(folder)
     assert cell["source"] == TOY_NAME and not method.training
     copy = layout.root / "copy"
@@ -99,7 +99,7 @@ def test_a_loaded_learner_predicts_as_the_trained_one_and_damage_is_named(projec
 def test_pretraining_keeps_whole_and_half_budget_weights(project) -> None:
     config, layout = project
     pretrain_cell(silent, config, layout, TOY_NAME, 0)
-    folder = layout.run(TOY_NAME, "backbone", 0)
+    folder = layout.learner(TOY_NAME, "backbone", 0)
     assert (folder / "half.safetensors").exists() and (folder / "model.safetensors").exists()
 
 
@@ -125,11 +125,9 @@ class Fixed(Backbone):
 def test_a_method_with_nothing_to_train_is_named_with_its_backbone(project) -> None:
     config, layout = project
     choice = BackboneChoice(name="tests.pipeline.test_cells:Fixed")
-    track = config.classification.model_copy(update={"backbone": choice})
-    config = config.model_copy(update={"classification": track})
-    with pytest.raises(
-        InputError, match=r"protonet on backbone .*test_cells:Fixed' has no"
-    ):
+    task_type = config.classification.model_copy(update={"backbone": choice})
+    config = config.model_copy(update={"classification": task_type})
+    with pytest.raises(InputError, match=r"protonet on backbone .*test_cells:Fixed' has no"):
         train_cell(silent, config, layout, TOY_NAME, "protonet", 3)
 
 
@@ -152,7 +150,7 @@ def test_a_failing_cell_is_named_and_the_others_still_run() -> None:
 
 
 def test_the_code_of_a_method_is_its_own_file_and_the_shared_parts_but_no_other_method() -> None:
-    code = provenance.code_of("metabench.methods.metric.protonet")
+    code = provenance.code_fingerprint("metabench.methods.metric.protonet")
     assert (
         "metabench.methods.metric.protonet" in code and "metabench.methods.parts.distances" in code
     )
@@ -164,7 +162,7 @@ def test_no_method_imports_another_method() -> None:
 
     modules = {METHODS.target(name).split(":")[0] for name in METHODS.names()}
     for module in modules:
-        assert not (set(provenance.code_of(module)) & modules) - {module}
+        assert not (set(provenance.code_fingerprint(module)) & modules) - {module}
 
 
 @pytest.mark.case("36")

@@ -13,7 +13,7 @@ import pytest
 from metabench import registry
 from metabench.methods import METHODS
 from metabench.pipeline import fingerprint as provenance
-from metabench.pipeline.fingerprint import code_of, files_of
+from metabench.pipeline.fingerprint import code_fingerprint, files_of
 
 METHOD = "from metabench.methods.base import FeatureMethod\n"
 
@@ -41,13 +41,13 @@ def project(tmp_path, monkeypatch):
 
 
 def own(module: str) -> set[str]:
-    return {name for name in code_of(module) if not name.startswith("metabench")}
+    return {name for name in code_fingerprint(module) if not name.startswith("metabench")}
 
 
 @pytest.mark.case("02")
 def test_a_method_in_one_file_is_looked_at_with_the_protocol_it_keeps(project) -> None:
     project({"alone_own.py": METHOD})
-    assert "metabench.methods.base" in code_of("alone_own")
+    assert "metabench.methods.base" in code_fingerprint("alone_own")
     assert own("alone_own") == {"alone_own", "torch", "pydantic"}
 
 
@@ -94,22 +94,22 @@ def test_an_edit_of_what_is_imported_in_any_form_changes_the_code(project, state
         "lonely.py": "F = 1\n",
     }
     project(files)
-    before, edited = code_of("forms.inner.method"), FORMS[statement]
+    before, edited = code_fingerprint("forms.inner.method"), FORMS[statement]
     project({f"{edited.replace('.', '/')}.py": "F = 2\n"})
-    after = code_of("forms.inner.method")
+    after = code_fingerprint("forms.inner.method")
     assert {name for name in after if after[name] != before.get(name)} == {edited}
     project({"forms/__init__.py": "ON_THE_WAY = 1\n"})
-    assert code_of("forms.inner.method")["forms"] != after["forms"]
+    assert code_fingerprint("forms.inner.method")["forms"] != after["forms"]
 
 
 def test_docstrings_comments_and_formatting_change_nothing_and_a_call_does(project) -> None:
     project({"plain.py": "def f(x):\n    print('one')\n    return x\n"})
-    before = code_of("plain")
+    before = code_fingerprint("plain")
     text = '"""New."""\n\n\ndef f(x):  # why\n    """What."""\n    print("one")\n\n    return (x)\n'
     project({"plain.py": text})
-    assert code_of("plain") == before
+    assert code_fingerprint("plain") == before
     project({"plain.py": text.replace("one", "two")})
-    assert code_of("plain") != before
+    assert code_fingerprint("plain") != before
 
 
 @pytest.mark.parametrize(
@@ -125,17 +125,17 @@ def test_docstrings_comments_and_formatting_change_nothing_and_a_call_does(proje
 def test_a_file_beside_the_code_that_it_names_is_looked_at(project, text) -> None:
     files = {"datapk/__init__.py": "", "datapk/table.csv": "1", "datapk/tables/table.csv": "1"}
     project(files | {"datapk/method.py": text})
-    before = code_of("datapk.method")
+    before = code_fingerprint("datapk.method")
     project({"datapk/table.csv": "22", "datapk/tables/table.csv": "22"})
-    assert code_of("datapk.method") != before
+    assert code_fingerprint("datapk.method") != before
 
 
 def test_nothing_is_imported_to_be_looked_at(project) -> None:
     project({"loud/__init__.py": "raise SystemExit", "loud/method.py": "from . import other"})
-    assert set(code_of("loud.method")) == {"loud", "loud.method"}
+    assert set(code_fingerprint("loud.method")) == {"loud", "loud.method"}
     project({"broken.py": "def f(:\n", "beyond.py": "from ... import far\n"})
-    assert set(code_of("beyond")) == {"beyond"}
-    assert set(code_of("broken")) == {"broken"}
+    assert set(code_fingerprint("beyond")) == {"beyond"}
+    assert set(code_fingerprint("broken")) == {"broken"}
 
 
 def install(site: Path, origin: dict[str, object] | None, version: str = "1.0") -> None:
@@ -154,33 +154,35 @@ def test_an_installed_package_counts_by_its_version(project, tmp_path) -> None:
     project({"installed_own/__init__.py": "F = 1\n", "user.py": "import installed_own\n"})
     install(tmp_path, None)
     forget()
-    assert code_of("user")["installed-own"] == "1.0" and "installed_own" not in code_of("user")
+    assert code_fingerprint("user")[
+        "installed-own"
+    ] == "1.0" and "installed_own" not in code_fingerprint("user")
     install(tmp_path, None, "1.1")
     forget()
-    assert code_of("user")["installed-own"] == "1.1"
+    assert code_fingerprint("user")["installed-own"] == "1.1"
 
 
 def test_a_package_installed_from_a_folder_counts_by_its_files(project, tmp_path) -> None:
     project({"installed_own/__init__.py": "F = 1\n", "user.py": "import installed_own\n"})
     install(tmp_path, {"url": "file:///somewhere", "dir_info": {}})
     forget()
-    before = code_of("user")
+    before = code_fingerprint("user")
     assert set(before) == {"user", "installed_own"}
     assert METHODS.target("short_own") == "installed_own:Near", "its entry point is a name"
     project({"installed_own/__init__.py": "F = 2\n"})
-    assert code_of("user") != before
+    assert code_fingerprint("user") != before
 
 
 def test_the_packages_of_the_libraries_are_named_as_their_distributions(project) -> None:
     project({"uses.py": "import sklearn.svm, PIL\nfrom torch import nn\nimport json\n"})
     versions = {n: importlib.metadata.version(n) for n in ("scikit-learn", "pillow", "torch")}
-    code = code_of("uses")
+    code = code_fingerprint("uses")
     assert {n: code[n] for n in versions} == versions and set(code) == {"uses", *versions}
 
 
 def test_namespace_packages_are_followed(project) -> None:
     project({"space/deep/method.py": "from . import other\n", "space/deep/other.py": "F = 1\n"})
-    assert set(code_of("space.deep.method")) == {"space.deep.method", "space.deep.other"}
+    assert set(code_fingerprint("space.deep.method")) == {"space.deep.method", "space.deep.other"}
 
 
 def test_a_file_that_a_setting_names_counts_by_its_content(tmp_path) -> None:
@@ -197,7 +199,9 @@ def test_a_file_that_a_setting_names_counts_by_its_content(tmp_path) -> None:
 def test_the_code_of_all_cells_needs_no_package_that_is_optional() -> None:
     """Or what was trained before it was installed would be trained again."""
     needed = {"numpy", "pandas", "pydantic", "safetensors", "torch"}
-    assert {name for name in code_of("metabench.pipeline.evaluating") if "." not in name} == needed
+    assert {
+        name for name in code_fingerprint("metabench.pipeline.evaluating") if "." not in name
+    } == needed
 
 
 def test_names_are_looked_up_without_torch() -> None:

@@ -69,7 +69,7 @@ def damage(path: Path) -> bytes:
 
 @pytest.mark.parametrize("name", ["model.safetensors", "curve.csv", "cost.json", "cell.json"])
 def test_a_cell_with_a_damaged_file_is_computed_again_to_the_same_bits(layout, name) -> None:
-    folder = layout.run(TOY_NAME, "protonet", 0)
+    folder = layout.learner(TOY_NAME, "protonet", 0)
     weights = (folder / "model.safetensors").read_bytes()
     damage(folder / name)
     assert not is_done(folder, train_key(CONFIG, layout, TOY_NAME, "protonet", 0))
@@ -79,9 +79,9 @@ def test_a_cell_with_a_damaged_file_is_computed_again_to_the_same_bits(layout, n
 
 
 def test_damaged_half_budget_weights_are_named_and_then_made_again(layout) -> None:
-    path = layout.run(TOY_NAME, "backbone", 0) / "half.safetensors"
+    path = layout.learner(TOY_NAME, "backbone", 0) / "half.safetensors"
     whole = damage(path)
-    shutil.rmtree(layout.run(TOY_NAME, "meta_baseline", 0))
+    shutil.rmtree(layout.learner(TOY_NAME, "meta_baseline", 0))
     with pytest.raises(InputError, match=r"backbone/0: .*damaged.*Run `dvc repro"):
         train_cell(silent, CONFIG, layout, TOY_NAME, "meta_baseline", 0)
     pretrain_cell(silent, CONFIG, layout, TOY_NAME, 0)
@@ -93,7 +93,7 @@ def test_damaged_half_budget_weights_are_named_and_then_made_again(layout) -> No
 def test_a_damaged_checkpoint_is_set_aside_with_a_message_and_the_next_run_works(
     layout, keep
 ) -> None:
-    folder = layout.run(TOY_NAME, "protonet", 0)
+    folder = layout.learner(TOY_NAME, "protonet", 0)
     weights = (folder / "model.safetensors").read_bytes()
     (folder / "cell.json").unlink()
     key = train_key(CONFIG, layout, TOY_NAME, "protonet", 0)
@@ -202,7 +202,7 @@ def test_a_damaged_result_ends_the_report_with_its_name_and_no_report(layout) ->
 
 @pytest.fixture
 def tracked(layout, monkeypatch):
-    """Track the finished cell in the project's folder; returns the ids of its runs."""
+    """TaskType the finished cell in the project's folder; returns the ids of its runs."""
     from mlflow import MlflowClient
 
     monkeypatch.chdir(layout.root)

@@ -144,7 +144,7 @@ def test_a_method_without_settings_to_search_is_named(project) -> None:
 
 
 @pytest.mark.parametrize(
-    ("words", "error", "code"),
+    ("text_cnn", "error", "code"),
     [
         (["protonet"], InputError("protonet: diverges"), 1),
         ([], InputError("protonet: diverges"), 1),
@@ -193,8 +193,8 @@ def in_project(project, monkeypatch) -> None:
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["tests.toy:TOI"], "no track has source 'tests.toy:TOI'. Did you mean tests.toy:TOY"),
-        (["../x"], "no track has source '../x'"),
+        (["tests.toy:TOI"], "no task type has source 'tests.toy:TOI'. Did you mean tests.toy:TOY"),
+        (["../x"], "no task type has source '../x'"),
         ([TOY_NAME, "protonett"], "unknown method 'protonett'. Did you mean protonet"),
         ([TOY_NAME, "majority"], "not tuned, for the reasons above: majority"),
         ([TOY_NAME, "--trials", "0"], "2"),

@@ -21,7 +21,7 @@ from metabench.config.yaml_file import parse
 from metabench.files import InputError
 from metabench.pipeline.fingerprint import named_files
 from metabench.pipeline.planning import facts_of
-from metabench.pipeline.validation import check_names
+from metabench.pipeline.validation import validate_names
 from tests.toy import root_of_repository
 
 
@@ -47,7 +47,7 @@ def examined(tmp_path, monkeypatch) -> Callable[[Any], Config]:
             config = read()
         else:  # reading takes most of the time
             config = validated(content, "params.yaml")
-        check_names(config, Path())
+        validate_names(config, Path())
         return config
 
     return check
@@ -113,7 +113,7 @@ def test_junk_anywhere_is_refused_with_a_message_or_can_be_planned(data) -> None
         inner[last] = data.draw(JUNK)
     try:
         config = validated(values, "params.yaml")
-        check_names(config, root_of_repository())
+        validate_names(config, root_of_repository())
     except InputError as error:
         lines = str(error).splitlines()
         assert all(line.startswith("params.yaml: ") and line.isprintable() for line in lines)
@@ -299,8 +299,8 @@ def test_a_dataset_of_two_tracks_is_named_with_both(examined, smoke) -> None:
         ("classification.budget.examples", True, "whole number"),
         ("classification.budget.examples", 10**30, "at most"),
         ("compute.workers", 10**9, "at most"),
-        ("classification.outside", {"nope": "digits"}, "classification.outside: 'nope'"),
-        ("classification.outside", {"digits": "nope"}, "classification.outside.digits: 'nope'"),
+        ("classification.out_of_scope", {"nope": "digits"}, "classification.out_of_scope: 'nope'"),
+        ("classification.out_of_scope", {"digits": "nope"}, "out_of_scope.digits: 'nope'"),
         ("classification.methods", ["protonet", "protonet"], "'protonet' is there twice"),
         ("classification.targets", ["digits", "digits"], "'digits' is there twice"),
         ("classification.targets", ["digts"], "Did you mean digits"),
@@ -308,7 +308,7 @@ def test_a_dataset_of_two_tracks_is_named_with_both(examined, smoke) -> None:
         ("regression.evaluation.steps", [1, 1], "1 is there twice"),
         ("methods.glyps", {"maml": {}}, "methods.glyps: unknown dataset 'glyps'. Did you mean"),
         ("methods.glyphs.mamll", {}, "methods.glyphs.mamll: unknown method 'mamll'. Did you mean"),
-        ("datasets", ["glyphs", "digits", "sinusoid", "kmnist"], "no track uses 'kmnist'"),
+        ("datasets", ["glyphs", "digits", "sinusoid", "kmnist"], "no task type uses 'kmnist'"),
     ],
 )  # fmt: skip
 def test_a_value_that_cannot_work_is_named_with_its_key(examined, smoke, key, value, message):
@@ -385,16 +385,16 @@ def test_all_problems_are_in_one_message(examined, smoke) -> None:
         for part in parts:
             assert sum(part in line for line in lines) == 1, part
 
-    track = smoke["classification"]
-    track["methods"].append("protonett")
-    track["backbone"]["settings"] = {"widht": 8}
-    track["targets"] = ["digts"]
+    task_type = smoke["classification"]
+    task_type["methods"].append("protonett")
+    task_type["backbone"]["settings"] = {"widht": 8}
+    task_type["targets"] = ["digts"]
     smoke["methods"]["sinusoid"]["maml"] = {"steps": -1}
-    honest = track["budget"] | {}
-    track["budget"] |= {"exampels": 3, "validations": 0}
+    honest = task_type["budget"] | {}
+    task_type["budget"] |= {"exampels": 3, "validations": 0}
     smoke |= {"reports": "data", "seeds": 3}
     named("exampels", "validations", "reports", "seeds")
-    track["budget"] = honest
+    task_type["budget"] = honest
     smoke |= {"reports": "reports", "seeds": [3]}
     named("'protonett'", "widht", "'digts'", "maml: steps")
 

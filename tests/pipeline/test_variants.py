@@ -11,13 +11,13 @@ import pytest
 
 from metabench.config import BackboneChoice, Config
 from metabench.data.base import Builder, ClassInfo, Dataset
-from metabench.episodes.frozen_episodes import Frozen
+from metabench.episodes.frozen_episodes import FrozenEpisodes
 from metabench.files import InputError, write_json
 from metabench.methods import METHODS
 from metabench.pipeline.cells import examples_of
 from metabench.pipeline.keys import _test_files, episode_hash, train_key
 from metabench.pipeline.layout import Layout
-from metabench.pipeline.validation import check_names, starts_shared
+from metabench.pipeline.validation import starts_shared, validate_names
 from tests.toy import TOY_NAME, params, prepared, toy_config
 
 OTHER_NAME = "tests.pipeline.test_variants:OTHER"
@@ -32,14 +32,14 @@ def other() -> Dataset:
 
 
 def with_track(**changes: Any) -> dict[str, Any]:
-    track = copy.deepcopy(params()["classification"]) | changes
-    methods = {TOY_NAME: {name: {} for name in track["methods"]}}
-    return params(classification=track, methods=methods, datasets=[TOY_NAME, OTHER_NAME])
+    task_type = copy.deepcopy(params()["classification"]) | changes
+    methods = {TOY_NAME: {name: {} for name in task_type["methods"]}}
+    return params(classification=task_type, methods=methods, datasets=[TOY_NAME, OTHER_NAME])
 
 
 def frozen(layout: Layout, name: str, ways: int) -> None:
     path = layout.episodes(name, "test") / f"{ways}w1s.npz"
-    Frozen(name, ways, 1, f"{name}{ways}", np.zeros((2, ways, 2), np.int32)).save(path)
+    FrozenEpisodes(name, ways, 1, f"{name}{ways}", np.zeros((2, ways, 2), np.int32)).save(path)
 
 
 def test_who_was_trained_on_classes_of_a_setting_does_not_answer_it(tmp_path) -> None:
@@ -57,8 +57,8 @@ def test_who_was_trained_on_classes_of_a_setting_does_not_answer_it(tmp_path) ->
             frozen(layout, name, ways)
 
     def answered(source: str, name: str) -> set[str]:
-        track = config.classification
-        return {episode_hash(path) for path in _test_files(track, layout, source, name)}
+        task_type = config.classification
+        return {episode_hash(path) for path in _test_files(task_type, layout, source, name)}
 
     # the toy dataset has 16 classes, of which 5 are test; 16 ways are all of them
     assert answered(TOY_NAME, "knn") == {f"{TOY_NAME}5", f"{OTHER_NAME}5", f"{OTHER_NAME}16"}
@@ -71,7 +71,7 @@ def test_a_variant_has_its_backbone_its_settings_and_a_key_of_its_own(tmp_path) 
     values = with_track(methods=["protonet", "wide"], variants={"wide": wide})
     values["datasets"] = [TOY_NAME]
     config, layout = Config.model_validate(values), prepared(tmp_path, toy_config())
-    check_names(config)
+    validate_names(config)
     assert config.classification.backbone_of("wide").label == "conv4-8"
     assert config.classification.backbone_of("protonet").label == "conv4-4"
     keys = {train_key(config, layout, TOY_NAME, name, 0) for name in ("protonet", "wide")}
@@ -94,7 +94,7 @@ def test_a_variant_cannot_start_from_another_backbone_s_pretraining() -> None:
     wide = {"method": "knn", "backbone": {"name": "conv4", "settings": {"width": 8}}}
     values = with_track(methods=["wide"], variants={"wide": wide})
     with pytest.raises(InputError, match=r"variants\.wide: .* which is conv4-4, not conv4-8"):
-        check_names(Config.model_validate(values))
+        validate_names(Config.model_validate(values))
     external = BackboneChoice(name="minilm_frozen")
     assert not starts_shared(METHODS.load("knn"), external), "pretrained elsewhere"
 
@@ -104,13 +104,13 @@ def test_who_starts_half_way_needs_a_validation_half_way() -> None:
     values["classification"]["budget"]["validations"] = 3
     message = r"classification\.budget\.validations: 3 is odd, but meta_baseline starts"
     with pytest.raises(InputError, match=message):
-        check_names(Config.model_validate(values))
+        validate_names(Config.model_validate(values))
 
 
 def test_an_unused_variant_is_an_error() -> None:
     config = Config.model_validate(with_track(variants={"spare": {"method": "knn"}}))
     with pytest.raises(InputError, match=r"classification\.variants\.spare: .* is not in methods"):
-        check_names(config)
+        validate_names(config)
 
 
 def test_a_frozen_backbone_reads_vectors_in_place_of_the_inputs(tmp_path: Path) -> None:

@@ -60,7 +60,7 @@ def run(tmp_path_factory) -> Path:
     config = toy_config()
     layout = prepared(tmp_path_factory.mktemp("project"), config)
     train_cell(lambda share, text: None, config, layout, TOY_NAME, "protonet", 0)
-    return layout.run(TOY_NAME, "protonet", 0)
+    return layout.learner(TOY_NAME, "protonet", 0)
 
 
 @pytest.fixture(scope="module")
@@ -186,9 +186,9 @@ def texts() -> FewShotClassifier:
     """TF-IDF, which needs no training."""
     model = FewShotClassifier("none")
     cls = METHODS.load("tfidf")
-    backbone = build_backbone("words", (64,), width=2, size=2, pieces=8)
+    backbone = build_backbone("text_cnn", (64,), width=2, size=2, pieces=8)
     model.learner_ = cls(backbone, Task("text", 2, 0), cls.Settings()).eval()
-    model.cell_ = {"method": "tfidf", "input_shape": [64], "backbone": {"name": "words"}}
+    model.cell_ = {"method": "tfidf", "input_shape": [64], "backbone": {"name": "text_cnn"}}
     model._opened = "none"
     return model
 

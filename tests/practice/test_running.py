@@ -15,11 +15,11 @@ from typer.testing import CliRunner
 
 from metabench import FewShotClassifier
 from metabench.cli import app
-from metabench.episodes.frozen_episodes import Frozen
+from metabench.episodes.frozen_episodes import FrozenEpisodes
 from metabench.files import InputError, read_json
 from metabench.practice.reading import OwnData, bright_background, read_images, read_texts
 from metabench.practice.running import arrays, claim, plan, recommend, run
-from metabench.practice.served import FewShotModel, FewShotTask
+from metabench.practice.service import FewShotModel, FewShotTask
 from tests.toy import TOY_NAME
 
 
@@ -170,12 +170,12 @@ def test_a_run_on_own_classes_leaves_a_board_a_recommendation_and_a_learner(tmp_
     fill(tmp_path / "mine", classes=20)
     found = read_images(tmp_path / "mine")
     chosen = plan(found, None, "glyphs", 1)
-    track = chosen.config.classification
-    small = track.model_copy(
+    task_type = chosen.config.classification
+    small = task_type.model_copy(
         update={
             "methods": ("simpleshot", "nearest_neighbour"),
-            "budget": track.budget.model_copy(update={"examples": 400, "validations": 1}),
-            "evaluation": track.evaluation.model_copy(update={"episodes": 5}),
+            "budget": task_type.budget.model_copy(update={"examples": 400, "validations": 1}),
+            "evaluation": task_type.evaluation.model_copy(update={"episodes": 5}),
         }
     )
     chosen = replace(chosen, config=chosen.config.model_copy(update={"classification": small}))
@@ -190,7 +190,12 @@ def test_a_run_on_own_classes_leaves_a_board_a_recommendation_and_a_learner(tmp_
 
 SENTENCES = {
     "weather": ["will it rain {}", "is there snow {}", "how warm is it {}", "do I need a coat {}"],
-    "music": ["play a song {}", "turn the volume up {}", "skip this track {}", "stop the radio {}"],
+    "music": [
+        "play a song {}",
+        "turn the volume up {}",
+        "skip this task_type {}",
+        "stop the radio {}",
+    ],
     "money": ["pay my bill {}", "send cash to Ann {}", "what is my balance {}", "close my loan {}"],
 }
 DAYS = ("on Monday", "on Tuesday", "tonight", "this morning")
@@ -264,7 +269,7 @@ def test_texts_of_many_classes_are_learnt_from() -> None:
     texts = [f"word{c} number {i}" for c in range(20) for i in range(9)]
     own = OwnData("text", texts, [str(i // 9) for i in range(180)])
     chosen = plan(own, None, "glyphs", 1)
-    assert chosen.mode == "class-disjoint" and "frozen_r2d2" in chosen.track.methods
+    assert chosen.mode == "class-disjoint" and "frozen_r2d2" in chosen.task_type.methods
     parts = [c.partition for c in arrays(own, (), chosen.mode, chosen.invert).classes]
     assert sorted(map(parts.count, ("train", "val", "test"))) == [5, 5, 10]
 
@@ -284,11 +289,11 @@ def test_names_in_the_recommendation_are_text_and_nothing_else() -> None:
 def on_toy(own: OwnData, root: Path) -> str:
     """The recommendation of a run without training, its source grey."""
     chosen = plan(own, None, TOY_NAME, 1)
-    track = chosen.config.classification
-    small = track.model_copy(
+    task_type = chosen.config.classification
+    small = task_type.model_copy(
         update={
             "methods": ("nearest_neighbour",),
-            "evaluation": track.evaluation.model_copy(update={"episodes": 10}),
+            "evaluation": task_type.evaluation.model_copy(update={"episodes": 10}),
         }
     )
     chosen = replace(chosen, config=chosen.config.model_copy(update={"classification": small}))
@@ -326,14 +331,14 @@ def test_a_folder_with_parts_is_used_as_it_says(fruit) -> None:
         "support is of train/, of which class 'ripe' has the fewest, 2; queries are of test/"
         in text
     )
-    frozen = Frozen.load(root / f"work/data/episodes/{own.name}/test/2w1s.npz")
+    frozen = FrozenEpisodes.load(root / f"work/data/episodes/{own.name}/test/2w1s.npz")
     parts = np.array(own.parts)[frozen.indices]
     assert parts.shape[2] == 5  # one shot: there are two; all queries
     assert (parts[..., 0] == "train").all() and (parts[..., 1:] == "test").all()
     asked = plan(own, None, "glyphs", 1)
     assert "queries are of test/" in asked.why
     whole = plan(OwnData("image", own.examples, own.labels), None, "glyphs", 1)  # without parts
-    assert "test/" not in whole.why and whole.track.evaluation.queries == 5
+    assert "test/" not in whole.why and whole.task_type.evaluation.queries == 5
     many = [str(c) for c in range(15) for _ in range(4)]
     parted = OwnData("image", own.examples[:1] * 60, many)
     parted.parts = ["test"] * 20 + ["train"] * 20 + ["val"] * 20

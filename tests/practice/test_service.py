@@ -75,7 +75,7 @@ def project(tmp_path_factory):
 
 def test_a_served_learner_answers_over_http_as_the_estimator_does(project, tmp_path) -> None:
     _, layout = project
-    run = layout.run(TOY_NAME, "protonet", 0)
+    run = layout.learner(TOY_NAME, "protonet", 0)
     serving.export(run, tmp_path / "model")
     port = free_port()
     call = [sys.executable, "-m", "mlflow", "models", "serve", "-m", str(tmp_path / "model")]

@@ -98,7 +98,8 @@ def test_where_nothing_changed_nothing_is_validated_or_written(plan, project, mo
     written = {path: path.stat().st_mtime_ns for path in project.root.rglob("data/plan/**/*")}
     with monkeypatch.context() as patch:
         patch.setattr(
-            "metabench.pipeline.validation.check_names", lambda *a: pytest.fail("validated again")
+            "metabench.pipeline.validation.validate_names",
+            lambda *a: pytest.fail("validated again"),
         )
         plan.main(wanted, project)
         assert {path: path.stat().st_mtime_ns for path in written} == written

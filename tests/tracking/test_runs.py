@@ -120,7 +120,7 @@ def test_the_best_is_chosen_on_val_among_the_servable(project, monkeypatch) -> N
     assert (folder.parent.name, val) == ("linear_probe", 2.0)  # did not train: scored here
     monkeypatch.setattr(serving, "validator", lambda *a: lambda method: 1 / 0)
     assert serving.best_on_val(config, layout, TOY_NAME)[1] == 2.0  # and only once
-    cell = read_json(layout.run(TOY_NAME, "linear_probe", 0) / "cell.json")
+    cell = read_json(layout.learner(TOY_NAME, "linear_probe", 0) / "cell.json")
     (layout.root / "data/val" / f"{cell['key']}.json").write_text('{"val": 0.0}')
     folder, val = serving.best_on_val(config, layout, TOY_NAME)
     assert folder.parent.name == "protonet"  # mann has a fixed number of classes
@@ -207,7 +207,7 @@ def test_nothing_personal_is_logged_with_the_best_learner(project, here, monkeyp
     assert secrets[0] in context.resolve_tags().values()  # what MLflow itself would log
     assert f"https://{secrets[1]}/x" in context.resolve_tags().values()
     monkeypatch.setattr(
-        serving, "best_on_val", lambda *a: (layout.run(TOY_NAME, "protonet", 0), 0.5)
+        serving, "best_on_val", lambda *a: (layout.learner(TOY_NAME, "protonet", 0), 0.5)
     )
     track_cell(config, layout, TOY_NAME, "protonet", 0)
     serving.publish(config, layout, "0123abcd+")

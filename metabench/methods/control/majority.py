@@ -17,7 +17,7 @@ class Majority(Method):
 
     family = "control"
     paper = "–"
-    learns_from = "nothing"
+    source_training = "none"
     kinds = frozenset({"image", "text", "vector", "regression"})
 
     def predict(self, episodes: Episodes) -> Tensor:

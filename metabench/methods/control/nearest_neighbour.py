@@ -14,7 +14,7 @@ class NearestNeighbour(FeatureMethod):
 
     family = "control"
     paper = "Cover & Hart 1967"
-    learns_from = "nothing"
+    source_training = "none"
     kinds = frozenset({"image", "vector"})  # the numbers of words are no quantities
 
     def embed(self, x: Tensor) -> Tensor:

@@ -41,7 +41,7 @@ class Oracle(Method):
 
     family = "control"
     paper = "–"
-    learns_from = "nothing"
+    source_training = "none"
     kinds = frozenset({"regression"})
     Settings = OracleSettings
 

@@ -14,4 +14,4 @@ class RandomFeatures(Probe):
 
     family = "control"
     paper = "Saxe et al. 2011"
-    learns_from = "nothing"
+    source_training = "none"

@@ -14,8 +14,8 @@ from metabench.methods.parts.fine_tuning import FineTuneMethod, FineTuneSettings
 class ScratchSettings(FineTuneSettings):
     """Random weights have farther to go."""
 
-    rate: NonNegative = 0.05
-    head_rate: NonNegative = 0.05
+    finetune_lr: NonNegative = 0.05
+    head_lr: NonNegative = 0.05
 
 
 class Scratch(FineTuneMethod):

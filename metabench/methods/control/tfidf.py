@@ -30,7 +30,7 @@ class Tfidf(Method):
 
     family = "control"
     paper = "Salton & Buckley 1988"
-    learns_from = "nothing"
+    source_training = "none"
     kinds = frozenset({"text"})
     Settings = TfidfSettings
 

@@ -21,7 +21,7 @@ class TfidfNeighbour(Method):
 
     family = "control"
     paper = "Cover & Hart 1967"
-    learns_from = "nothing"
+    source_training = "none"
     kinds = frozenset({"text"})
 
     def predict(self, episodes: Episodes) -> Tensor:

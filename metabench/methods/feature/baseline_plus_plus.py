@@ -28,12 +28,12 @@ class BaselinePlusPlusSettings(Settings):
 
     Attributes:
         scale: s.
-        rate, momentum, steps: of the head's descent on an episode (paper: 100 epochs of SGD).
+        finetune_lr, momentum, steps: of the head's descent on an episode (paper: 100 epochs).
     """
 
     weight_decay: NonNegative = 5e-4
     scale: Positive = 10.0
-    rate: NonNegative = 0.1
+    finetune_lr: NonNegative = 0.1
     momentum: BelowOne = 0.9
     steps: Whole = 50
 
@@ -43,7 +43,7 @@ class BaselinePlusPlus(FeatureMethod):
 
     family = "feature"
     paper = "Chen et al. 2019"
-    learns_from = "examples"
+    source_training = "supervised"
     Settings = BaselinePlusPlusSettings
 
     def __init__(self, backbone: Backbone, task: Task, settings: BaselinePlusPlusSettings):
@@ -71,6 +71,11 @@ class BaselinePlusPlus(FeatureMethod):
 
         with torch.enable_grad():
             head = descend(
-                loss, {"head": start}, lambda name, step: s.rate, s.momentum, range(s.steps), {}
+                loss,
+                {"head": start},
+                lambda name, step: s.finetune_lr,
+                s.momentum,
+                range(s.steps),
+                {},
             )["head"]
         return s.scale * cosine(features.query_x, head)

@@ -36,7 +36,7 @@ class LDA(FeatureMethod):
 
     family = "feature"
     paper = "Fisher 1936"
-    learns_from = "nothing"
+    source_training = "none"
     start = "pretrained"
     Settings = LDASettings
     whiten: Tensor
@@ -45,7 +45,7 @@ class LDA(FeatureMethod):
         super().__init__(backbone, task, settings)
         self.register_buffer("whiten", torch.eye(backbone.feature_dim))
 
-    def finish(self, source: Source) -> None:
+    def fit_source_statistics(self, source: Source) -> None:
         """Estimate Σ on the source."""
         features, labels = source.features(self.backbone)
         x, y = features.double().cpu(), labels.cpu()

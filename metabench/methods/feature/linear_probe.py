@@ -14,5 +14,5 @@ class LinearProbe(Probe):
 
     family = "feature"
     paper = "Tian et al. 2020"
-    learns_from = "nothing"
+    source_training = "none"
     start = "pretrained"

@@ -39,7 +39,7 @@ class RFS(Probe):
 
     family = "feature"
     paper = "Tian et al. 2020"
-    learns_from = "examples"
+    source_training = "supervised"
     start = "half"
     Settings = RFSSettings
 

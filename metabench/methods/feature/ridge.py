@@ -28,7 +28,7 @@ class Ridge(FeatureMethod):
 
     family = "feature"
     paper = "Hoerl & Kennard 1970"
-    learns_from = "nothing"
+    source_training = "none"
     start = "pretrained"
     kinds = frozenset({"image", "text", "vector", "regression"})
     Settings = RidgeSettings

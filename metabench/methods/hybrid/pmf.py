@@ -31,13 +31,13 @@ class PMFSettings(Settings):
 
     Attributes:
         scale: where τ starts (paper: 10).
-        rate: α; 0 leaves a prototypical network.
+        finetune_lr: α; 0 leaves a prototypical network.
         steps: of fine-tuning (paper: 50).
         shift: largest shift of an image, in pixels.
     """
 
     scale: Positive = 10.0
-    rate: NonNegative = 0.01
+    finetune_lr: NonNegative = 0.01
     steps: Whole = 10
     shift: Whole = 2
 
@@ -48,7 +48,7 @@ class PMF(Method):
     family = "hybrid"
     paper = "Hu et al. 2022"
     start = "half"
-    ordered = True  # each position of the support has shifts of its own
+    order_sensitive = True  # each position of the support has shifts of its own
     Settings = PMFSettings
 
     def __init__(self, backbone: Backbone, task: Task, settings: PMFSettings):
@@ -90,7 +90,12 @@ class PMF(Method):
     def predict_after(self, episodes: Episodes, steps: Sequence[int]) -> list[Tensor]:
         """Query logits after each of the given numbers of fine-tuning steps, in one run."""
         assert episodes.ways is not None
-        x, y, ways, rate = episodes.support_x, episodes.support_y, episodes.ways, self.settings.rate
+        x, y, ways, rate = (
+            episodes.support_x,
+            episodes.support_y,
+            episodes.ways,
+            self.settings.finetune_lr,
+        )
         size = x.shape[1]
         weights = per_task(dict(self.backbone.named_parameters()), len(episodes))
         answers: dict[int, Tensor] = {}

@@ -40,8 +40,8 @@ class ICLTransformer(FeatureMethod):
 
     family = "model"
     paper = "Kirsch et al. 2022"
-    any_ways = False
-    ordered = True
+    variable_ways = False
+    order_sensitive = True
     Settings = ICLTransformerSettings
 
     def __init__(self, backbone: Backbone, task: Task, settings: ICLTransformerSettings):

@@ -82,8 +82,8 @@ class MANN(FeatureMethod):
 
     family = "model"
     paper = "Santoro et al. 2016"
-    any_ways = False
-    ordered = True
+    variable_ways = False
+    order_sensitive = True
     Settings = MANNSettings
 
     def __init__(self, backbone: Backbone, task: Task, settings: MANNSettings):

@@ -92,8 +92,8 @@ class SNAIL(FeatureMethod):
 
     family = "model"
     paper = "Mishra et al. 2018"
-    any_ways = False
-    ordered = True
+    variable_ways = False
+    order_sensitive = True
     Settings = SNAILSettings
 
     def __init__(self, backbone: Backbone, task: Task, settings: SNAILSettings):

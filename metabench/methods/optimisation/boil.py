@@ -32,8 +32,8 @@ class BOIL(GradientMethod):
     family = "optimisation"
     paper = "Oh et al. 2021"
     kinds = frozenset({"image", "text", "vector"})
-    any_ways = False
-    ordered = True
+    variable_ways = False
+    order_sensitive = True
 
     def __init__(self, backbone: Backbone, task: Task, settings: InnerLoopSettings):
         super().__init__(backbone, task, settings)

@@ -51,7 +51,7 @@ class MAMLPlusPlus(GradientMethod):
         self.layers = list(dict.fromkeys(name.rpartition(".")[0] for name in weights))
         self.rates = nn.Parameter(torch.full((len(self.layers), settings.steps), settings.inner_lr))
 
-    def rate(self, name: str, step: int) -> Tensor:
+    def learning_rate(self, name: str, step: int) -> Tensor:
         """α of the parameter's layer; steps beyond those of training use the last rate."""
         layer = self.layers.index(name.rpartition(".")[0])
         return self.rates[layer, min(step, self.settings.steps - 1)]

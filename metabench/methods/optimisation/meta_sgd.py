@@ -43,7 +43,7 @@ class MetaSGD(GradientMethod):
             torch.full_like(w, settings.inner_lr, requires_grad=True) for w in weights.values()
         )
 
-    def rate(self, name: str, step: int) -> Tensor:
+    def learning_rate(self, name: str, step: int) -> Tensor:
         """α of parameter ``name``, in its shape."""
         return self.alpha[self.names.index(name)]
 

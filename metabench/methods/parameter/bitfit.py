@@ -17,7 +17,7 @@ from metabench.methods.parts.language_tuning import LanguageTuning, LanguageTuni
 class BitFitSettings(LanguageTuningSettings):
     """So few weights take a larger step."""
 
-    rate: Positive = 1e-3
+    finetune_lr: Positive = 1e-3
 
 
 class BitFit(LanguageTuning):

@@ -22,7 +22,7 @@ TARGETS = (".query.weight", ".value.weight")
 class LoRASettings(LanguageTuningSettings):
     """``rank``: r. ``alpha``: α."""
 
-    rate: Positive = 1e-3
+    finetune_lr: Positive = 1e-3
     rank: Width = 8
     alpha: Positive = 16.0
 

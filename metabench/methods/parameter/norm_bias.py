@@ -17,7 +17,7 @@ from metabench.methods.parts.fine_tuning import FineTuneMethod, FineTuneSettings
 class NormBiasSettings(FineTuneSettings):
     """So few weights take a larger step."""
 
-    rate: NonNegative = 0.05
+    finetune_lr: NonNegative = 0.05
 
 
 class NormBias(FineTuneMethod):

@@ -18,10 +18,10 @@ class CentredMethod(FeatureMethod):
     """A frozen pretrained backbone, its features centred by the source's and normalised.
 
     Attributes:
-        centre: ``[D]``, mean feature of the source's training classes, found in ``finish``.
+        centre: ``[D]``, mean feature of the source's training classes (``fit_source_statistics``).
     """
 
-    learns_from = "nothing"
+    source_training = "none"
     start = "pretrained"
     centre: Tensor
 
@@ -33,7 +33,7 @@ class CentredMethod(FeatureMethod):
         """Unit vectors ``[T, N, D]``."""
         return F.normalize(self.backbone(x) - self.centre, dim=-1)
 
-    def finish(self, source: Source) -> None:
+    def fit_source_statistics(self, source: Source) -> None:
         """Take the mean feature of the source."""
         features, _ = source.features(self.backbone)
         self.centre.copy_(features.mean(0))

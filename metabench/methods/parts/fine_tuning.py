@@ -19,7 +19,7 @@ from metabench.methods.parts.inner_loop import Head, apply_head, per_task
 def descend(
     loss: Callable[[dict[str, Tensor]], Tensor],
     weights: dict[str, Tensor],
-    rate: Callable[[str, int], float],
+    learning_rate: Callable[[str, int], float],
     momentum: float,
     steps: range,
     velocity: dict[str, Tensor],
@@ -28,7 +28,7 @@ def descend(
 
     Args:
         loss: sum over tasks of the task losses, so that each task has its own gradient.
-        rate: α of a parameter, by name and step.
+        learning_rate: α of a parameter, by name and step.
         velocity: carried from call to call; empty at first.
     """
     for step in steps:
@@ -36,7 +36,7 @@ def descend(
         gradients = torch.autograd.grad(loss(leaves), list(leaves.values()))
         for (name, weight), gradient in zip(leaves.items(), gradients, strict=True):
             velocity[name] = momentum * velocity.get(name, torch.zeros(())) + gradient
-            weights[name] = weight.detach() - rate(name, step) * velocity[name]
+            weights[name] = weight.detach() - learning_rate(name, step) * velocity[name]
     return weights
 
 
@@ -48,14 +48,14 @@ class FineTuneSettings(Settings):
     """Adaptation settings.
 
     Attributes:
-        rate: step size α on the backbone.
-        head_rate: step size on the head.
+        finetune_lr: step size α on the backbone.
+        head_lr: step size on the head.
         momentum: μ.
         steps: number of steps.
     """
 
-    rate: NonNegative = 0.005
-    head_rate: NonNegative = 0.05
+    finetune_lr: NonNegative = 0.005
+    head_lr: NonNegative = 0.05
     momentum: BelowOne = 0.9
     steps: Whole = 15
 
@@ -68,7 +68,7 @@ class FineTuneMethod(Method):
     spends no steps on what is known in closed form. The regression head is the pretrained one.
     """
 
-    learns_from = "nothing"
+    source_training = "none"
     kinds = frozenset({"image", "text", "vector", "regression"})
     Settings = FineTuneSettings
 
@@ -90,10 +90,10 @@ class FineTuneMethod(Method):
         features = self.backbone(episodes.support_x, weights, self.moments(episodes))
         return task_loss(apply_head(features, weights), episodes.support_y).sum()
 
-    def rate(self, name: str, step: int) -> float:
+    def learning_rate(self, name: str, step: int) -> float:
         """Step size of a parameter in step ``step``."""
         s = self.settings
-        return float(s.head_rate if name.startswith("head.") else s.rate)
+        return float(s.head_lr if name.startswith("head.") else s.finetune_lr)
 
     def head_start(self, episodes: Episodes) -> dict[str, Tensor]:
         """``head.weight`` ``[T, K, D]`` and ``head.bias`` ``[T, K]``."""
@@ -122,7 +122,7 @@ class FineTuneMethod(Method):
                 weights = descend(
                     functools.partial(self.objective, episodes),
                     weights,
-                    self.rate,
+                    self.learning_rate,
                     self.settings.momentum,
                     range(done, count),
                     velocity,

@@ -99,8 +99,8 @@ class GradientMethod(Method):
     """A method that adapts weights to the support by gradient steps, then answers the queries.
 
     A subclass says from where (:meth:`initial`), what stays (:meth:`fixed`), how far
-    (:meth:`rate`), and how all this is learned (``loss``). Batch normalisation uses the moments of
-    the task's own support for support and queries alike.
+    (:meth:`learning_rate`), and how all this is learned (``loss``). Batch normalisation uses the
+    moments of the task's own support for support and queries alike.
     """
 
     kinds = frozenset({"image", "text", "vector", "regression"})
@@ -119,7 +119,7 @@ class GradientMethod(Method):
         """Per-task weights that the inner loop leaves alone."""
         return {}
 
-    def rate(self, name: str, step: int) -> Tensor | float:
+    def learning_rate(self, name: str, step: int) -> Tensor | float:
         """α of parameter ``name`` in inner step ``step``."""
         return self.settings.inner_lr
 
@@ -146,12 +146,12 @@ class GradientMethod(Method):
                 weights,
                 episodes.support_x,
                 episodes.support_y,
-                lambda name: self.rate(name, step),  # noqa: B023 (used within this iteration)
+                lambda name: self.learning_rate(name, step),  # noqa: B023 (used within this iteration)
                 second_order,
             )
             if pull:
                 weights = {
-                    name: w - self.rate(name, step) * pull * (before[name] - start[name])
+                    name: w - self.learning_rate(name, step) * pull * (before[name] - start[name])
                     for name, w in weights.items()
                 }
             yield weights | fixed

@@ -29,18 +29,18 @@ class LanguageTuningSettings(Settings):
     """How long and how fast a task is tuned.
 
     Attributes:
-        rate: peak learning rate of the encoder's weights.
-        head_rate: peak learning rate of the head.
+        finetune_lr: peak learning rate of the encoder's weights.
+        head_lr: peak learning rate of the head.
         steps: optimiser steps.
         chunk: support examples a step (all, where the support is smaller).
         warm_up: share of the steps in which the rate rises.
         decay: weight decay.
     """
 
-    ranges: ClassVar = {"rate": (1e-5, 3e-3), "head_rate": (1e-3, 0.1)}
+    ranges: ClassVar = {"finetune_lr": (1e-5, 3e-3), "head_lr": (1e-3, 0.1)}
 
-    rate: Positive = 1e-4
-    head_rate: Positive = 1e-2
+    finetune_lr: Positive = 1e-4
+    head_lr: Positive = 1e-2
     steps: Count = 15
     chunk: Count = 16
     warm_up: BelowOne = 0.1
@@ -56,9 +56,9 @@ class LanguageTuning(Method):
 
     family = "parameter"
     start = "pretrained"
-    learns_from = "nothing"
+    source_training = "none"
     kinds = frozenset({"text"})
-    ordered = True
+    order_sensitive = True
     eval_tasks = 1
     Settings = LanguageTuningSettings
     draws: Tensor
@@ -135,7 +135,7 @@ class LanguageTuning(Method):
         s = self.settings
         groups: list[dict[str, Any]] = [
             {"params": list(part.values()), "lr": rate}
-            for part, rate in ((learned, s.rate), (head, s.head_rate))
+            for part, rate in ((learned, s.finetune_lr), (head, s.head_lr))
             if part
         ]
         parameters = [p.requires_grad_() for group in groups for p in group["params"]]

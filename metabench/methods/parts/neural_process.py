@@ -44,8 +44,8 @@ class NeuralProcess(FeatureMethod):
 
     family = "model"
     kinds = frozenset({"image", "text", "vector", "regression"})
-    any_ways = False
-    ordered = True
+    variable_ways = False
+    order_sensitive = True
     Settings = NeuralProcessSettings
 
     def __init__(self, backbone: Backbone, task: Task, settings: NeuralProcessSettings):

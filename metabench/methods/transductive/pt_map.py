@@ -46,7 +46,7 @@ class PTMAP(FeatureMethod):
 
     family = "transductive"
     paper = "Hu et al. 2021"
-    learns_from = "nothing"
+    source_training = "none"
     start = "pretrained"
     transductive = True
     Settings = PTMAPSettings

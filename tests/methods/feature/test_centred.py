@@ -34,7 +34,7 @@ def cl2n(method, x):
 @pytest.fixture(params=[SimpleShot, KNN])
 def method(request):
     found = build(request.param, request.param.Settings())
-    found.finish(Few())
+    found.fit_source_statistics(Few())
     return found
 
 
@@ -53,7 +53,7 @@ def test_the_centre_is_saved_with_the_weights(method) -> None:
 
 def test_simpleshot_takes_the_nearest_class_mean() -> None:
     method, batch = build(SimpleShot, SimpleShot.Settings(scale=3.0)), episodes(support=9)
-    method.finish(Few())
+    method.fit_source_statistics(Few())
     logits = method.predict(batch).numpy()
     for t in range(len(batch)):
         x, q = cl2n(method, batch.support_x[t]), cl2n(method, batch.query_x[t])
@@ -65,7 +65,7 @@ def test_simpleshot_takes_the_nearest_class_mean() -> None:
 @pytest.mark.parametrize("k", [1, 4, 50])
 def test_the_vote_is_that_of_scikit_learn(k) -> None:
     method, batch = build(KNN, KNNSettings(k=k)), episodes(support=9)
-    method.finish(Few())
+    method.fit_source_statistics(Few())
     found = method.predict(batch).exp().numpy() - 0.01 / WAYS
     for t in range(len(batch)):
         x, q = cl2n(method, batch.support_x[t]), cl2n(method, batch.query_x[t])

@@ -34,7 +34,7 @@ class Known(LedoitWolf):
 
 def test_probabilities_are_those_of_scikit_learn_with_the_source_covariance() -> None:
     method, batch = build(LDA, LDASettings(scale=1.0)), episodes(support=9)
-    method.finish(Groups())
+    method.fit_source_statistics(Groups())
     features, labels = Groups().features(method.backbone)
     x, y = features.numpy(), labels.numpy()
     residual = np.concatenate([x[y == k] - x[y == k].mean(0) for k in np.unique(y)])

@@ -12,14 +12,14 @@ from torch import nn
 from metabench.methods.control.scratch import Scratch
 from metabench.methods.feature.baseline_plus_plus import BaselinePlusPlus, BaselinePlusPlusSettings
 from metabench.methods.parameter.fine_tune import FineTune
-from metabench.methods.parameter.gradual import Gradual
+from metabench.methods.parameter.gradual_unfreezing import GradualUnfreezing
 from metabench.methods.parameter.l2_sp import L2SP
 from metabench.methods.parameter.last_block import LastBlock
 from metabench.methods.parameter.norm_bias import NormBias
 from metabench.methods.parts.fine_tuning import SCALE
 from tests.methods.small import WAYS, build, episodes
 
-COMMON = {"rate": 0.05, "head_rate": 0.2, "momentum": 0.8, "steps": 6}
+COMMON = {"rate": 0.05, "head_lr": 0.2, "momentum": 0.8, "steps": 6}
 
 
 def blocks(backbone: nn.Module) -> dict[str, list[nn.Parameter]]:
@@ -101,8 +101,8 @@ def test_l2_sp_pulls_the_backbone_to_its_start_and_the_head_to_zero() -> None:
 
 
 def test_blocks_join_one_by_one_with_rates_that_fall_towards_the_input() -> None:
-    settings = Gradual.Settings(**COMMON, decay=2.0, every=2)
-    learner, batch = build(Gradual, settings, widths=(7, 6)), episodes(support=8)
+    settings = GradualUnfreezing.Settings(**COMMON, decay=2.0, every=2)
+    learner, batch = build(GradualUnfreezing, settings, widths=(7, 6)), episodes(support=8)
 
     def groups(net, head):
         first, second = blocks(net).values()

@@ -11,7 +11,7 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 from torch import nn
 
-from metabench.backbones.words import Words
+from metabench.backbones.text_cnn import TextCNN
 from metabench.episodes import Episodes
 from metabench.methods.base import Task
 from metabench.methods.control.tfidf import Tfidf
@@ -45,7 +45,7 @@ def episodes(shots: int = 4) -> Episodes:
 
 def build(method, settings=None):
     torch.manual_seed(0)
-    net = Words((7,), width=12, size=8, pieces=512)
+    net = TextCNN((7,), width=12, size=8, pieces=512)
     return method(net, Task("text", WAYS, 5), settings or method.Settings()).double().eval()
 
 
@@ -136,7 +136,7 @@ def test_what_is_tuned_is_what_the_method_says(method, expected) -> None:
 
 
 def test_tuning_is_adamw_with_warm_up_on_the_support() -> None:
-    settings = LanguageTuningSettings(steps=4, chunk=64, rate=0.01, head_rate=0.02, warm_up=0.25)
+    settings = LanguageTuningSettings(steps=4, chunk=64, rate=0.01, head_lr=0.02, warm_up=0.25)
     learner, e = build(LMFineTune, settings), episodes()
     x, y, query = e.support_x[0], e.support_y[0], e.query_x[0]
     network = build(LMFineTune).backbone

@@ -21,7 +21,7 @@ class GradualSettings(FineTuneSettings):
     every: Count = 3
 
 
-class Gradual(FineTuneMethod):
+class GradualUnfreezing(FineTuneMethod):
     """Late blocks move early and far, early blocks late and little."""
 
     family = "parameter"
@@ -29,13 +29,13 @@ class Gradual(FineTuneMethod):
     start = "pretrained"
     Settings = GradualSettings
 
-    def rate(self, name: str, step: int) -> float:
+    def learning_rate(self, name: str, step: int) -> float:
         """Zero until the parameter's block has joined."""
         if name.startswith("head."):
-            return float(self.settings.head_rate)
+            return float(self.settings.head_lr)
         blocks = self.backbone.block_prefixes
         found = [i for i, prefix in enumerate(blocks) if name.startswith(prefix)]
         depth = len(blocks) - 1 - (found[0] if found else 0)  # 0 for the last block
         if step < (depth + 1) * self.settings.every:
             return 0.0
-        return float(self.settings.rate * self.settings.decay**-depth)
+        return float(self.settings.finetune_lr * self.settings.decay**-depth)

@@ -14,7 +14,7 @@ from metabench.backbones.layers import TaskLinear, Weights, pick, scope
 from metabench.config.bounds import Depth, Many, Width
 
 
-class Words(Backbone):
+class TextCNN(Backbone):
     """Word-piece ids ``[T, N, L]`` to ``[T, N, width]``.
 
     Args:
