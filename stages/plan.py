@@ -43,7 +43,7 @@ def main(config: Config, layout: Layout) -> None:
         write_json(path, found)
     outside = {str(path): _state(path) for path in outside_files(config)}
     facts_are = digest(*_written(folder))
-    write_json(folder / LOOK, {"look": look, "out_of_scope": outside, "facts": facts_are})
+    write_json(folder / LOOK, {"look": look, "outside": outside, "facts": facts_are})
 
 
 def look_of(config: Config) -> str:
@@ -81,7 +81,7 @@ def is_current(folder: Path, look: str) -> bool:
     """Whether the last look found the same, and what it wrote is still there."""
     try:
         last = read_json(folder / LOOK)
-        same = all(_state(Path(path)) == state for path, state in last["out_of_scope"].items())
+        same = all(_state(Path(path)) == state for path, state in last["outside"].items())
         return bool(last["look"] == look and same and last["facts"] == digest(*_written(folder)))
     except (InputError, KeyError, TypeError, AttributeError):
         return False
