@@ -33,8 +33,19 @@ APART = {PACKAGE} | {
     f"{PACKAGE}.{name}"
     for name in (
         *("backbones", "data", "methods", "registry"),  # name their members by strings
-        *("bounds", "checks", "config", "files", "layout", "provenance", "runtime", "tracking"),
-        *("evaluation.open_set", "pretraining", "results"),
+        *(
+            "config",
+            *(f"config.{n}" for n in ("bounds", "messages", "names", "schema", "yaml_file")),
+        ),
+        *(
+            "files",
+            "runtime",
+            "tracking",
+            "tracking.runs",
+            "learning.open_set",
+            "learning.pretraining",
+        ),
+        *(f"pipeline.{n}" for n in ("fingerprint", "layout", "results", "validation")),
     )
 }
 """Modules that a closure leaves out unless they are asked for: they pass values on that are in the

@@ -143,7 +143,7 @@ def test_a_full_disk_loses_nothing_and_the_next_run_goes_on(tmp_path, monkeypatc
 SCRIPT = """
 import sys, time
 from pathlib import Path
-from metabench import training
+from metabench.learning import training
 from metabench.pipeline.cells import train_cell
 from metabench.pipeline.layout import Layout
 from tests.toy import TOY_NAME, toy_config

@@ -26,7 +26,7 @@ from typer.testing import CliRunner
 from metabench import FewShotClassifier
 from metabench.cli import app
 from metabench.practice import gate
-from metabench.tracking import best as serving
+from metabench.practice.exporting import export
 from tests.learners import rewrite, untrained
 
 
@@ -38,7 +38,7 @@ def learner(tmp_path_factory) -> Path:
 @pytest.fixture(scope="module")
 def exported(learner, tmp_path_factory) -> Path:
     folder = tmp_path_factory.mktemp("exported") / "model"
-    serving.export(learner, folder)
+    export(learner, folder)
     return folder
 
 

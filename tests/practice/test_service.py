@@ -25,7 +25,8 @@ from metabench import FewShotClassifier
 from metabench.pipeline.cells import train_cell
 from metabench.pipeline.evaluating import evaluate_cell
 from metabench.practice import gate
-from metabench.tracking import best as serving
+from metabench.practice.exporting import export
+from metabench.tracking import best
 from metabench.tracking.runs import track_cell
 from tests.toy import TOY_NAME, prepared, toy_config, toy_dataset
 
@@ -76,7 +77,7 @@ def project(tmp_path_factory):
 def test_a_served_learner_answers_over_http_as_the_estimator_does(project, tmp_path) -> None:
     _, layout = project
     run = layout.learner(TOY_NAME, "protonet", 0)
-    serving.export(run, tmp_path / "model")
+    export(run, tmp_path / "model")
     port = free_port()
     call = [sys.executable, "-m", "mlflow", "models", "serve", "-m", str(tmp_path / "model")]
     call += ["--port", str(port), "--env-manager", "local"]
@@ -160,7 +161,7 @@ def test_concurrent_writers_log_to_a_server_with_postgresql(
             ]
             for job in jobs:
                 job.result()
-        serving.publish(config, layout, "0123456789")
+        best.publish(config, layout, "0123456789")
         client = MlflowClient(tracking_uri=url)
         experiment = client.get_experiment_by_name("metabench-toy")
         runs = client.search_runs([experiment.experiment_id])

@@ -14,14 +14,13 @@ from pathlib import Path
 import pandas as pd
 import pytest
 from mlflow import MlflowClient
-from mlflow.tracking.context import registry as context
+from mlflow.runs.context import registry as context
 
 from metabench import FewShotClassifier
 from metabench.files import InputError, read_json
 from metabench.pipeline.cells import train_cell
 from metabench.pipeline.evaluating import evaluate_cell
-from metabench.tracking import best as serving
-from metabench.tracking import runs as tracking
+from metabench.tracking import best, models, runs
 from metabench.tracking.runs import track_cell
 from tests.toy import TOY_NAME, prepared, toy_config
 
@@ -62,10 +61,10 @@ def here(tmp_path, empty_store, monkeypatch) -> MlflowClient:
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
     shutil.copy(empty_store, "mlflow.db")
-    return MlflowClient(tracking_uri=tracking.default_uri())
+    return MlflowClient(tracking_uri=runs.default_uri())
 
 
-def runs(client: MlflowClient, kind: str) -> list:
+def runs_of(client: MlflowClient, kind: str) -> list:
     experiment = client.get_experiment_by_name("metabench-toy")
     return client.search_runs([experiment.experiment_id], f"tags.kind = '{kind}'")
 
@@ -74,7 +73,7 @@ def test_a_cell_is_one_run_with_curve_costs_scores_datasets_and_the_learner(proj
     config, layout = project
     for _ in range(2):  # the second finds it logged
         track_cell(config, layout, TOY_NAME, "protonet", 0)
-    (run,) = runs(here, "cell")
+    (run,) = runs_of(here, "cell")
     assert run.info.status == "FINISHED" and run.info.run_name == f"{TOY_NAME}/protonet/s0"
     assert run.data.tags["family"] == "metric" and run.data.tags["source"] == TOY_NAME
     assert {"cost/train_seconds", "cost/adapt_ms", "curve/val"} <= set(run.data.metrics)
@@ -101,7 +100,7 @@ def test_an_unreachable_server_costs_seconds_and_the_local_store_has_the_run(
     with pytest.warns(UserWarning, match="127.0.0.1:9 failed .* safe, using the local store"):
         track_cell(config, layout, TOY_NAME, "linear_probe", 0)
     assert time.monotonic() - started < 30
-    assert [run.data.tags["method"] for run in runs(here, "cell")] == ["linear_probe"]
+    assert [run.data.tags["method"] for run in runs_of(here, "cell")] == ["linear_probe"]
 
 
 def test_not_even_a_broken_local_store_raises(project, tmp_path, monkeypatch) -> None:
@@ -115,18 +114,18 @@ def test_not_even_a_broken_local_store_raises(project, tmp_path, monkeypatch) ->
 
 def test_the_best_is_chosen_on_val_among_the_servable(project, monkeypatch) -> None:
     config, layout = project
-    monkeypatch.setattr(serving, "validator", lambda *a: lambda method: 2.0)
-    folder, val = serving.best_on_val(config, layout, TOY_NAME)
+    monkeypatch.setattr(best, "validator", lambda *a: lambda method: 2.0)
+    folder, val = best.best_on_val(config, layout, TOY_NAME)
     assert (folder.parent.name, val) == ("linear_probe", 2.0)  # did not train: scored here
-    monkeypatch.setattr(serving, "validator", lambda *a: lambda method: 1 / 0)
-    assert serving.best_on_val(config, layout, TOY_NAME)[1] == 2.0  # and only once
+    monkeypatch.setattr(best, "validator", lambda *a: lambda method: 1 / 0)
+    assert best.best_on_val(config, layout, TOY_NAME)[1] == 2.0  # and only once
     cell = read_json(layout.learner(TOY_NAME, "linear_probe", 0) / "cell.json")
     (layout.root / "data/val" / f"{cell['key']}.json").write_text('{"val": 0.0}')
-    folder, val = serving.best_on_val(config, layout, TOY_NAME)
+    folder, val = best.best_on_val(config, layout, TOY_NAME)
     assert folder.parent.name == "protonet"  # mann has a fixed number of classes
     assert val == read_json(folder / "cell.json")["val"]
-    monkeypatch.setattr(serving, "PATIENCE_MS", 0.0)
-    assert serving.best_on_val(config, layout, TOY_NAME) is None  # no service adapts in no time
+    monkeypatch.setattr(best, "PATIENCE_MS", 0.0)
+    assert best.best_on_val(config, layout, TOY_NAME) is None  # no service adapts in no time
 
 
 def test_report_and_best_learner_are_logged_once_for_each_content(project, here) -> None:
@@ -138,17 +137,17 @@ def test_report_and_best_learner_are_logged_once_for_each_content(project, here)
     with warnings.catch_warnings():
         warnings.filterwarnings("error", message=".*(failed|not logged)")
         for _ in range(2):
-            serving.publish(config, layout, "0123abcd+")
-    (report,), (best,) = runs(here, "report"), runs(here, "best")
+            best.publish(config, layout, "0123abcd+")
+    (report,), (winner,) = runs_of(here, "report"), runs_of(here, "best")
     names = [f.path for f in here.list_artifacts(report.info.run_id)]
     assert sorted(names) == ["figures", "leaderboard.md"]
     registered = f"metabench-toy-{TOY_NAME}".replace(":", ".")
     (version,) = here.search_model_versions(f"name='{registered}'")
-    assert version.run_id == best.info.run_id
-    assert FewShotClassifier.from_run(best.info.run_id).cell_["source"] == TOY_NAME
+    assert version.run_id == winner.info.run_id
+    assert FewShotClassifier.from_run(winner.info.run_id).cell_["source"] == TOY_NAME
     (reports / "leaderboard.md").write_text("# Another")
-    serving.publish(config, layout, "0123abcd+")
-    assert len(runs(here, "report")) == 2 and len(runs(here, "best")) == 1
+    best.publish(config, layout, "0123abcd+")
+    assert len(runs_of(here, "report")) == 2 and len(runs_of(here, "best")) == 1
 
 
 @pytest.mark.case("30")
@@ -170,12 +169,13 @@ def test_a_password_in_an_address_is_not_printed(here, monkeypatch, uri) -> None
         if "127" in uri:
             raise ConnectionRefusedError(f"{uri}: refused, as s3cret and s3/cret are wrong")
 
-    monkeypatch.setattr(tracking, "_knock", knock)
+    for module in (runs, models):
+        monkeypatch.setattr(module, "_knock", knock)
     Path("reports").mkdir()
     with pytest.warns(UserWarning, match=r"127\.0\.0\.1") as warned:
-        assert tracking.log_report(Path("reports"), "toy", "0")  # in the local store
+        assert runs.log_report(Path("reports"), "toy", "0")  # in the local store
     with pytest.raises(InputError, match=r"127\.0\.0\.1") as raised:
-        tracking.fetch_learner("0" * 32, Path("reports"))
+        models.fetch_learner("0" * 32, Path("reports"))
     said = [str(w.message) for w in warned] + [str(raised.value)]
     left = [re.sub(r"as \S+ and \S+ are", "", text) for text in said]
     assert not [text for text in left if "cret" in text]
@@ -207,15 +207,15 @@ def test_nothing_personal_is_logged_with_the_best_learner(project, here, monkeyp
     assert secrets[0] in context.resolve_tags().values()  # what MLflow itself would log
     assert f"https://{secrets[1]}/x" in context.resolve_tags().values()
     monkeypatch.setattr(
-        serving, "best_on_val", lambda *a: (layout.learner(TOY_NAME, "protonet", 0), 0.5)
+        best, "best_on_val", lambda *a: (layout.learner(TOY_NAME, "protonet", 0), 0.5)
     )
     track_cell(config, layout, TOY_NAME, "protonet", 0)
-    serving.publish(config, layout, "0123abcd+")
-    (best,) = runs(here, "best")
-    (version,) = here.search_model_versions(f"run_id='{best.info.run_id}'")
+    best.publish(config, layout, "0123abcd+")
+    (winner,) = runs_of(here, "best")
+    (version,) = here.search_model_versions(f"run_id='{winner.info.run_id}'")
     assert version.source.startswith("models:/")
 
-    secrets += [str(layout.root), str(Path(tracking.__file__).parent)]
+    secrets += [str(layout.root), str(Path(runs.__file__).parent)]
     with sqlite3.connect("mlflow.db") as store:
         for (table,) in store.execute("select name from sqlite_master where type='table'"):
             cursor = store.execute(f"select * from {table}")
