@@ -160,7 +160,7 @@ def save_model(learner: Path, folder: Path, **ids: str) -> None:
             shutil.copy(learner / file, staging)
         mlflow.pyfunc.save_model(
             path=str(folder),
-            python_model=str(package / "practice/served.py"),
+            python_model=str(package / "practice/service.py"),
             artifacts={"learner": staging},
             code_paths=[str(package)],
             pip_requirements=[f"{name}=={importlib.metadata.version(name)}" for name in needed],

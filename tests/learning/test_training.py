@@ -183,12 +183,12 @@ def test_training_killed_at_any_moment_resumes_to_the_bit(tmp_path) -> None:
         process.wait()
     assert not (folder / "cell.json").exists()
     train_cell(silent, config, layout, TOY_NAME, "protonet", 0)
-    whole = load_file(reference.run(TOY_NAME, "protonet", 0) / "model.safetensors")
+    whole = load_file(reference.learner(TOY_NAME, "protonet", 0) / "model.safetensors")
     resumed = load_file(folder / "model.safetensors")
     assert whole.keys() == resumed.keys()
     assert all(torch.equal(whole[name], resumed[name]) for name in whole)
     curves = [
-        (f / "curve.csv").read_text() for f in (reference.run(TOY_NAME, "protonet", 0), folder)
+        (f / "curve.csv").read_text() for f in (reference.learner(TOY_NAME, "protonet", 0), folder)
     ]
     assert curves[0] == curves[1]
 

@@ -14,7 +14,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 from mlflow import MlflowClient
-from mlflow.runs.context import registry as context
+from mlflow.tracking.context import registry as context
 
 from metabench import FewShotClassifier
 from metabench.files import InputError, read_json
