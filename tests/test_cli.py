@@ -89,7 +89,7 @@ def test_a_folder_that_cannot_be_written_is_named(here, monkeypatch, code) -> No
 
 
 @pytest.mark.case("18")
-@pytest.mark.parametrize("text_cnn", [("bench", "--images", "mine"), ("stage",)])
+@pytest.mark.parametrize("words", [("bench", "--images", "mine"), ("stage",)])
 def test_a_work_folder_that_cannot_be_made_is_one_message(here, monkeypatch, words, capsys) -> None:
     own_images(here / "mine")
     for blocked in ("bench", "data"):
@@ -113,7 +113,7 @@ def test_a_profile_is_taken_where_profiles_are(here) -> None:
 
 
 @pytest.mark.case("25")
-@pytest.mark.parametrize("text_cnn", [("profile", "smoke"), ("where",), ("report",), ("ui",)])
+@pytest.mark.parametrize("words", [("profile", "smoke"), ("where",), ("report",), ("ui",)])
 def test_outside_a_project_a_command_says_so(here, words) -> None:
     output = shown(*words)
     assert "here" in output and "in the project's folder" in output

@@ -27,7 +27,7 @@ def test_a_family_page_names_each_method_with_its_paper_file_and_equation(family
         assert found, f"{name} has no paragraph in {family}.md"
         paragraph, equation, _ = rest.partition("\n\n$$")
         assert equation and "\n\n" not in paragraph, f"{name} has no equation"
-        assert f"methods/{method.__module__.rpartition('.')[2]}.py)" in paragraph
+        assert f"{method.__module__.replace('.', '/')}.py)" in paragraph
         if method.paper != "–":
             assert set(re.findall(r"\d{4}", method.paper)) <= set(re.findall(r"\d{4}", paragraph))
 

@@ -98,7 +98,7 @@ def test_a_path_or_what_a_shell_would_read_otherwise_is_no_plain_name(name) -> N
 
 @pytest.mark.case("24")
 @pytest.mark.parametrize(
-    ("text_cnn", "command"),
+    ("words", "command"),
     [
         (["/env/bin/metabench", "bench", "--images", "x"], "`metabench bench`"),
         (["/project/stages/train.py", "glyphs", "maml"], "`dvc repro`"),

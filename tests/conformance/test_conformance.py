@@ -262,7 +262,7 @@ SEES_ALL = [
 ]
 
 
-@pytest.mark.parametrize(("method", "sentence", "text_cnn"), SEES_ALL, ids=lambda p: str(p)[:40])
+@pytest.mark.parametrize(("method", "sentence", "words"), SEES_ALL, ids=lambda p: str(p)[:40])
 def test_a_method_that_breaks_a_property_is_caught_and_told_what_is_wrong(method, sentence, words):
     found = {v.property: v for v in check(method)}
     assert found[sentence].passed is False, found[sentence]
@@ -294,7 +294,7 @@ def test_an_honest_method_passes_everything():
 
 
 @pytest.mark.parametrize(
-    ("method", "text_cnn"),
+    ("method", "words"),
     [
         (nn.Linear, "not a class that extends"),
         (FeatureMethod, "does not implement classify"),
@@ -344,7 +344,7 @@ class Fails(Honest):
 
 @pytest.mark.case("27")
 @pytest.mark.parametrize(
-    ("method", "text_cnn"),
+    ("method", "words"),
     [
         (NotANumber, "not finite"),
         (Turned, "logits have shape [3, 3, 9], wanted [3, 9, 3]"),

@@ -71,7 +71,9 @@ def test_the_pretraining_is_tuned_like_a_method_and_in_folders_of_its_own(projec
 def test_only_settings_that_the_method_has_are_searched() -> None:
     assert set(searched(ProtoNetSettings, Conv4)) == {"lr"}
     assert set(searched(RidgeSettings, Conv4)) == {"lr", "penalty"}
-    assert searched(LanguageTuningSettings, MiniLM)["rate"][1] < SPACE["rate"][1]  # its own range
+    assert (
+        searched(LanguageTuningSettings, MiniLM)["finetune_lr"][1] < SPACE["finetune_lr"][1]
+    )  # its own range
     assert searched(ProtoNetSettings, MiniLM)["lr"][1] < SPACE["lr"][1]  # its backbone's
 
 
@@ -144,7 +146,7 @@ def test_a_method_without_settings_to_search_is_named(project) -> None:
 
 
 @pytest.mark.parametrize(
-    ("text_cnn", "error", "code"),
+    ("words", "error", "code"),
     [
         (["protonet"], InputError("protonet: diverges"), 1),
         ([], InputError("protonet: diverges"), 1),

@@ -193,7 +193,7 @@ SENTENCES = {
     "music": [
         "play a song {}",
         "turn the volume up {}",
-        "skip this task_type {}",
+        "skip this track {}",
         "stop the radio {}",
     ],
     "money": ["pay my bill {}", "send cash to Ann {}", "what is my balance {}", "close my loan {}"],

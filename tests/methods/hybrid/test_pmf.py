@@ -19,7 +19,7 @@ def cosine_logits(x: Tensor, support: Tensor, y: Tensor, scale: float) -> Tensor
 
 
 def test_answers_equal_one_optimiser_per_task():
-    method = build(PMF, PMFSettings(rate=0.2, steps=3, scale=5.0))
+    method = build(PMF, PMFSettings(finetune_lr=0.2, steps=3, scale=5.0))
     batch = episodes(support=9)
     logits = method.predict(batch)
     for t in range(len(batch)):
@@ -51,7 +51,7 @@ def test_without_steps_it_is_a_cosine_prototypical_network_trained_as_such():
 
 
 def test_neither_queries_nor_other_tasks_matter_and_the_method_is_left_as_it_was():
-    method, batch = build(PMF, PMFSettings(rate=0.2, steps=3)), episodes()
+    method, batch = build(PMF, PMFSettings(finetune_lr=0.2, steps=3)), episodes()
     before = {name: value.clone() for name, value in method.state_dict().items()}
     logits = method.predict(batch)
     changed = replace(batch, query_x=torch.cat([batch.query_x[:, :1], batch.query_x[:, 1:] + 1], 1))

@@ -149,8 +149,8 @@ def trained() -> MANN:
     settings = MANNSettings(controller=32, slots=12, width=16, reads=1)
     method = MANN(MLP((DIM,), (32,)), Task("vector", WAYS, 10), settings)
     optimizer = torch.optim.Adam(method.parameters(), lr=1e-2)
-    for step in range(150):
-        x, y = easy(16, 12, seed=step)
+    for step in range(200):
+        x, y = easy(32, 12, seed=step)
         batch = Episodes(x[:, :6], y[:, :6], x[:, 6:], y[:, 6:], WAYS)
         optimizer.zero_grad()
         method.loss(batch, 0.0).backward()

@@ -64,7 +64,7 @@ def test_the_weights_of_the_steps_always_sum_to_one():
 
 def test_more_steps_in_prediction_than_in_training_go_on_with_the_last_rate():
     method, batch = method_and_rates(), episodes()
-    assert torch.equal(method.rate("head.weight", STEPS + 4), method.rates[1, STEPS - 1])
+    assert torch.equal(method.learning_rate("head.weight", STEPS + 4), method.rates[1, STEPS - 1])
     late = method.predict_after(batch, [STEPS, STEPS + 5])
     assert late[1].isfinite().all()
     assert not torch.allclose(*late)

@@ -19,7 +19,7 @@ from metabench.methods.parameter.norm_bias import NormBias
 from metabench.methods.parts.fine_tuning import SCALE
 from tests.methods.small import WAYS, build, episodes
 
-COMMON = {"rate": 0.05, "head_lr": 0.2, "momentum": 0.8, "steps": 6}
+COMMON = {"finetune_lr": 0.05, "head_lr": 0.2, "momentum": 0.8, "steps": 6}
 
 
 def blocks(backbone: nn.Module) -> dict[str, list[nn.Parameter]]:
@@ -120,7 +120,7 @@ def test_blocks_join_one_by_one_with_rates_that_fall_towards_the_input() -> None
 
 
 def test_baseline_plus_plus_fits_a_cosine_head_by_sgd() -> None:
-    settings = BaselinePlusPlusSettings(scale=5.0, rate=0.3, momentum=0.8, steps=7)
+    settings = BaselinePlusPlusSettings(scale=5.0, finetune_lr=0.3, momentum=0.8, steps=7)
     learner, batch = build(BaselinePlusPlus, settings), episodes(support=8)
     found = learner.predict(batch)
     with torch.no_grad():

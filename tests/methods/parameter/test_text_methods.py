@@ -136,7 +136,9 @@ def test_what_is_tuned_is_what_the_method_says(method, expected) -> None:
 
 
 def test_tuning_is_adamw_with_warm_up_on_the_support() -> None:
-    settings = LanguageTuningSettings(steps=4, chunk=64, rate=0.01, head_lr=0.02, warm_up=0.25)
+    settings = LanguageTuningSettings(
+        steps=4, chunk=64, finetune_lr=0.01, head_lr=0.02, warm_up=0.25
+    )
     learner, e = build(LMFineTune, settings), episodes()
     x, y, query = e.support_x[0], e.support_y[0], e.query_x[0]
     network = build(LMFineTune).backbone
@@ -180,7 +182,7 @@ def test_setfit_pairs_are_half_of_one_class_and_half_of_two(shots) -> None:
 
 
 def test_seeds_draw_differently_and_a_seed_draws_alike() -> None:
-    settings = LanguageTuningSettings(chunk=4, rate=0.01)
+    settings = LanguageTuningSettings(chunk=4, finetune_lr=0.01)
     one, same = build(LMFineTune, settings), build(LMFineTune, settings)
     other = build(LMFineTune, settings)
     other.draws += 1

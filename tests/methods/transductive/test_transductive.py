@@ -149,7 +149,7 @@ def test_pt_map_alternates_assignment_and_centres() -> None:
 
 
 def test_transductive_fine_tuning_adds_the_entropy_of_the_queries() -> None:
-    settings = TransductiveFineTune.Settings(rate=0.05, head_lr=0.2, momentum=0.0, steps=1)
+    settings = TransductiveFineTune.Settings(finetune_lr=0.05, head_lr=0.2, momentum=0.0, steps=1)
     method, batch = build(TransductiveFineTune, settings), batch_of()
     found = method.predict(batch)
     for t in range(len(batch)):
