@@ -1,8 +1,4 @@
-# make bench            default profile: from nothing to reports/leaderboard.md
-# make bench PROFILE=x  another profile of profiles/
-# make test             ruff, mypy, pytest (under 8 minutes on 2 cores)
-# make test-slow        the full-size checks
-# make ui               MLflow in the browser
+# `make help` lists the targets; what stands behind ## is their line.
 PYTHON ?= python3
 BIN := .venv/bin
 export PATH := $(CURDIR)/$(BIN):$(PATH)
@@ -12,36 +8,39 @@ export HF_HUB_OFFLINE ?= 1
 PIP = $(BIN)/pip install -q --disable-pip-version-check -c constraints.txt
 PROFILE ?=
 
-.PHONY: bench bench-text test test-slow lint ui clean
+.PHONY: bench bench-text help test test-slow lint ui clean
 .DELETE_ON_ERROR:
 
-bench: .venv/.base
+bench: .venv/.base  ## from nothing to reports/leaderboard.md; PROFILE=x takes another of profiles/
 	$(if $(PROFILE),$(BIN)/metabench profile $(PROFILE))
 	@$(BIN)/metabench repair
 	$(BIN)/dvc repro
 	@$(BIN)/metabench where
 
-bench-text: .venv/.text
+bench-text: .venv/.text  ## the profile text, with a pretrained language model
 	$(BIN)/metabench profile text
 	@$(BIN)/metabench repair
 	$(BIN)/dvc repro
 	@$(BIN)/metabench where
 
-test: lint
+help:  ## this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "%-12s%s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
+
+test: lint  ## ruff, mypy and pytest: under 8 minutes on 2 cores
 	$(BIN)/pytest -q -n 2 --dist loadfile --no-loadscope-reorder -m "not slow"
 
-test-slow: .venv/.dev
+test-slow: .venv/.dev  ## the full-size checks
 	$(BIN)/pytest -q -m slow
 
-lint: .venv/.dev
+lint: .venv/.dev  ## ruff and mypy alone
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
-ui: .venv/.base
+ui: .venv/.base  ## every run, curve and figure in MLflow, http://127.0.0.1:5000
 	$(BIN)/metabench ui
 
-clean:
+clean:  ## remove .venv and all that was computed: data, runs, results, mlflow.db
 	rm -rf .venv data runs results mlflow.db
 
 $(BIN)/pip:

@@ -94,7 +94,7 @@ def _list() -> None:
     """Every method: name, family, paper, flags."""
     from metabench.methods import METHODS
 
-    table = _table("method", "family", "paper", "learns from", "start", "data", "flags")
+    table = _table("method", "family", "paper", "source training", "start", "data", "flags")
     for name in METHODS.names():
         cls = METHODS.load(name)
         flags = [*(["transductive"] if cls.transductive else [])]

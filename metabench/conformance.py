@@ -545,7 +545,7 @@ def _names(subject: Subject) -> str | None:
 @property_of_methods("does not care about the order of the support")
 def _order(subject: Subject) -> str | None:
     if subject.method.order_sensitive and subject.kind != "regression":
-        raise NotApplicable("ordered, as declared: the order of the support may matter")
+        raise NotApplicable("order_sensitive, as declared: the order of the support may matter")
     e, found = subject.episodes, subject.prediction
     rows = permutations("order", tasks=len(e), size=e.support_x.shape[1])
     answers = subject.predict(with_support(e, rows))
@@ -553,7 +553,7 @@ def _order(subject: Subject) -> str | None:
         return (
             f"another order of the support changes the logits by {difference(answers, found):.2g}. "
             "Go by support_y, not by position; if the method reads a sequence, declare "
-            "`ordered = True`"
+            "`order_sensitive = True`"
         )
     return None
 

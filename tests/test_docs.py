@@ -11,7 +11,7 @@ from metabench.methods.base import FAMILIES
 from tests.toy import root_of_repository
 
 ROOT = root_of_repository()
-GLOBS = ("README*.md", "docs/**/*.md", "benchmarks/*.md")
+GLOBS = ("README*.md", "CONTRIBUTING.md", "docs/**/*.md", "benchmarks/*.md")
 PAGES = sorted(page for glob in GLOBS for page in ROOT.glob(glob))
 FAMILY_PAGES = ROOT / "docs/families"
 

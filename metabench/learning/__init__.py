@@ -1,1 +1,1 @@
-"""Training, pretraining and scoring: knows no files and no DVC."""
+"""Training, pretraining and scoring: of results, DVC and MLflow it knows nothing."""

@@ -2,7 +2,7 @@
 
 Confidence is the largest predicted probability. Examples of no class should get less of it than
 queries of the episode's classes (Hendrycks & Gimpel 2017; Larson et al. 2019 for intents). The area
-under the ROC curve is the share of (query, outside example) pairs that it orders rightly.
+under the ROC curve is the share of (query, out-of-scope example) pairs that it orders rightly.
 """
 
 from __future__ import annotations
@@ -42,10 +42,10 @@ def confidence(method: Method, episodes: EpisodeSet, x: Tensor) -> Tensor:
     return logits.softmax(-1).amax(-1).cpu()
 
 
-def auroc(method: Method, episodes: EpisodeSet, outside: Tensor) -> float:
-    """AUROC of confidence: the first episode's queries against ``outside`` ``[N, ...]``."""
+def auroc(method: Method, episodes: EpisodeSet, out_of_scope: Tensor) -> float:
+    """AUROC of confidence: the first episode's queries against ``out_of_scope`` ``[N, ...]``."""
     assert episodes.table is not None
     inside = episodes.frozen.episodes(slice(0, 1), episodes.table).query_x[0]
-    scores = [confidence(method, episodes, x) for x in (inside, outside)]
+    scores = [confidence(method, episodes, x) for x in (inside, out_of_scope)]
     truth = torch.cat([torch.full((len(s),), i == 0) for i, s in enumerate(scores)])
     return float(roc_auc_score(truth.numpy(), torch.cat(scores).numpy()))

@@ -51,8 +51,8 @@ class Settings(BaseModel):
     """Hyper-parameters common to all methods that train; each method extends them.
 
     Attributes:
-        lr: peak learning rate of the outer optimiser (Adam), annealed by a cosine to zero.
-        weight_decay: L2 penalty on all weights (decoupled).
+        lr: peak learning rate of the outer optimiser (AdamW), annealed by a cosine to zero.
+        weight_decay: AdamW's: a step also shrinks all weights by this share of the learning rate.
         tasks: episodes per outer step.
         ways, shots, queries: form of a training episode; ``None`` takes the profile's value.
             ``shots`` is a tuple: one of them is drawn for each outer step.

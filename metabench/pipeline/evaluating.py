@@ -120,9 +120,9 @@ def _open_set(
         if target in task_type.out_of_scope and ways > _test_classes(layout, target) and possible:
             from metabench.learning.open_set import auroc  # imports scikit-learn: 1.7 s
 
-            outside = examples_of(layout, task_type.out_of_scope[target], choice).x
+            out_of_scope = examples_of(layout, task_type.out_of_scope[target], choice).x
             label = f"{target}/{ways}w{s.frozen.shots}s"
-            found[label] = auroc(learner, s, torch.from_numpy(np.array(outside)))
+            found[label] = auroc(learner, s, torch.from_numpy(np.array(out_of_scope)))
     return found
 
 

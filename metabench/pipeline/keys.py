@@ -146,11 +146,13 @@ def _count_test_classes(path: Path) -> int:
 def evaluate_key(config: Config, layout: Layout, source: str, method: str, seed: int) -> str:
     """Key of a result: the learner's, the episodes', and the code that evaluates."""
     task_type = config.task_type_of(source)
-    outside = {target: content_of(layout, name) for target, name in task_type.out_of_scope.items()}
+    out_of_scope = {
+        target: content_of(layout, name) for target, name in task_type.out_of_scope.items()
+    }
     return key_of(
         **(
-            {"out_of_scope": outside, "code_out_of_scope": code_fingerprint(OPEN_SET)}
-            if outside
+            {"out_of_scope": out_of_scope, "code_out_of_scope": code_fingerprint(OPEN_SET)}
+            if out_of_scope
             else {}
         ),
         learner=train_key(config, layout, source, method, seed),

@@ -1,1 +1,1 @@
-"""MLflow, and only here: runs, models, and which learner is served."""
+"""MLflow: runs, models, and which learner is served."""

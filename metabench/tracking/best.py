@@ -47,10 +47,10 @@ def best_on_val(config: Config, layout: Layout, source: str) -> tuple[Path, floa
     Returns:
         None when no method of ``source`` can be served.
     """
-    device, track = pick_device(config.compute.device), config.task_type_of(source)
+    device, task_type = pick_device(config.compute.device), config.task_type_of(source)
     rows = []
-    for method in track.methods:
-        cls = METHODS.load(track.variant(method).method)
+    for method in task_type.methods:
+        cls = METHODS.load(task_type.variant(method).method)
         if cls.transductive or not cls.variable_ways:
             continue
         seeds = config.seeds_of(source, method)
@@ -65,8 +65,8 @@ def best_on_val(config: Config, layout: Layout, source: str) -> tuple[Path, floa
                 with suppress(InputError):  # not scored yet, or the score is damaged
                     val = read_record(kept, Score).val
             if val is None:
-                score = validator(config, layout, source, device, track.backbone_of(method))
-                val = score(load_learner(folder, trusted_of(track, method))[0].to(device))
+                score = validator(config, layout, source, device, task_type.backbone_of(method))
+                val = score(load_learner(folder, trusted_of(task_type, method))[0].to(device))
                 write_json(kept, {"val": val})
             rows.append({"method": method, "folder": folder, "val": val})
     if not rows:

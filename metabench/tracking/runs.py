@@ -291,14 +291,14 @@ def track_cell(config: Config, layout: Layout, source: str, method: str, seed: i
     from metabench.tracking.runs import log_cell
 
     path, folder = layout.result(source, method, seed), layout.learner(source, method, seed)
-    track = config.task_type_of(source)
+    task_type = config.task_type_of(source)
     log_cell(
         record=read_json(path.with_suffix(".json")),
         curve=pd.read_csv(folder / "curve.csv"),
         results=read_result(path),
         digests={
             name: read_json(layout.processed(name) / "classes.json")["digest"]
-            for name in track.datasets
+            for name in task_type.datasets
         },
         artifacts=[folder / "cell.json", folder / "model.safetensors", folder / "curve.csv"],
         profile=config.profile,

@@ -244,7 +244,7 @@ SEES_ALL = [
     (LooksAtOtherTasks, "answers each task by itself", "leaks between tasks"),
     (ReadsQueryLabels, "does not read the labels of queries", "label leak"),
     (KnowsNames, "does not care how classes are called", "memorise names"),
-    (GoesByPosition, "does not care about the order of the support", "ordered = True"),
+    (GoesByPosition, "does not care about the order of the support", "order_sensitive = True"),
     (AssumesBalance, "accepts an unbalanced support", ""),
     (ExploitsQueryOrder, "stays at chance when labels mean nothing", "100%"),
     (FixedWays, "answers other numbers of ways", ""),
@@ -273,7 +273,11 @@ def test_a_method_that_breaks_a_property_is_caught_and_told_what_is_wrong(method
     ("method", "sentence", "reason"),
     [
         (SaysItIsTransductive, BY_ITSELF, "transductive, as declared"),
-        (SaysItIsOrdered, "does not care about the order of the support", "ordered, as declared"),
+        (
+            SaysItIsOrdered,
+            "does not care about the order of the support",
+            "order_sensitive, as declared",
+        ),
     ],
 )
 def test_what_is_declared_is_named_and_is_no_fault(method, sentence, reason):

@@ -15,7 +15,9 @@ Every query starts from the state that the support left and writes nothing, so q
 each other. Memory and controller start empty in every episode.
 
 Two additions make it learn within a small budget; without them it stays at chance there: features
-are layer-normalised, and keys, gate and strength see the controller's input beside its state.
+are layer-normalised, and keys, gate and strength see the controller's input beside its state. The
+strength β_t is 10 + softplus, where the Turing Machine has the softplus alone, so that reading is
+sharp from the start.
 """
 
 from __future__ import annotations

@@ -5,7 +5,7 @@ Train on a task for k steps, then move the initialisation towards where that led
     φ_i = U^k_{T_i}(θ)      θ ← θ + ε (1/n) Σ_i (φ_i − θ)      (batched version, algorithm 2)
 
 No query is held out in training: a task's examples are all support. The paper suggests to treat
-``θ − φ`` as a gradient for an adaptive optimiser; the training loop's Adam and cosine schedule do
+``θ − φ`` as a gradient for an adaptive optimiser; the training loop's AdamW and cosine schedule do
 that. U is plain gradient descent on all of a task's examples (the paper: Adam on mini-batches).
 """
 
