@@ -11,18 +11,17 @@ from metabench.config.names import BACKBONE
 from metabench.data import DATASETS
 from metabench.data.base import header_of
 from metabench.episodes.frozen_episodes import FrozenEpisodes
-from metabench.files import (
-    once,
-)
+from metabench.files import once
 from metabench.learning.pretraining import Pretrain
 from metabench.methods import METHODS
 from metabench.pipeline.embeddings import external_fingerprint
 from metabench.pipeline.fingerprint import code_fingerprint, files_of, key_of
 from metabench.pipeline.layout import Layout
-from metabench.pipeline.validation import (
-    method_settings,
-    starts_shared,
-)
+from metabench.pipeline.validation import method_settings, starts_shared
+
+TRAINING, EVALUATION = "metabench.pipeline.cells", "metabench.pipeline.evaluating"
+OPEN_SET = "metabench.learning.open_set"
+"""Modules whose code, with all that it imports, trains and evaluates cells; they import this."""
 
 
 def frozen_episodes_of(folder: Path) -> list[FrozenEpisodes]:
@@ -62,7 +61,7 @@ def _shared_facts(config: Config, source: str, backbone: BackboneChoice) -> dict
         "files": files_of(backbone.settings),
         "budget": task_type.budget.model_dump(mode="json"),
         "training": task_type.training.model_dump(mode="json"),
-        "code": code_fingerprint(__name__, BACKBONES.module(backbone.name), *family),
+        "code": code_fingerprint(TRAINING, BACKBONES.module(backbone.name), *family),
     }
 
 
@@ -115,9 +114,6 @@ def train_key(config: Config, layout: Layout, source: str, method: str, seed: in
     return _source_key(layout, source, seed, start=start, facts=facts)
 
 
-OPEN_SET = "metabench.learning.open_set"
-
-
 def _test_files(task_type: TaskType, layout: Layout, source: str, name: str) -> list[Path]:
     """Files of the test episodes that (source, name) answers, in the order of ``params.yaml``.
 
@@ -158,5 +154,5 @@ def evaluate_key(config: Config, layout: Layout, source: str, method: str, seed:
         learner=train_key(config, layout, source, method, seed),
         episodes=[episode_hash(path) for path in _test_files(task_type, layout, source, method)],
         steps=task_type.evaluation.steps,
-        code=code_fingerprint(__name__),
+        code=code_fingerprint(EVALUATION),
     )

@@ -19,7 +19,9 @@ def facts_of(config: Config) -> dict[str, Any]:
     """What every stage depends on, by the name of its file in ``data/plan``."""
     found: dict[str, Any] = {
         "aggregate": {
-            "code": code_fingerprint("metabench.pipeline.results", "metabench.tracking.best")
+            "code": code_fingerprint(
+                "metabench.pipeline.results", "metabench.reports.writing", "metabench.tracking.best"
+            )
         },
         "embed": embed_facts(config),
     }

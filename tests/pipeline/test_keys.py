@@ -1,0 +1,56 @@
+"""Keys: what an outcome depends on is in them, the code that trains and scores included."""
+
+from __future__ import annotations
+
+import pytest
+
+from metabench.pipeline import keys
+from metabench.pipeline.keys import evaluate_key, pretrain_key, train_key
+from tests.toy import TOY_NAME, prepared, toy_config
+
+TRAINS = (
+    "metabench.pipeline.cells",
+    "metabench.learning.training",
+    "metabench.learning.scoring",
+    "metabench.episodes.sampling",
+    "metabench.methods.base",
+    "torch",
+)
+SCORES = ("metabench.pipeline.evaluating", "metabench.learning.metrics")
+
+
+@pytest.fixture
+def edit(monkeypatch):
+    """``edit(module)``: from now on the module's code counts as another."""
+    real = keys.code_fingerprint
+
+    def edit(module: str) -> None:
+        def changed(*names: str) -> dict[str, str]:
+            return {n: "edited" if n == module else d for n, d in real(*names).items()}
+
+        monkeypatch.setattr(keys, "code_fingerprint", changed)
+
+    return edit
+
+
+@pytest.mark.case("01")
+def test_an_edit_of_what_trains_or_scores_changes_the_keys_that_it_matters_to(
+    tmp_path, edit
+) -> None:
+    config = toy_config()
+    layout = prepared(tmp_path, config)
+
+    def found() -> tuple[str, str, str]:
+        cell = (config, layout, TOY_NAME, "protonet", 0)
+        return pretrain_key(config, layout, TOY_NAME, 0), train_key(*cell), evaluate_key(*cell)
+
+    before = found()
+    assert found() == before
+    for module in TRAINS:
+        edit(module)
+        assert not set(found()) & set(before), f"{module} is not in every key"
+    for module in SCORES:
+        edit(module)
+        assert found()[2] != before[2], f"{module} is not in the key of a result"
+    edit("metabench.methods.optimisation.maml")
+    assert found() == before
