@@ -7,7 +7,7 @@ import importlib
 import pandas as pd
 import pytest
 
-from benchmarks import digests, kills
+from benchmarks import digests, kills, power
 from metabench.methods import METHODS
 
 
@@ -40,6 +40,13 @@ def test_digests_of_a_project_are_of_its_scores_and_not_of_its_files(tmp_path) -
     scores.assign(value=[0.5, 0.9]).to_parquet(path)
     changed = digests.differences(before, digests.digests_of_project(tmp_path))
     assert changed == ["differs: results/toy/protonet/0.parquet"]
+
+
+def test_the_tables_of_the_statistics_are_printed(capsys) -> None:
+    power.main(30, "advice", "ranks")
+    lines = capsys.readouterr().out.splitlines()
+    rows = [line for line in lines if line.startswith("| ") and not line.startswith("| ---")]
+    assert len(rows) == 2 + 27 + 9  # a head each
 
 
 @pytest.mark.slow

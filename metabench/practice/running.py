@@ -40,7 +40,7 @@ from metabench.pipeline.validation import starts_shared, validate_names
 from metabench.practice.parts import episodes, use_of
 from metabench.practice.reading import OwnData, bright_background
 from metabench.reports.guide import amount
-from metabench.reports.statistics import against_best, interval, table_of
+from metabench.reports.statistics.crossed import against_best, interval, table_of
 from metabench.reports.summary import LEVEL
 from metabench.reports.writing import report
 from metabench.shown import markdown

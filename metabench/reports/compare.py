@@ -9,7 +9,7 @@ import pandas as pd
 
 from metabench.files import InputError
 from metabench.reports.guide import amount, p_text
-from metabench.reports.statistics import holm, interval, paired
+from metabench.reports.statistics.crossed import holm, interval, paired
 from metabench.reports.summary import (
     BLOCK,
     LEVEL,

@@ -15,7 +15,7 @@ import matplotlib.pyplot as plt
 import pandas as pd
 
 from metabench.files import atomic
-from metabench.reports.statistics import Ranking
+from metabench.reports.statistics.crossed import Ranking
 from metabench.reports.summary import ORACLE
 
 MARKERS = "osD^vP*X<>hp"

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from metabench.reports.statistics import Difference, against_best, contrast, paired
+from metabench.reports.statistics.crossed import Difference, against_best, contrast, paired
 from metabench.reports.summary import LEVEL, ORACLE, Tables, setting_label, sign_of
 
 CAMPS = {

@@ -15,7 +15,7 @@ from metabench.files import atomic, write_text
 from metabench.reports import figures
 from metabench.reports.guide import amount, guide, p_text
 from metabench.reports.page import write_page
-from metabench.reports.statistics import ranking
+from metabench.reports.statistics.crossed import ranking
 from metabench.reports.summary import (
     BLOCK,
     Tables,

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from metabench.files import InputError
-from metabench.reports.statistics import (
+from metabench.reports.statistics.crossed import (
     Interval,
     against_best,
     calibration,

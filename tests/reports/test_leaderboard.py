@@ -183,6 +183,7 @@ def test_two_methods_are_compared_block_by_block(reports) -> None:
 
 def test_reports_and_statistics_do_without_torch() -> None:
     modules = "metabench.reports.leaderboard, metabench.reports.compare"
+    modules += ", metabench.reports.statistics.board, metabench.reports.statistics.champions"
     code = f"import sys, metabench.reports.reproduction, metabench.reports.excerpt, {modules}\n"
     code += "assert 'torch' not in sys.modules and 'mlflow' not in sys.modules"
     subprocess.run([sys.executable, "-c", code], check=True)

@@ -8,7 +8,7 @@ from scipy import stats
 from statsmodels.stats.anova import anova_lm
 from statsmodels.stats.multitest import multipletests
 
-from metabench.reports import statistics as st
+from metabench.reports.statistics import crossed as st
 
 
 def simulate(

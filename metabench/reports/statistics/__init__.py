@@ -1,0 +1,7 @@
+"""What scores say, and what they do not: intervals, verdicts, ranks. Pure functions on arrays.
+
+``tables`` holds the scores of a block; ``moderation`` and ``intervals`` say how sure a mean is;
+``comparisons``, ``champions`` and ``ranks`` compare; ``power`` says what more data would decide;
+``board`` puts a block's answers together. ``crossed`` is one method or one pair by itself, with
+what curves and calibration need. docs/statistics.md explains, benchmarks/power.py measures.
+"""

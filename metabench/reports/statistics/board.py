@@ -1,0 +1,99 @@
+"""All that a report says of one block, from its scores."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+
+from metabench.reports.statistics.comparisons import (
+    MARGIN,
+    RELATIVE_MARGIN,
+    Comparison,
+    against_best,
+)
+from metabench.reports.statistics.intervals import estimates, half_widths
+from metabench.reports.statistics.power import data_to_decide, detectable
+from metabench.reports.statistics.tables import Block
+
+
+@dataclass(frozen=True)
+class Board:
+    """The answers.
+
+    Attributes:
+        table: a row for each method, best first: ``mean``, ``half`` (its 95 % interval), ``behind``
+            (difference to the best) with ``low`` and ``high`` (the intervals of all differences
+            hold at once), ``verdict`` (best, tied, behind, undecided), and for the undecided
+            ``seeds_needed`` and ``episodes_needed`` (inf: more than is worth asking for).
+        margin: differences inside it are of no account.
+        detectable: the difference to the best that is found 8 times in 10.
+    """
+
+    table: pd.DataFrame
+    margin: float
+    detectable: float
+
+
+def board(
+    block: Block, among: Sequence[str] | None = None, relative: bool = False, families: int = 1
+) -> Board:
+    """Means, intervals and verdicts of a block.
+
+    Args:
+        block: scores, higher is better.
+        among: the methods that are compared with one another; all by default. The others only help
+            to tell how much seeds matter.
+        relative: the margin is 5 % of the best mean (of an error), not one point.
+        families: how many boards are read together.
+    """
+    methods = tuple(block.methods if among is None else among)
+    rows = [block.methods.index(m) for m in methods]
+    found = estimates(block.moments()).only(rows)
+    margin = RELATIVE_MARGIN * abs(float(found.mean.max())) if relative else MARGIN
+    compared = against_best(found, margin, families)
+    seeds = int(block.present[rows].sum(1).max())
+    need, times = data_to_decide(compared, seeds, margin)
+    episodes = min(scores.shape[2] for scores in block.sets)
+    undecided = compared.words == "undecided"
+    table = pd.DataFrame(
+        {
+            "mean": found.mean,
+            "half": half_widths(found),
+            "behind": compared.difference.mean,
+            "low": compared.low,
+            "high": compared.high,
+            "verdict": compared.words,
+            "seeds_needed": np.where(undecided, need, np.nan),
+            "episodes_needed": np.where(undecided, times * episodes, np.nan),
+        },
+        index=pd.Index(methods, name="method"),
+    )
+    order = table["mean"].sort_values(ascending=False, kind="stable").index
+    return Board(table.loc[order], margin, float(detectable(compared)))
+
+
+def recommended(found: Board, cost: Mapping[str, float]) -> str:
+    """The method to use: the cheapest of the best and those that are tied with it.
+
+    Args:
+        found: of the candidates.
+        cost: of each method, such as milliseconds to adapt.
+    """
+    verdict = found.table["verdict"]
+    candidates = [str(m) for m in verdict.index[verdict.isin(["best", "tied"])]]
+    return min(candidates, key=lambda method: cost[method])
+
+
+def recommend(compared: Comparison, cost: np.ndarray) -> np.ndarray:
+    """``[...]``: as :func:`recommended`, for many blocks.
+
+    A tie is a bound on the loss: with confidence it is less than the margin.
+
+    Args:
+        compared: of methods ``[..., n]``.
+        cost: ``[n]``, such as milliseconds to adapt.
+    """
+    return np.where(compared.tied, cost, np.inf).argmin(-1)

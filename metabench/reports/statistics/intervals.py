@@ -1,0 +1,114 @@
+"""The interval of a mean over seeds and episodes, both random.
+
+    ȳ ± sqrt( max(t²_ν V_a, t²_{S−1} V_own) + t²_{E−1} V_b )
+
+V_b is the part of episodes; V_a that of seeds, moderated over the block (on ν degrees of freedom);
+V_own that of seeds from the method's own S seeds. Each part has its own quantile (Howe 1974,
+Graybill & Wang 1980). The moderated interval is right for a block on average, the own one for each
+method by itself. The wider of the two is taken, at levels such that the intervals of a block cover
+the truth 93 to 97 times in 100, and those of the method that varies most at least 90 times
+(measured in benchmarks/power.py).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from scipy import special
+
+from metabench.reports.statistics.moderation import Part, Seeds, seed_parts, shared_parts
+from metabench.reports.statistics.tables import Moments
+
+LEVEL = 0.95
+MODERATED_LEVEL = 0.92
+"""Of the interval from moderated variances. The other one adds to the coverage."""
+
+
+def own_level(df: np.ndarray) -> np.ndarray:
+    """Of the interval from a method's own variance: what it covers whatever its neighbours do."""
+    return 0.93 - 0.05 / df
+
+
+@dataclass(frozen=True)
+class Estimates:
+    """Means of n methods (or camps of them), and what their errors are made of.
+
+    Attributes:
+        mean: ``[..., n]``.
+        seeds: the variances by seeds.
+        apart: as ``seeds``, of what is not shared within a group of ``shared``.
+        shared: ``[n]``, groups whose seeds are lucky together; −1 for none.
+        episodes: ``[..., n, n]``, the covariance by episodes.
+        episode_df: its degrees of freedom.
+    """
+
+    mean: np.ndarray
+    seeds: Seeds
+    apart: Seeds
+    shared: np.ndarray
+    episodes: np.ndarray
+    episode_df: int
+
+    def only(self, rows: Sequence[int] | np.ndarray) -> Estimates:
+        """Some of them: their variances stay those that the whole block told."""
+        index = np.asarray(rows, dtype=int)
+        return Estimates(
+            mean=self.mean[..., index],
+            seeds=self.seeds.only(index),
+            apart=self.apart.only(index),
+            shared=self.shared[index],
+            episodes=self.episodes[..., index[:, None], index],
+            episode_df=self.episode_df,
+        )
+
+
+def estimates(moments: Moments) -> Estimates:
+    """One for each method of a block."""
+    return Estimates(
+        mean=moments.mean,
+        seeds=seed_parts(moments),
+        apart=shared_parts(moments),
+        shared=moments.shared,
+        episodes=moments.episodes,
+        episode_df=moments.episode_df,
+    )
+
+
+def half_widths(found: Estimates) -> np.ndarray:
+    """``[..., n]``: half of each interval's width; infinite if no method has a second seed."""
+    own = found.seeds.own
+    known = np.where(np.isinf(own.variance), 0, own.variance)  # one seed: by its neighbours
+    seeds = Seeds(found.seeds.moderated, Part(known, own.df))
+    tails = ((1 - MODERATED_LEVEL) / 2, (1 - own_level(own.df)) / 2)
+    variance = np.maximum(np.einsum("...ii->...i", found.episodes), 0)
+    return combine(seeds, variance, found.episode_df, tails, (1 - LEVEL) / 2)
+
+
+def combine(
+    seeds: Seeds,
+    episodes: np.ndarray,
+    episode_df: int,
+    tails: tuple[float | np.ndarray, float | np.ndarray],
+    episode_tail: float | np.ndarray,
+) -> np.ndarray:
+    """Half of an interval's width from its parts.
+
+    Args:
+        seeds: the variances by seeds.
+        episodes: the variance by episodes.
+        episode_df: its degrees of freedom.
+        tails: probability beyond one end, of the moderated and of the own interval.
+        episode_tail: the same for the episodes' part.
+    """
+    by_seeds = [
+        quantile(part.df, tail) ** 2 * part.variance
+        for part, tail in zip((seeds.moderated, seeds.own), tails, strict=True)
+    ]
+    return np.sqrt(np.maximum(*by_seeds) + quantile(episode_df, episode_tail) ** 2 * episodes)
+
+
+def quantile(df: np.ndarray | float, tail: float | np.ndarray) -> np.ndarray:
+    """Of Student's t, with ``tail`` above it."""
+    return np.asarray(-special.stdtrit(np.minimum(df, 1e6), tail))
