@@ -149,7 +149,7 @@ def run_cells(
                     )
                     with _no_interrupts():  # half a start would leave a worker without a driver
                         process.start()
-                    running[job.name] = process
+                        running[job.name] = process
                     bars[job.name] = progress.add_task(job.name, total=1.0, text="")
                 try:
                     name, what, value = messages.get(timeout=0.5)

@@ -2,6 +2,8 @@ from __future__ import annotations
 
 import json
 import math
+import signal
+from types import SimpleNamespace
 
 import pandas as pd
 import pytest
@@ -10,8 +12,8 @@ import torch
 from metabench.backbones.base import Backbone
 from metabench.config import BackboneChoice, Compute
 from metabench.files import InputError
+from metabench.pipeline import executor, results
 from metabench.pipeline import fingerprint as provenance
-from metabench.pipeline import results
 from metabench.pipeline.cells import pretrain_cell, train_cell
 from metabench.pipeline.evaluating import evaluate_cell, is_evaluated
 from metabench.pipeline.executor import CellFailed, Job, run_cells
@@ -174,3 +176,28 @@ def test_results_of_other_params_are_refused_and_listed(project) -> None:
     ):
         collect(edited, layout)
     collect(project[0], layout)
+
+
+def test_ctrl_c_while_a_worker_starts_ends_that_worker_too(monkeypatch) -> None:
+    ended = []
+
+    class Starting:
+        """Ctrl-C comes in the middle of its start."""
+
+        def start(self) -> None:
+            signal.raise_signal(signal.SIGINT)
+
+        def terminate(self) -> None:
+            ended.append(self)
+
+        def join(self) -> None: ...
+
+    context = SimpleNamespace(Queue=object, Process=lambda **arguments: Starting())
+    monkeypatch.setattr(executor, "warm_up", lambda jobs: context)
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            run_cells([Job("one", "tests.toy:none", {})], Compute(workers=1))
+    finally:
+        signal.signal(signal.SIGINT, before)
+    assert len(ended) == 1
