@@ -6,6 +6,7 @@ import re
 
 import pytest
 
+from metabench.data import DATASETS
 from metabench.methods import METHODS
 from metabench.methods.base import FAMILIES
 from tests.toy import root_of_repository
@@ -47,3 +48,22 @@ def test_every_relative_link_leads_to_a_file(page) -> None:
 def generated(page, link: str) -> bool:
     """Whether the pipeline writes it: reports of the profile in use."""
     return (page.parent / link).resolve().parent == ROOT / "reports"
+
+
+def test_the_table_of_datasets_has_a_row_for_each() -> None:
+    text = (ROOT / "docs/datasets.md").read_text()
+    rows = re.findall(r"^\| `(\w+)` \|", text, re.MULTILINE)
+    assert sorted(rows) == sorted(name for name in DATASETS.names() if not name.startswith("own_"))
+
+
+def test_the_index_of_documents_names_every_page() -> None:
+    index = (ROOT / "docs/README.md").read_text()
+    pages = {page.name for page in (ROOT / "docs").glob("*.md")} - {"README.md"}
+    assert {page for page in pages if f"({page})" not in index} == set()
+
+
+def test_make_help_has_a_line_for_every_target() -> None:
+    text = (ROOT / "Makefile").read_text()
+    targets = re.findall(r"^\.PHONY: (.*)$", text, re.MULTILINE)[0].split()
+    assert [t for t in targets if not re.search(rf"^{t}:.* ## \w", text, re.MULTILINE)] == []
+    assert re.findall(r"^([a-z]\S*):", text, re.MULTILINE)[0] == "bench"  # what plain `make` does
