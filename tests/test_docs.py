@@ -34,15 +34,27 @@ def test_a_family_page_names_each_method_with_its_paper_file_and_equation(family
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
-def test_every_relative_link_leads_to_a_file(page) -> None:
+def test_every_relative_link_leads_to_a_file_and_a_heading(page) -> None:
     prose = re.sub(r"```.*?```|\$\$.*?\$\$", "", page.read_text(), flags=re.DOTALL)
-    links = re.findall(r"\]\(([^)#\s]+)(?:#[^)]*)?\)", prose)
+    links = re.findall(r"\]\(([^)#\s]*)(?:#([^)]*))?\)", prose)
+    here = [(link, anchor) for link, anchor in links if "://" not in link]
     broken = [
-        link
-        for link in links
-        if "://" not in link and not (page.parent / link).exists() and not generated(page, link)
+        link for link, _ in here if not (page.parent / link).exists() and not generated(page, link)
     ]
     assert not broken
+    astray = [
+        f"{link}#{anchor}"
+        for link, anchor in here
+        if anchor and anchor not in anchors(page.parent / link if link else page)
+    ]
+    assert not astray
+
+
+def anchors(page) -> set[str]:
+    """Addresses of a page's headings, as GitHub makes them."""
+    text = re.sub(r"```.*?```", "", page.read_text(), flags=re.DOTALL)
+    headings = re.findall(r"^#+ (.*)$", text, re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
 
 
 def generated(page, link: str) -> bool:
