@@ -19,7 +19,6 @@ from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
-import pandas as pd
 import yaml
 
 from metabench import rng
@@ -39,9 +38,7 @@ from metabench.pipeline.layout import Layout
 from metabench.pipeline.validation import starts_shared, validate_names
 from metabench.practice.parts import episodes, use_of
 from metabench.practice.reading import OwnData, bright_background
-from metabench.reports.guide import amount
-from metabench.reports.statistics.crossed import against_best, interval, table_of
-from metabench.reports.summary import LEVEL
+from metabench.practice.recommending import recommend
 from metabench.reports.writing import report
 from metabench.shown import markdown
 
@@ -65,6 +62,7 @@ class Plan:
         invert: images are inverted, since the source has bright content on dark.
         shape: ``(C, H, W)`` of an image; None takes the source's.
         coloured: images that a grey source would be blind to the colours of.
+        deterministic: nothing is trained, so every seed would say the same.
     """
 
     mode: Mode
@@ -73,6 +71,7 @@ class Plan:
     invert: bool = False
     shape: tuple[int, ...] | None = None
     coloured: int = 0
+    deterministic: bool = False
 
     @property
     def task_type(self) -> TaskType:
@@ -177,7 +176,7 @@ def plan(own: OwnData, mode: Mode | None, source: str, seeds: int) -> Plan:
     )  # fmt: skip
     validate_names(config, where="bench")
     if own.kind == "text":
-        return Plan(chosen, why, config)
+        return Plan(chosen, why, config, deterministic=not disjoint)
     if disjoint:
         colour = any(image.shape[0] == 3 for image in own.examples)
         return Plan(chosen, why, config, shape=(3, 32, 32) if colour else (1, 28, 28))
@@ -255,7 +254,8 @@ def run(own: OwnData, chosen: Plan, root: Path) -> str:
             for encoder in encoders_of(task_type):
                 embed_dataset(layout.processed(name), layout.embeddings(name), encoder)
         _run_cells(config, task_type, layout, source)
-        winner, text = recommend(*report(config, layout))
+        unmoved = task_type.methods if chosen.deterministic else ()
+        winner, text = recommend(*report(config, layout), unmoved)
         shutil.rmtree(root / "winner", ignore_errors=True)
         if winner:
             read = {"invert": chosen.invert, "white": own.white}
@@ -324,63 +324,6 @@ def _run_cells(config: Config, task_type: TaskType, layout: Layout, source: str)
             run_cells(jobs, config.compute)
     except CellFailed as error:
         raise InputError(str(error)) from error
-
-
-def recommend(results: pd.DataFrame, costs: pd.DataFrame) -> tuple[str, str]:
-    """The method to use and the reason: the quickest of those that tie with the best.
-
-    Where the best is not above guessing in any setting, no method is to be used: an empty name.
-
-    Each method is compared with the best over all settings, on identical episodes, with Holm's
-    correction.
-    """
-    settings = [rows for _, rows in results.groupby("shots")]
-    methods = [str(m) for m in results["method"].unique()]
-    tables = {
-        m: [table_of(rows[(rows["method"] == m) & (rows["steps"] == -1)]) for rows in settings]
-        for m in methods
-    }
-    weights = [1 / len(settings)] * len(settings)
-    found = against_best(tables, weights)
-    means = {m: float(np.mean([t.mean() for t in tables[m]])) for m in methods}
-    best = max(means, key=lambda m: means[m])
-    tied = [m for m in methods if found[m].p > LEVEL]
-    speed = costs.groupby("method")["adapt_ms"].mean()
-    winner = str(speed[tied].idxmin())
-    ranked = sorted(methods, key=lambda m: -means[m])
-    lines = ["| method | " + " | ".join(f"{r['shots'].iloc[0]}-shot" for r in settings)]
-    lines[0] += " | adapt ms |"
-    lines.append("| --- |" + " ---: |" * (len(settings) + 1))
-    for m in ranked:
-        cells = [amount(s.mean, s.half, "accuracy") for s in map(interval, tables[m])]
-        lines.append(f"| {markdown(m)} | {' | '.join(cells)} | {speed[m]:.1f} |")
-    lines.append("")
-    above = False
-    for rows, score in zip(settings, map(interval, tables[best]), strict=True):
-        ways, shots = rows["ways"].iloc[0], rows["shots"].iloc[0]
-        line = f"{ways}-way {shots}-shot: {best} {amount(score.mean, score.half, 'accuracy')} %"
-        if score.low <= 1 / ways:
-            line += f"; not above guessing ({100 / ways:.1f} %)"
-        else:
-            above = True
-        lines.append(f"- {line}")
-    others = [m for m in tied if m != best]
-    if not above:
-        winner = ""
-        lines.append(
-            "- **use none of them**: no method is above guessing on these data. More examples, "
-            "classes that differ in what can be seen, or a source that is more alike may help"
-        )
-    elif others:
-        lines.append(f"- no significant difference between {best} and {', '.join(others)}")
-        lines.append(f"- **use {winner}**: of these it adapts in the shortest time")
-    else:
-        lines.append(f"- **use {best}**: significantly better than every other method")
-    lines.append(
-        "- these are the episodes that chose it, so its own score is slightly optimistic; "
-        "episodes share your examples, so other examples may differ by more than the interval"
-    )
-    return winner, "\n".join(lines)
 
 
 def export(learner: Path, folder: Path, read: Mapping[str, Any]) -> None:

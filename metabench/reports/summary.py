@@ -145,6 +145,12 @@ def _comparisons(summary: pd.DataFrame, tables: Tables) -> pd.DataFrame:
     return frame
 
 
+def shared_learners(costs: pd.DataFrame) -> dict[str, str]:
+    """The pretrained backbone that each method of one source starts from, if it shares one."""
+    shared = costs[(costs["start"] != "random") & ~costs["external_pretraining"].astype(bool)]
+    return dict(zip(shared["method"], shared["backbone"], strict=True))
+
+
 def sign_of(metric: str) -> int:
     """1 if higher is better, −1 if lower is."""
     return 1 if metric == "accuracy" else -1

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -18,7 +19,8 @@ from metabench.cli import app
 from metabench.episodes.frozen_episodes import FrozenEpisodes
 from metabench.files import InputError, read_json
 from metabench.practice.reading import OwnData, bright_background, read_images, read_texts
-from metabench.practice.running import arrays, claim, plan, recommend, run
+from metabench.practice.recommending import recommend
+from metabench.practice.running import arrays, claim, plan, run
 from metabench.practice.service import FewShotModel, FewShotTask
 from tests.toy import TOY_NAME
 
@@ -143,27 +145,46 @@ def test_what_is_left_out_is_counted_and_what_has_one_reason_is_one_line(
     assert "more than 8 word pieces" in shown.output and "run in bench/mine" in shown.output
 
 
-def results(means: dict[str, float], episodes: int = 80) -> tuple[pd.DataFrame, pd.DataFrame]:
+def results(
+    means: dict[str, float], episodes: int = 400, seeds: int = 3, scatter: float = 0.001
+) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Made-up accuracies with common noise of episodes; methods listed later adapt faster."""
     draw = np.random.default_rng(0)
     level = draw.normal(0, 0.05, episodes)
+    level -= level.mean()
+    luck = draw.normal(0, scatter, (len(means), seeds))
     rows = [
         {"method": m, "seed": s, "episode": e, "steps": -1, "ways": 5, "shots": 1,
-         "value": mean + level[e] + draw.normal(0, 0.02)}
-        for m, mean in means.items() for s in range(2) for e in range(episodes)
+         "value": mean + luck[i, s] + level[e] + draw.normal(0, 0.02)}
+        for i, (m, mean) in enumerate(means.items())
+        for s in range(seeds) for e in range(episodes)
     ]  # fmt: skip
-    costs = [{"method": m, "adapt_ms": 10.0 - i} for i, m in enumerate(means)]
+    facts = {"start": "random", "external_pretraining": False, "backbone": "conv4-32"}
+    costs = [{"method": m, "adapt_ms": 10.0 - i, **facts} for i, m in enumerate(means)]
     return pd.DataFrame(rows), pd.DataFrame(costs)
 
 
-def test_the_quickest_of_the_tied_is_recommended_and_a_difference_is_said_to_be_one() -> None:
+def test_the_quickest_of_the_tied_is_recommended_and_what_is_behind_is_named() -> None:
     winner, text = recommend(*results({"slow": 0.801, "quick": 0.8, "bad": 0.5}))
-    assert winner == "quick"
-    assert "no significant difference between slow and quick\n" in text
-    assert "| bad | 50." in text
+    assert winner == "quick" and "**use quick**: tied with slow" in text
+    assert "- tied with slow, within ± 1 point with confidence: quick\n" in text
+    assert "| bad | 50." in text and "- behind slow: bad\n" in text
     winner, text = recommend(*results({"good": 0.8, "worse": 0.7}))
-    assert winner == "good" and "significantly better than every other method" in text
+    assert winner == "good" and "every other method is behind" in text
     assert "not above guessing (20.0 %)" in recommend(*results({"a": 0.2, "b": 0.1}))[1]
+
+
+def test_the_quickest_of_what_is_not_decided_is_not_recommended_but_the_data_it_takes() -> None:
+    noisy = results({"good": 0.8, "quick": 0.74}, scatter=0.03)
+    winner, text = recommend(*noisy)
+    assert winner == "good" and "not every other method is shown to be behind" in text
+    needed = re.search(r"- undecided: quick \((\d+) seeds would decide\)\n", text)
+    assert needed and int(needed[1]) > 3
+    single = noisy[0][noisy[0]["seed"] == 0]
+    text = recommend(single, noisy[1])[1]
+    assert "(three seeds or more would decide)" in text  # one says nothing of others
+    known = recommend(single, noisy[1], deterministic=("good", "quick"))[1]
+    assert "- behind " in known  # no luck in it: one run is all there is
 
 
 def test_a_run_on_own_classes_leaves_a_board_a_recommendation_and_a_learner(tmp_path) -> None:

@@ -15,7 +15,12 @@ from metabench.reports.statistics.comparisons import (
     against_best,
 )
 from metabench.reports.statistics.intervals import estimates, half_widths
-from metabench.reports.statistics.power import data_to_decide, detectable
+from metabench.reports.statistics.power import (
+    MOST_EPISODES,
+    MOST_SEEDS,
+    data_to_decide,
+    detectable,
+)
 from metabench.reports.statistics.tables import Block
 
 
@@ -30,11 +35,27 @@ class Board:
             ``seeds_needed`` and ``episodes_needed`` (inf: more than is worth asking for).
         margin: differences inside it are of no account.
         detectable: the difference to the best that is found 8 times in 10.
+        seeds: that there are.
+        episodes: in the smallest set of them.
     """
 
     table: pd.DataFrame
     margin: float
     detectable: float
+    seeds: int
+    episodes: int
+
+    def needed(self, method: str) -> str:
+        """In words, what would decide an undecided comparison: ``7 seeds and 120 episodes``."""
+        seeds = float(self.table["seeds_needed"][method])
+        episodes = float(self.table["episodes_needed"][method])
+        if np.isinf(seeds) and self.seeds == 1:
+            return "three seeds or more"
+        if np.isinf(seeds):
+            return f"more than {MOST_SEEDS} seeds and {MOST_EPISODES * self.episodes} episodes"
+        more = [f"{seeds:.0f} seeds"] if seeds > self.seeds else []
+        more += [f"{episodes:.0f} episodes"] if episodes > self.episodes else []
+        return " and ".join(more)
 
 
 def board(
@@ -56,6 +77,8 @@ def board(
     compared = against_best(found, margin, families)
     seeds = int(block.present[rows].sum(1).max())
     need, times = data_to_decide(compared, seeds, margin)
+    luck = compared.difference.seeds.moderated.variance
+    need = np.where((luck == 0) & np.isfinite(need), seeds, need)  # seeds decide nothing there
     episodes = min(scores.shape[2] for scores in block.sets)
     undecided = compared.words == "undecided"
     table = pd.DataFrame(
@@ -72,7 +95,7 @@ def board(
         index=pd.Index(methods, name="method"),
     )
     order = table["mean"].sort_values(ascending=False, kind="stable").index
-    return Board(table.loc[order], margin, float(detectable(compared)))
+    return Board(table.loc[order], margin, float(detectable(compared)), seeds, episodes)
 
 
 def recommended(found: Board, cost: Mapping[str, float]) -> str:

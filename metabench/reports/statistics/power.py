@@ -28,9 +28,14 @@ MOST_EPISODES = 64
 
 
 def detectable(compared: Comparison) -> np.ndarray:
-    """``[...]``: the difference that is found 8 times in 10, the median over a block's methods."""
+    """``[...]``: the difference that is found 8 times in 10, the median over a block's methods.
+
+    Infinite for a single method.
+    """
     gap = compared.difference
     n = gap.mean.shape[-1]
+    if n == 1:
+        return np.full(compared.best.shape, np.inf)
     others = np.arange(n) != compared.best[..., None]
     return np.asarray(np.nanmedian(np.where(others, gap.half(n) + _reach(gap), np.nan), -1))
 

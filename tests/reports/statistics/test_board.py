@@ -64,3 +64,15 @@ def test_something_cheaper_is_recommended_where_the_loss_is_bounded() -> None:
     assert found["cheaper"] > 20 and found["gives away"] <= 0.3
     too_much = recommendation(World((0.2,) * 6, 5, 3000, truth=(0, *[-1.5] * 5)), 300)
     assert too_much["cheaper"] < 1
+
+
+def test_a_board_says_in_words_what_would_decide(block: Block) -> None:
+    found = board(block)
+    assert found.needed("noisy").removesuffix(" seeds").isdigit()
+    table = scores((0.8, 0.8), np.random.default_rng(1), 1, 100)
+    last = "ab"[table.mean((1, 2)).argmin()]
+    assert board(Block(("a", "b"), (table,))).needed(last) == "three seeds or more"
+    certain = board(Block(("a", "b"), (table,), deterministic=("a", "b")))
+    assert certain.needed(last).endswith(" episodes")  # seeds decide nothing there
+    alone = board(Block(("a",), (table[:1],)))
+    assert alone.table["verdict"].tolist() == ["best"] and np.isinf(alone.detectable)

@@ -1,0 +1,113 @@
+"""Which method to use on own data, why, and what its scores leave open."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+
+import numpy as np
+import pandas as pd
+
+from metabench.reports.guide import amount
+from metabench.reports.statistics.board import Board, board, recommended
+from metabench.reports.statistics.crossed import interval
+from metabench.reports.statistics.tables import Block, block_of
+from metabench.reports.summary import shared_learners
+from metabench.shown import markdown
+
+
+def recommend(
+    results: pd.DataFrame, costs: pd.DataFrame, deterministic: Collection[str] = ()
+) -> tuple[str, str]:
+    """The method to use and the reason: the best mean, or something quicker that is tied with it.
+
+    Each method is compared with the best over all settings, on identical episodes. *Tied* bounds
+    the loss: with confidence it is less than the margin. Where the best is not above guessing in
+    any setting, no method is to be used: an empty name.
+
+    Args:
+        results: of one source and target.
+        costs: of its cells.
+        deterministic: methods on which a seed has no influence.
+    """
+    main = results[results["steps"] == -1].sort_values("method", kind="stable")
+    settings = [rows for _, rows in main.groupby("shots")]
+    blocks = [block_of(rows, deterministic) for rows in settings]
+    methods, count = blocks[0].methods, len(blocks)
+    sets = tuple(block.sets[0] for block in blocks)
+    weights = (1 / count,) * count
+    whole = Block(methods, sets, weights, deterministic, shared_learners(costs))
+    found = board(whole)
+    speed = {str(m): float(ms) for m, ms in costs.groupby("method")["adapt_ms"].mean().items()}
+    table = {m: [interval(s[i][whole.present[i]]) for s in sets] for i, m in enumerate(methods)}
+
+    lines = ["| method | " + " | ".join(f"{r['shots'].iloc[0]}-shot" for r in settings)]
+    lines[0] += " | adapt ms | behind the best |"
+    lines.append("| --- |" + " ---: |" * (count + 1) + " --- |")
+    for m in map(str, found.table.index):
+        cells = [amount(s.mean, s.half, "accuracy") for s in table[m]]
+        lines.append(
+            f"| {markdown(m)} | {' | '.join(cells)} | {speed[m]:.1f} | {_stands(found, m)} |"
+        )
+    lines.append("")
+    best, above = str(found.table.index[0]), False
+    for rows, score in zip(settings, table[best], strict=True):
+        ways, shots = rows["ways"].iloc[0], rows["shots"].iloc[0]
+        line = f"{ways}-way {shots}-shot: {best} {amount(score.mean, score.half, 'accuracy')} %"
+        if score.low <= 1 / ways:
+            line += f"; not above guessing ({100 / ways:.1f} %)"
+        else:
+            above = True
+        lines.append(f"- {line}")
+    winner = recommended(found, speed) if above else ""
+    if winner:
+        lines += _reasons(found, winner)
+    else:
+        lines.append(
+            "- **use none of them**: no method is above guessing on these data. More examples, "
+            "classes that differ in what can be seen, or a source that is more alike may help"
+        )
+    lines.append(
+        "- these are the episodes that chose it, so its own score is slightly optimistic; "
+        "episodes share your examples, so other examples may differ by more than the interval"
+    )
+    return winner, "\n".join(lines)
+
+
+def _stands(found: Board, method: str) -> str:
+    """``behind: 2.1 to 4.0``: the verdict and the interval of the points to the best."""
+    row = found.table.loc[method]
+    if row["verdict"] == "best" or np.isinf(row["high"]):
+        return str(row["verdict"])
+    return f"{row['verdict']}: {100 * row['low']:.1f} to {100 * row['high']:.1f}"
+
+
+def _reasons(found: Board, winner: str) -> list[str]:
+    """Lines on all others, on what was not decided, and the recommendation."""
+    table = found.table
+    best = str(table.index[0])
+    tied, behind, undecided = (
+        table.index[table["verdict"] == word].tolist() for word in ("tied", "behind", "undecided")
+    )
+    lines = []
+    if tied:
+        point = f"within ± {100 * found.margin:g} point with confidence"
+        lines.append(f"- tied with {best}, {point}: {', '.join(tied)}")
+    if behind:
+        lines.append(f"- behind {best}: {', '.join(behind)}")
+    if undecided:
+        needs = ", ".join(f"{m} ({found.needed(m)} would decide)" for m in undecided)
+        lines.append(f"- undecided: {needs}")
+    if np.isfinite(found.detectable):
+        lines.append(
+            f"- a difference of {100 * found.detectable:.1f} points to the best would be found 8 "
+            "times in 10"
+        )
+    if winner != best:
+        why = f"tied with {best}, and of these it adapts in the shortest time"
+    elif undecided:
+        why = "it has the best mean, though not every other method is shown to be behind"
+    elif tied:
+        why = "it has the best mean, and what is tied with it is no quicker"
+    else:
+        why = "every other method is behind" if behind else "it is the only one"
+    return [*lines, f"- **use {winner}**: {why}"]
