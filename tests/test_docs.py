@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import re
+from typing import Any
 
 import pytest
+import torch
 
-from metabench.data import DATASETS
+from metabench.data import DATASETS, Dataset
 from metabench.methods import METHODS
 from metabench.methods.base import FAMILIES
 from tests.toy import root_of_repository
@@ -79,3 +81,32 @@ def test_make_help_has_a_line_for_every_target() -> None:
     targets = re.findall(r"^\.PHONY: (.*)$", text, re.MULTILINE)[0].split()
     assert [t for t in targets if not re.search(rf"^{t}:.* ## \w", text, re.MULTILINE)] == []
     assert re.findall(r"^([a-z]\S*):", text, re.MULTILINE)[0] == "bench"  # what plain `make` does
+
+
+def first_program(page: str) -> dict[str, Any]:
+    """What the first Python program of a page defines."""
+    code = re.findall(r"```python\n(.*?)```", (ROOT / page).read_text(), re.DOTALL)[0]
+    names: dict[str, Any] = {}
+    exec(code, names)
+    return names
+
+
+def test_the_dataset_of_the_page_can_be_source_and_target(tmp_path) -> None:
+    builder = first_program("docs/add-a-dataset.md")["STRIPES"]
+    builder.build(tmp_path).save(tmp_path)
+    dataset = Dataset.load(tmp_path)
+    sizes = [len(dataset.class_ids(partition)) for partition in ("train", "val", "test")]
+    assert sizes == [6, 5, 5] and dataset.x.shape == (320, 1, 28, 28)
+
+
+def test_the_backbone_of_the_page_takes_weights_that_differ_from_task_to_task() -> None:
+    torch.manual_seed(0)
+    net = first_program("docs/add-a-backbone.md")["Small"]((1, 28, 28)).eval()
+    x = torch.randn(2, 5, 1, 28, 28)
+    weights = {name: torch.stack([w, 2 * w]) for name, w in net.named_parameters()}
+    together = net(x, weights, support=3)
+    for t in range(2):
+        own = {name: w[t] for name, w in weights.items()}
+        torch.testing.assert_close(together[t : t + 1], net(x[t : t + 1], own, support=3))
+    assert together.shape == (2, 5, net.feature_dim)
+    assert not torch.allclose(together[1:], net(x[1:], support=3))
