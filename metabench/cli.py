@@ -178,20 +178,21 @@ def compare(
     target: Annotated[str, typer.Option(help="only this target")] = "",
     shots: Annotated[int, typer.Option(help="only this number of shots; 0: all")] = 0,
 ) -> None:
-    """Compare two methods by the paired test on identical episodes, block by block."""
+    """Compare two methods on identical episodes, block by block: tied, behind or undecided."""
     from metabench.pipeline.layout import Layout
     from metabench.pipeline.results import collect
     from metabench.reports.compare import comparisons
 
-    results, _ = collect(_config(), Layout(), methods=(first, second))
-    table = _table("source → target", "setting", first, second, "difference", "p (Holm)", "verdict")
+    results, costs = collect(_config(), Layout(), methods=(first, second))
+    table = _table("source → target", "setting", first, second, "difference", "verdict")
     wanted = {"source": source, "target": target, "shots": shots}
-    for row in comparisons(results, first, second, {k: v for k, v in wanted.items() if v}):
+    asked = {k: v for k, v in wanted.items() if v}
+    for row in comparisons(results, costs, first, second, asked):
         table.add_row(*map(shown.visible, row))
     console.print(table)
     say(
-        "Difference: first − second, ± half of the 95 % interval over seeds and episodes; p after "
-        "Holm over the rows.",
+        "Difference: first − second, and its 95 % interval over seeds and episodes; those of all "
+        "rows hold at once. Tied: inside ± 1 point (of an error: 5 %) with confidence.",
         style="dim",
     )
 

@@ -171,14 +171,32 @@ def test_steps_after_which_a_seed_diverged_are_said_to_diverge(tmp_path) -> None
 
 
 def test_two_methods_are_compared_block_by_block(reports) -> None:
-    results = reports[1]
-    rows = comparisons(results, "protonet", "maml", {"shots": 1})
+    _, results, costs, _ = reports
+    rows = comparisons(results, costs, "protonet", "maml", {"shots": 1})
     assert [row[0] for row in rows] == ["glyphs → glyphs", "glyphs → digits"]
-    assert all(row[-1] == "protonet is better" for row in rows)
-    alike = comparisons(results, "protonet", "linear_probe", {"target": "glyphs", "shots": 1})
-    assert [row[-1] for row in alike] == ["no significant difference"]
+    assert all(row[-1] == "maml is behind" for row in rows)
+    assert re.fullmatch(r"20\.\d \(19\.\d to 20\.\d\)", rows[0][-2])
+    turned = comparisons(results, costs, "maml", "protonet", {"shots": 1})[0]
+    assert turned[-1] == "maml is behind" and re.match(r"-20\.\d \(-20\.\d to -19", turned[-2])
     with pytest.raises(InputError, match="no two results to compare in shots 7"):
-        comparisons(results, "protonet", "maml", {"shots": 7})
+        comparisons(results, costs, "protonet", "maml", {"shots": 7})
+
+
+def test_methods_alike_are_undecided_until_there_are_data_to_call_them_tied() -> None:
+    for seeds, episodes, words in (
+        (1, 20, "three seeds"),
+        (3, 20, "seeds would decide"),
+        (5, 200, "tied"),
+    ):
+        made = made_up(shots=[1], targets=["glyphs"], seeds=seeds, episodes=episodes)
+        (row,) = comparisons(*made, "protonet", "linear_probe", {})
+        assert words in row[-1] and ("to" in row[-2]) == (seeds > 1)
+
+
+def test_of_two_errors_the_smaller_one_is_ahead() -> None:
+    results, costs = made_up(ways=0, shots=[10], targets=["glyphs"])
+    (row,) = comparisons(results, costs, "protonet", "maml", {})
+    assert row[-1] == "protonet is behind" and row[-2] == "0.203 (0.191 to 0.215)"
 
 
 def test_reports_and_statistics_do_without_torch() -> None:
