@@ -6,6 +6,7 @@ import errno
 import hashlib
 import json
 import os
+import re
 import shutil
 import sys
 import tempfile
@@ -100,17 +101,19 @@ def refusal(error: OSError, path: Path | None = None) -> InputError | None:
         path: what was to be written, if the error does not name it or names a temporary file.
     """
     place = path or (Path(error.filename) if isinstance(error.filename, str) else None)
-    if error.errno in (errno.ENOTDIR, errno.EEXIST) and place is not None:
+    in_words = re.search(r"\[Errno (\d+)\]", str(error))  # shutil gathers the errors of many files
+    number = int(in_words[1]) if error.errno is None and in_words else error.errno
+    if number in (errno.ENOTDIR, errno.EEXIST) and place is not None:
         file = next((p for p in (place, *place.parents) if p.is_file()), place)
         return InputError(
             f"{file}: is a file, where a folder is wanted. Rename it, or work elsewhere."
         )
-    if error.errno == errno.EISDIR and place is not None:
+    if number == errno.EISDIR and place is not None:
         return InputError(f"{place}: is a folder, where a file is wanted. Rename it.")
-    if error.errno not in REFUSALS:
+    if number not in REFUSALS:
         return None
-    reason = REFUSALS[error.errno]
-    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+    reason = REFUSALS[number]
+    if number in (errno.ENOSPC, errno.EDQUOT):
         return InputError(
             f"{f'{place}: ' if place else ''}{reason}. Free some space and run again."
         )

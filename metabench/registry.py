@@ -12,6 +12,7 @@ import inspect
 from collections.abc import Collection, Mapping
 from functools import cache
 from importlib.metadata import entry_points
+from types import MappingProxyType
 from typing import Any, Generic, TypeVar, cast
 
 from metabench.config.messages import glance, nearest
@@ -43,6 +44,8 @@ class Registry(Generic[T]):
         group: entry-point group for third parties.
         base: where the class lives of which subclasses are registered, or instances.
         classes: which of the two.
+        renamed: attributes that had another name before, old to new. Under the old one they would
+            do nothing, and nobody would notice.
     """
 
     def __init__(
@@ -52,12 +55,14 @@ class Registry(Generic[T]):
         group: str,
         base: str,
         classes: bool = True,
+        renamed: Mapping[str, str] = MappingProxyType({}),
     ):
         self.what = what
         self._targets = dict(targets)
         self._group = group
         self._base = base
         self._classes = classes
+        self._renamed = renamed
 
     def names(self) -> list[str]:
         """All known names: built in, then installed entry points."""
@@ -103,6 +108,8 @@ class Registry(Generic[T]):
         if not (a_class and issubclass(found, base) if self._classes else isinstance(found, base)):
             kind = "subclass" if self._classes else "instance"
             raise InputError(f"{self.what} '{name}': {target} is no {kind} of {self._base}")
+        if old := [f"{a} is now {b}" for a, b in self._renamed.items() if hasattr(found, a)]:
+            raise InputError(f"{self.what} '{name}': rename in {target}: {', '.join(old)}")
         if inspect.isabstract(found):
             missing = ", ".join(sorted(found.__abstractmethods__))
             raise InputError(f"{self.what} '{name}': {target} does not implement {missing}")

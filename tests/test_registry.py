@@ -25,6 +25,14 @@ MODULES = {
     "leaves": "raise SystemExit(0)",
     "holds_no_class": "X = 3",
 }
+OLD_WORDS = """
+from metabench.methods.metric.protonet import ProtoNet
+class Honest(ProtoNet):
+    source_training = "none"
+class Old(ProtoNet):
+    learns_from = "nothing"
+    def finish(self, source): ...
+"""
 
 
 @pytest.fixture
@@ -49,6 +57,16 @@ def test_names_and_dotted_paths_of_the_right_kind_are_loaded() -> None:
     assert METHODS.load("metabench.methods.metric.protonet:ProtoNet") is ProtoNet
     assert BACKBONES.load("metabench.backbones.conv4:Conv4") is Conv4
     assert DATASETS.load(TOY_NAME) is TOY
+
+
+def test_an_attribute_under_its_old_name_is_refused_since_it_would_do_nothing(
+    tmp_path, monkeypatch
+) -> None:
+    (tmp_path / "old_words.py").write_text(OLD_WORDS)
+    monkeypatch.syspath_prepend(tmp_path)
+    assert METHODS.load("old_words:Honest").source_training == "none"
+    with pytest.raises(InputError, match=r"learns_from is now source_training .*, finish is now"):
+        METHODS.load("old_words:Old")
 
 
 @pytest.mark.case("39")

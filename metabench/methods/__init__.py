@@ -93,4 +93,10 @@ METHODS: Registry[type[Method]] = Registry(
     },
     group="metabench.methods",
     base="metabench.methods.base:Method",
+    renamed={
+        "learns_from": "source_training (episodic, supervised or none)",
+        "any_ways": "variable_ways",
+        "ordered": "order_sensitive",
+        "finish": "fit_source_statistics",
+    },
 )

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from metabench.files import InputError
+from metabench.files import InputError, told
 from metabench.practice.estimator import FewShotClassifier
 from metabench.registry import Trust
 from metabench.tracking.models import learner_folder, save_model
@@ -24,7 +24,8 @@ def export(run: str | Path, folder: Path, trust: Trust = False) -> None:
         trust: which dotted paths of the learner may be imported, here and in service.
 
     Raises:
-        InputError: no such learner, one that cannot serve, or ``folder`` holds something already.
+        InputError: no such learner, one that cannot serve, or ``folder`` holds something already
+            or cannot be written; then nothing is left in it.
     """
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise InputError(f"{folder}: is there already. Delete it or name another folder.")
@@ -33,7 +34,12 @@ def export(run: str | Path, folder: Path, trust: Trust = False) -> None:
         made = Path(staging) / "model"
         save_model(learner, made)
         _try(made, classifier)
-        shutil.copytree(made, folder, dirs_exist_ok=True)
+        try:
+            with told(folder):
+                shutil.copytree(made, folder, dirs_exist_ok=True)
+        except BaseException:  # half a model would be taken for one; there was nothing here before
+            shutil.rmtree(folder.resolve(), ignore_errors=True)
+            raise
 
 
 def _try(model: Path, classifier: FewShotClassifier) -> None:

@@ -32,8 +32,6 @@ def learner_folder(run: str | Path) -> Iterator[Path]:
     if _is_file(Path(run) / "cell.json"):
         yield Path(run)
     elif re.fullmatch("[0-9a-f]{32}", run_id):
-        from metabench.tracking.models import fetch_learner
-
         with tempfile.TemporaryDirectory() as folder:
             yield fetch_learner(run_id, Path(folder))
     else:

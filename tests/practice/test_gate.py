@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import errno
 import functools
 import getpass
 import importlib
 import io
 import json
+import os
 import shutil
 import socket
 import sys
@@ -76,6 +78,28 @@ def test_what_cannot_serve_is_not_exported(what, learner, tmp_path) -> None:
     answer = CliRunner().invoke(app, ["export", str(run), str(tmp_path / "out")])
     assert answer.exit_code == 1 and answer.output.startswith("error: ")
     assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.case("38")
+@pytest.mark.parametrize("there", [False, True])
+def test_a_disk_that_fills_up_is_named_and_no_half_of_a_model_is_left(
+    there, learner, tmp_path, monkeypatch
+) -> None:
+    out, write = tmp_path / "out", shutil.copyfile
+    if there:
+        out.mkdir()
+
+    def full(source: str, target: str, **options: Any) -> str:
+        if "methods" in str(target) and str(out) in str(target):
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), source, None, str(target))
+        return write(source, target, **options)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(shutil, "copyfile", full)
+        answer = CliRunner().invoke(app, ["export", str(learner), str(out)])
+    assert answer.exit_code == 1 and "out: the disk is full" in " ".join(answer.output.split())
+    assert not out.exists()
+    assert CliRunner().invoke(app, ["export", str(learner), str(out)]).exit_code == 0
 
 
 def test_a_learner_with_code_of_its_own_is_exported_only_if_trusted(learner, tmp_path) -> None:
