@@ -16,6 +16,7 @@ from torch import Tensor
 from metabench.backbones import BACKBONES, build_backbone
 from metabench.config import BackboneChoice
 from metabench.data.base import LENGTH, LONGEST
+from metabench.data.images import WHITES
 from metabench.files import (
     InputError,
     digest,
@@ -78,9 +79,12 @@ class Cell(BaseModel):
     pieces: int = Field(LENGTH, ge=1, le=LONGEST)
 
     @model_validator(mode="after")
-    def _examples_fit(self) -> Cell:
+    def _examples_can_be_read(self) -> Cell:
         if math.prod(self.input_shape) > LARGEST_EXAMPLE:
             raise ValueError(f"input_shape: more than {LARGEST_EXAMPLE} numbers")
+        for numbers, value in self.white.items():
+            if value not in WHITES[numbers]:
+                raise ValueError(f"white.{numbers}: {value:g} is none of {WHITES[numbers]}")
         return self
 
     @property
@@ -114,10 +118,16 @@ def load_learner(folder: Path, trust: Trust = False) -> tuple[Method, dict[str, 
     _require_trust(cell, where, trust)
     choice = cell.backbone
     try:
-        learner_class(cell.method)
-        BACKBONES.load(choice.name)
+        method_kinds = learner_class(cell.method).kinds
+        backbone_kinds = BACKBONES.load(choice.name).kinds
     except InputError as error:
         raise InputError(f"{where}: {error}") from error
+    kind = cell.task.kind
+    for name, kinds in ((cell.method, method_kinds), (choice.name, backbone_kinds)):
+        if kind not in kinds:
+            raise InputError(
+                f"{where}: task.kind: {kind}, but {name} takes {', '.join(sorted(kinds))}"
+            )
     validate_backbone(choice, f"{where}: backbone.settings")
     settings = method_settings(cell.method, cell.settings, f"{where}: settings")
     weights = _weights(folder / "model.safetensors", cell.weights)
