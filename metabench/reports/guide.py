@@ -1,7 +1,7 @@
 """The decision guide: which family and method for so many shots, so far a domain, so much compute.
 
-Evidence is pooled over all sources and targets of one kind of domain; comparisons are paired on
-episodes, intervals are over seeds and episodes, p-values are corrected for all that was compared.
+Evidence is pooled over all sources and targets of one kind of domain; comparisons are on identical
+episodes, intervals are over seeds and episodes, verdicts allow for all that was compared.
 """
 
 from __future__ import annotations
@@ -11,8 +11,17 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from metabench.reports.statistics.crossed import Difference, against_best, contrast, paired
-from metabench.reports.summary import LEVEL, ORACLE, Tables, setting_label, sign_of
+from metabench.reports.statistics.board import board, recommended
+from metabench.reports.statistics.crossed import Difference, contrast, paired
+from metabench.reports.statistics.tables import Block
+from metabench.reports.summary import (
+    LEVEL,
+    ORACLE,
+    Tables,
+    setting_label,
+    shared_learners,
+    sign_of,
+)
 
 CAMPS = {
     "meta-learning": {"optimisation", "metric", "model"},
@@ -90,7 +99,9 @@ def _situation(rows: pd.DataFrame, tables: Tables) -> dict[str, Any]:
         ],
         "nothing to train but the shared backbone": facts.index[facts["train"] < 1],
     }
-    first = rows.iloc[0]
+    first, methods = rows.iloc[0], tuple(pooled)
+    sets = tuple(np.stack(found) for found in zip(*pooled.values(), strict=True))
+    block = Block(methods, sets, tuple(weights), shared=shared_learners(rows))
     return {
         "setting": setting_label(first["ways"], first["shots"]),
         "domain": "cross-domain" if first["cross"] else "in-domain",
@@ -99,8 +110,9 @@ def _situation(rows: pd.DataFrame, tables: Tables) -> dict[str, Any]:
         ),
         "metric": first["metric"],
         "seeds": int(rows["seeds"].min()),
+        "detectable": _detectable(block, first["metric"]),
         "choices": [
-            _choice(name, {m: pooled[m] for m in allowed}, weights, facts, first["metric"])
+            _choice(name, block, list(allowed), facts, first["metric"])
             for name, allowed in limits.items()
             if len(allowed)
         ],
@@ -108,15 +120,22 @@ def _situation(rows: pd.DataFrame, tables: Tables) -> dict[str, Any]:
     }
 
 
+def _detectable(block: Block, metric: str) -> str | None:
+    """``2.1 points`` (or of an error); ``None`` if nothing is known of other seeds."""
+    found = board(block, relative=metric != "accuracy").detectable
+    if not np.isfinite(found):
+        return None
+    return f"{100 * found:.1f} points" if metric == "accuracy" else f"{found:.2g}"
+
+
 def _choice(
-    limit: str, pooled: dict[str, list[np.ndarray]], weights: list[float], facts: pd.DataFrame,
-    metric: str,
-) -> dict[str, Any]:  # fmt: skip
-    compared = against_best(pooled, weights)
-    best = max(pooled, key=lambda m: contrast(pooled[m], weights).mean)
-    score = contrast(pooled[best], weights)
-    tied = [m for m, d in compared.items() if m != best and d.p > LEVEL]
-    cheap = facts.loc[[best, *tied]].sort_values("adapt").index[0]
+    limit: str, block: Block, allowed: list[str], facts: pd.DataFrame, metric: str
+) -> dict[str, Any]:
+    """The best of ``allowed``, what stands beside it, and what is recommended of these."""
+    found = board(block, allowed, relative=metric != "accuracy")
+    best, words = str(found.table.index[0]), found.table["verdict"]
+    score = contrast([s[block.methods.index(best)] for s in block.sets], block.weights)
+    cheap = recommended(found, {m: float(facts["adapt"][m]) for m in allowed})
     return {
         "limit": limit,
         "method": best,
@@ -124,8 +143,9 @@ def _choice(
         "score": amount(abs(score.mean), score.half, metric),
         "train": facts.loc[best, "train"],
         "adapt": facts.loc[best, "adapt"],
-        "compared": len(pooled),
-        "tied": sorted(tied, key=lambda m: compared[m].interval.mean),
+        "compared": len(allowed),
+        "tied": words.index[words == "tied"].tolist(),
+        "undecided": words.index[words == "undecided"].tolist(),
         "cheapest": cheap,
         "cheapest_ms": facts.loc[cheap, "adapt"],
     }
@@ -155,12 +175,12 @@ def _camps(
 
 
 def verdict(best: dict[str, str], found: Difference, p: float, metric: str) -> str:
-    """One sentence: who is ahead and by how much, or that there is no significant difference."""
+    """One sentence: who is ahead and by how much, or that it is undecided."""
     size = amount(abs(found.interval.mean), found.interval.half, metric)
     evidence = f"{size}, {p_text(p)}, effect size {abs(found.d_z):.2f}"
     ahead, other = ("meta-learning", "transfer")[:: 1 if found.interval.mean >= 0 else -1]
     if p > LEVEL:
-        return f"no significant difference ({best[ahead]} is ahead of {best[other]} by {evidence})"
+        return f"undecided ({best[ahead]} is ahead of {best[other]} by {evidence})"
     return f"{ahead}: {best[ahead]} is better than {best[other]} by {evidence}"
 
 
