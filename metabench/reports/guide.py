@@ -6,6 +6,7 @@ episodes, intervals are over seeds and episodes, verdicts allow for all that was
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -99,9 +100,7 @@ def _situation(rows: pd.DataFrame, tables: Tables) -> dict[str, Any]:
         ],
         "nothing to train but the shared backbone": facts.index[facts["train"] < 1],
     }
-    first, methods = rows.iloc[0], tuple(pooled)
-    sets = tuple(np.stack(found) for found in zip(*pooled.values(), strict=True))
-    block = Block(methods, sets, tuple(weights), shared=shared_learners(rows))
+    first, block = rows.iloc[0], block_of_tables(pooled, weights, rows)
     return {
         "setting": setting_label(first["ways"], first["shots"]),
         "domain": "cross-domain" if first["cross"] else "in-domain",
@@ -110,7 +109,7 @@ def _situation(rows: pd.DataFrame, tables: Tables) -> dict[str, Any]:
         ),
         "metric": first["metric"],
         "seeds": int(rows["seeds"].min()),
-        "detectable": _detectable(block, first["metric"]),
+        "detectable": detectable_difference(block, first["metric"]),
         "choices": [
             _choice(name, block, list(allowed), facts, first["metric"])
             for name, allowed in limits.items()
@@ -120,7 +119,15 @@ def _situation(rows: pd.DataFrame, tables: Tables) -> dict[str, Any]:
     }
 
 
-def _detectable(block: Block, metric: str) -> str | None:
+def block_of_tables(
+    tables: Mapping[str, Sequence[np.ndarray]], weights: Sequence[float], rows: pd.DataFrame
+) -> Block:
+    """Scores by method, a table ``[S, E_k]`` for each set of episodes; higher is better."""
+    sets = tuple(np.stack(found) for found in zip(*tables.values(), strict=True))
+    return Block(tuple(tables), sets, tuple(weights), shared=shared_learners(rows))
+
+
+def detectable_difference(block: Block, metric: str) -> str | None:
     """``2.1 points`` (or of an error); ``None`` if nothing is known of other seeds."""
     found = board(block, relative=metric != "accuracy").detectable
     if not np.isfinite(found):

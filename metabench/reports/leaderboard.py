@@ -13,7 +13,13 @@ import yaml
 
 from metabench.files import atomic, write_text
 from metabench.reports import figures
-from metabench.reports.guide import amount, guide, p_text
+from metabench.reports.guide import (
+    amount,
+    block_of_tables,
+    detectable_difference,
+    guide,
+    p_text,
+)
 from metabench.reports.page import write_page
 from metabench.reports.statistics.crossed import ranking
 from metabench.reports.summary import (
@@ -137,7 +143,7 @@ def _source(
                 title = f"reliability on {target}, {setting_label(ways, shots)}"
                 path = add(title, f"reliability-{name}-{target}-{ways}w{shots}s.svg")
                 figures.reliability_diagram(wanted, f"{name} → {title}", path)
-    blocks = [_block(key, block) for key, block in rows.groupby(BLOCK, sort=False)]
+    blocks = [_block(key, block, tables) for key, block in rows.groupby(BLOCK, sort=False)]
     return {
         "name": name,
         "figures": found,
@@ -206,11 +212,12 @@ def _drops(frame: pd.DataFrame) -> list[dict[str, Any]]:
     ]
 
 
-def _block(key: Any, rows: pd.DataFrame) -> dict[str, Any]:
+def _block(key: Any, rows: pd.DataFrame, measured: Tables) -> dict[str, Any]:
     source, target, ways, shots = key
     main = rows[rows["steps"] == -1]
     accuracy = main["metric"].iloc[0] == "accuracy"
-    tables = [{"title": "", "rows": _rows(main[~main["transductive"].astype(bool)])}]
+    fair = main[~main["transductive"].astype(bool)]
+    tables = [{"title": "", "rows": _rows(fair)}]
     transductive = main[main["transductive"].astype(bool)]
     if len(transductive):
         title = "Transductive (queries are answered together; not comparable with the above):"
@@ -235,7 +242,16 @@ def _block(key: Any, rows: pd.DataFrame) -> dict[str, Any]:
         "seeds": main["seeds"].max(),
         "episodes": main["episodes"].max(),
         "hash": main["episode_hash"].iloc[0][:12],
+        "detectable": _detectable(key, fair, measured),
     }
+
+
+def _detectable(key: Any, rows: pd.DataFrame, measured: Tables) -> str | None:
+    if rows.empty:
+        return None
+    metric = rows["metric"].iloc[0]
+    mine = {str(m): [sign_of(metric) * measured[key, m]] for m in rows["method"]}
+    return detectable_difference(block_of_tables(mine, [1.0], rows), metric)
 
 
 def _train(row: pd.Series) -> str:

@@ -97,6 +97,7 @@ def test_every_link_of_the_leaderboard_leads_somewhere(reports) -> None:
         assert f'<a id="{anchor}">' in text
     for file in re.findall(r"\]\((?!#)(.+?)\)", text):
         assert (folder / file).exists(), file
+    assert len(re.findall(r"A difference of \d\.\d points to the best would be found", text)) == 4
     assert "≈" in text and "the drop from in-domain" in text and "label need" in text
     lines = text.splitlines()
     for head, rule in itertools.pairwise(lines):
