@@ -234,9 +234,9 @@ def ui(
 
 
 _SERVE = """
-import os, signal, sys, threading
+import os, signal, threading
 def end_with_parent():
-    sys.stdin.buffer.read()
+    os.read(0, 1)
     os.killpg(0, signal.SIGTERM)
 threading.Thread(target=end_with_parent, daemon=True).start()
 from mlflow.cli import cli

@@ -255,3 +255,4 @@ def test_the_command_ends_when_the_server_ends(here) -> None:
     process = start("print('no luck')")
     output, _ = process.communicate(timeout=20)
     assert process.returncode == 1 and "no luck" in output and "the server has ended" in output
+    assert "Fatal Python error" not in output
