@@ -110,7 +110,8 @@ def list_images(root: Path) -> Listing:
         InputError: no such folder, or one without folders of classes.
     """
     if not root.is_dir():
-        raise InputError(f"{root}: no such folder. --images takes one with a sub-folder a class.")
+        found = "is no folder" if root.exists() else "no such folder"
+        raise InputError(f"{root}: {found}. --images takes one with a sub-folder a class.")
     listing = Listing(root)
     loose, folders = listing.look(root, follow=True)
     if not folders:

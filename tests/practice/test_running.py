@@ -65,6 +65,8 @@ def test_a_folder_without_two_usable_classes_is_rejected_with_the_reason(tmp_pat
         read_images(tmp_path / "nowhere")
     with pytest.raises(InputError, match="no sub-folders"):
         read_images(tmp_path)
+    with pytest.raises(InputError, match=r"test_running\.py: is no folder"):
+        read_images(Path(__file__))
     fill(tmp_path, classes=1)
     (tmp_path / "empty").mkdir()
     with pytest.raises(InputError, match=r"1 usable class.* empty/: class of 0 usable images"):
