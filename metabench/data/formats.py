@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+
+WHITES: Mapping[str, tuple[float, ...]] = {"float": (1.0, 255.0), "whole": (255, 4095, 65535)}
+"""What white may be in numbers of other types than uint8: the smallest that all values fit in."""
 
 
 def to_input(x: Tensor) -> Tensor:

@@ -24,7 +24,7 @@ import torch
 from PIL import Image, ImageOps, UnidentifiedImageError
 from torch import Tensor
 
-from metabench.data.formats import match_format
+from metabench.data.formats import WHITES, match_format
 
 with contextlib.suppress(ImportError):
     from pillow_heif import register_heif_opener
@@ -43,8 +43,6 @@ DEPTH = "of more than 8 bits a channel: the upper 8 are kept"
 FRAMES = "of several frames or pages: the first is taken"
 COLOUR = "coloured: made grey, which is all that the learner takes"
 
-WHITES: Mapping[str, tuple[float, ...]] = {"float": (1.0, 255.0), "whole": (255, 4095, 65535)}
-"""What white may be in numbers of other types than uint8: the smallest that all values fit in."""
 FILES = (str, os.PathLike, bytes, bytearray, memoryview)
 NONE: Mapping[str, float] = MappingProxyType({})
 

@@ -16,7 +16,7 @@ from torch import Tensor
 from metabench.backbones import BACKBONES, build_backbone
 from metabench.config import BackboneChoice
 from metabench.data.base import LENGTH, LONGEST
-from metabench.data.images import WHITES
+from metabench.data.formats import WHITES
 from metabench.files import (
     InputError,
     digest,
