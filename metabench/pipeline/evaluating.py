@@ -26,9 +26,9 @@ from metabench.methods.base import Method
 from metabench.pipeline.cells import Cost, examples_of, peak_memory_mb, trusted_of
 from metabench.pipeline.fingerprint import git_commit
 from metabench.pipeline.keys import (
-    _test_classes,
-    _test_files,
+    count_test_classes,
     evaluate_key,
+    evaluation_files,
     train_key,
 )
 from metabench.pipeline.layout import Layout
@@ -64,7 +64,7 @@ def evaluate_cell(
     learner.to(device)
     shape = tuple(cell["input_shape"])
     sets = []
-    for frozen in map(FrozenEpisodes.load, _test_files(task_type, layout, source, method)):
+    for frozen in map(FrozenEpisodes.load, evaluation_files(task_type, layout, source, method)):
         regression = DATASETS.load(frozen.dataset).family is not None
         dataset = None if regression else examples_of(layout, frozen.dataset, choice)
         sets.append(EpisodeSet.of(frozen, dataset, shape, device))
@@ -117,7 +117,11 @@ def _open_set(
     for s in sets:
         target, ways = s.frozen.dataset, s.frozen.ways
         possible = learner.variable_ways or ways == learner.task.ways
-        if target in task_type.out_of_scope and ways > _test_classes(layout, target) and possible:
+        if (
+            target in task_type.out_of_scope
+            and ways > count_test_classes(layout, target)
+            and possible
+        ):
             from metabench.learning.open_set import auroc  # imports scikit-learn: 1.7 s
 
             out_of_scope = examples_of(layout, task_type.out_of_scope[target], choice).x

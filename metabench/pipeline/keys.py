@@ -114,7 +114,7 @@ def train_key(config: Config, layout: Layout, source: str, method: str, seed: in
     return _source_key(layout, source, seed, start=start, facts=facts)
 
 
-def _test_files(task_type: TaskType, layout: Layout, source: str, name: str) -> list[Path]:
+def evaluation_files(task_type: TaskType, layout: Layout, source: str, name: str) -> list[Path]:
     """Files of the test episodes that (source, name) answers, in the order of ``params.yaml``.
 
     A setting of more ways than the target has test classes asks for classes that learners of the
@@ -122,20 +122,20 @@ def _test_files(task_type: TaskType, layout: Layout, source: str, name: str) -> 
     """
     found = []
     for target, setting in task_type.answers(name):
-        trained_on = target == source and setting.ways > _test_classes(layout, target)
+        trained_on = target == source and setting.ways > count_test_classes(layout, target)
         if not trained_on:
             found.append(layout.episodes(target, "test") / f"{setting.label}.npz")
     return found
 
 
-def _test_classes(layout: Layout, name: str) -> float:
+def count_test_classes(layout: Layout, name: str) -> float:
     """Number of test classes of a dataset; no limit where tasks are drawn from a family."""
     if DATASETS.load(name).family is not None:
         return float("inf")
-    return once(_count_test_classes, layout.processed(name) / "classes.json")
+    return once(_count, layout.processed(name) / "classes.json")
 
 
-def _count_test_classes(path: Path) -> int:
+def _count(path: Path) -> int:
     return sum(c.partition == "test" for c in header_of(path.parent).classes)
 
 
@@ -152,7 +152,9 @@ def evaluate_key(config: Config, layout: Layout, source: str, method: str, seed:
             else {}
         ),
         learner=train_key(config, layout, source, method, seed),
-        episodes=[episode_hash(path) for path in _test_files(task_type, layout, source, method)],
+        episodes=[
+            episode_hash(path) for path in evaluation_files(task_type, layout, source, method)
+        ],
         steps=task_type.evaluation.steps,
         code=code_fingerprint(EVALUATION),
     )

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import os
-import unicodedata
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from metabench.data.base import Partition
 from metabench.files import InputError
+from metabench.shown import visible
 
 PARTS: dict[str, Partition] = {
     "train": "train", "training": "train",
@@ -50,7 +50,7 @@ class Listing:
 
     def place(self, path: Path) -> str:
         """Where ``path`` is in the folder, as text."""
-        return shown(path.relative_to(self.root).as_posix())
+        return visible(path.relative_to(self.root).as_posix())
 
     def look(self, folder: Path, follow: bool = False) -> tuple[list[Path], list[Path]]:
         """Files and folders in ``folder`` that may be of use; the others are noted.
@@ -83,14 +83,14 @@ class Listing:
 
     def add_class(self, folder: Path, part: Partition | None) -> None:
         """Take all files below ``folder``."""
-        label = shown(folder.name)
+        label = visible(folder.name)
         found, pending = self.look(folder)
         if pending and not found:
-            inside = ", ".join(shown(p.name) for p in pending[:3]) + ", …" * (len(pending) > 3)
+            inside = ", ".join(visible(p.name) for p in pending[:3]) + ", …" * (len(pending) > 3)
             self.notes.append(
                 f"{self.place(folder)}/ holds only folders ({inside}): all images in them are "
                 f"taken for class '{label}'. If they are the classes, give --images "
-                f"{shown(str(folder))}"
+                f"{visible(str(folder))}"
             )
         while pending:
             files, folders = self.look(pending.pop())
@@ -177,11 +177,3 @@ def _useless(entry: Path, directory: bool, follow: bool) -> str:
 
 def _count(folder: Path) -> int:
     return sum(len(files) for _, _, files in os.walk(folder))
-
-
-def shown(name: str) -> str:
-    """A name as text: bytes that are no UTF-8, and what would steer a terminal, as escapes."""
-    return "".join(
-        c.encode("unicode_escape").decode() if unicodedata.category(c) in ("Cc", "Cs") else c
-        for c in name
-    )

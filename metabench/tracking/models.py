@@ -18,7 +18,14 @@ from metabench.methods.base import Method
 from metabench.pipeline.opening import load_learner
 from metabench.registry import Trust
 from metabench.shown import masked
-from metabench.tracking.runs import _experiment, _finished, _knock, _origin, _safely, wanted_uri
+from metabench.tracking.runs import (
+    experiment_of,
+    finished_run,
+    knock,
+    origin_tags,
+    safely,
+    wanted_uri,
+)
 
 
 @contextmanager
@@ -93,13 +100,13 @@ def log_best(folder: Path, cell: Mapping[str, Any], val: float, profile: str) ->
         from mlflow.entities import LoggedModelOutput
 
         client = MlflowClient(tracking_uri=uri, registry_uri=uri)
-        experiment = _experiment(client, f"metabench-{profile}")
-        found = _finished(client, experiment, "best_key", cell["key"])
+        experiment = experiment_of(client, f"metabench-{profile}")
+        found = finished_run(client, experiment, "best_key", cell["key"])
         if found:
             return found
         tags = {"kind": "best", "profile": profile, "best_key": cell["key"]}
         tags |= {k: str(cell[k]) for k in ("source", "method", "seed")}
-        tags |= _origin(cell["git_commit"])
+        tags |= origin_tags(cell["git_commit"])
         name = f"best/{cell['source']}"
         run_id = str(client.create_run(experiment, run_name=name, tags=tags).info.run_id)
         client.log_metric(run_id, "val", val)
@@ -119,7 +126,7 @@ def log_best(folder: Path, cell: Mapping[str, Any], val: float, profile: str) ->
         client.set_terminated(run_id, "FINISHED")
         return run_id
 
-    return _safely(write, "the learner")
+    return safely(write, "the learner")
 
 
 def _register(client: Any, uri: str, name: str, model_id: str, run_id: str) -> int:
@@ -184,7 +191,7 @@ def fetch_learner(run_id: str, folder: Path) -> Path:
 
     uri = wanted_uri()
     try:
-        _knock(uri)
+        knock(uri)
         client = MlflowClient(tracking_uri=uri)
         for file in LEARNER_FILES:
             client.download_artifacts(run_id, file, str(folder))

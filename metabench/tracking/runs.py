@@ -80,7 +80,7 @@ def check_store(uri: str) -> None:
             raise InputError(f"{path}: {reason}. {fix}") from error
 
 
-def _knock(uri: str) -> None:
+def knock(uri: str) -> None:
     """Fail within seconds if nothing is at ``uri``; MLflow's own attempts take a minute."""
     check_store(uri)
     parts = urlsplit(uri)
@@ -89,7 +89,7 @@ def _knock(uri: str) -> None:
         socket.create_connection((parts.hostname, port), timeout=5).close()
 
 
-def _safely(write: Callable[[str], T], safe: str) -> T | None:
+def safely(write: Callable[[str], T], safe: str) -> T | None:
     """``write(uri)`` to the wanted store, else to the local one; warns, never raises.
 
     Args:
@@ -98,7 +98,7 @@ def _safely(write: Callable[[str], T], safe: str) -> T | None:
     for uri in dict.fromkeys([wanted_uri(), default_uri()]):
         for attempt in range(2):
             try:
-                _knock(uri)
+                knock(uri)
                 return write(uri)
             except Exception as error:  # MLflow raises many kinds; none may cost a result
                 reason = f"{type(error).__name__}: {(str(error).splitlines() or [''])[0][:200]}"
@@ -134,7 +134,7 @@ def log_cell(
     Returns:
         The run's id, or None when even the local store failed; never raises.
     """
-    return _safely(
+    return safely(
         lambda uri: _log(uri, record, curve, results, digests, artifacts, profile), "the result"
     )
 
@@ -159,8 +159,8 @@ def _log(
     )
 
     client = MlflowClient(tracking_uri=uri)
-    experiment = _experiment(client, f"metabench-{profile}")
-    found = _finished(client, experiment, "cell_key", record["key"])
+    experiment = experiment_of(client, f"metabench-{profile}")
+    found = finished_run(client, experiment, "cell_key", record["key"])
     if found:
         return found
     name = f"{record['source']}/{record['method']}/s{record['seed']}"
@@ -170,7 +170,7 @@ def _log(
     tags = {
         key: record[key] for key in ("source", "method", "family", "seed", "transductive", "paper")
     } | {"kind": "cell", "profile": profile, "cell_key": record["key"]}
-    tags |= _origin(record["git_commit"])
+    tags |= origin_tags(record["git_commit"])
     tags |= {
         f"episode_hash.{setting.replace('/', '.')}": value
         for setting, value in record["episode_hashes"].items()
@@ -246,20 +246,20 @@ def log_report(folder: Path, profile: str, git_commit: str) -> str | None:
         from mlflow import MlflowClient
 
         client = MlflowClient(tracking_uri=uri)
-        experiment = _experiment(client, f"metabench-{profile}")
-        found = _finished(client, experiment, "report_digest", content)
+        experiment = experiment_of(client, f"metabench-{profile}")
+        found = finished_run(client, experiment, "report_digest", content)
         if found:
             return found
         tags = {"kind": "report", "profile": profile, "report_digest": content}
-        run = client.create_run(experiment, run_name="report", tags=tags | _origin(git_commit))
+        run = client.create_run(experiment, run_name="report", tags=tags | origin_tags(git_commit))
         client.log_artifacts(run.info.run_id, str(folder))
         client.set_terminated(run.info.run_id, "FINISHED")
         return str(run.info.run_id)
 
-    return _safely(write, "the report")
+    return safely(write, "the report")
 
 
-def _origin(git_commit: str) -> dict[str, str]:
+def origin_tags(git_commit: str) -> dict[str, str]:
     """Tags from which the UI fills its columns *source* and *version*."""
     return {
         "git_commit": git_commit,
@@ -269,7 +269,7 @@ def _origin(git_commit: str) -> dict[str, str]:
     }
 
 
-def _finished(client: Any, experiment: str, tag: str, value: str) -> str | None:
+def finished_run(client: Any, experiment: str, tag: str, value: str) -> str | None:
     """Id of the finished run with this tag; runs that a crash left open are marked killed."""
     for run in client.search_runs([experiment], f"tags.{tag} = '{value}'"):
         if run.info.status == "FINISHED":
@@ -279,7 +279,7 @@ def _finished(client: Any, experiment: str, tag: str, value: str) -> str | None:
     return None
 
 
-def _experiment(client: Any, name: str) -> str:
+def experiment_of(client: Any, name: str) -> str:
     """The experiment's id; created once, serially: first writers on a new store would collide."""
     with filelock.FileLock(".mlflow.lock"):
         found = client.get_experiment_by_name(name)

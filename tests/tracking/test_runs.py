@@ -170,7 +170,7 @@ def test_a_password_in_an_address_is_not_printed(here, monkeypatch, uri) -> None
             raise ConnectionRefusedError(f"{uri}: refused, as s3cret and s3/cret are wrong")
 
     for module in (runs, models):
-        monkeypatch.setattr(module, "_knock", knock)
+        monkeypatch.setattr(module, "knock", knock)
     Path("reports").mkdir()
     with pytest.warns(UserWarning, match=r"127\.0\.0\.1") as warned:
         assert runs.log_report(Path("reports"), "toy", "0")  # in the local store
