@@ -216,9 +216,9 @@ def test_a_folder_or_a_file_that_is_no_database_is_named(here) -> None:
 
 
 SHORT = """
-from metabench import cli
-cli._SERVE = cli._SERVE.split("from mlflow")[0] + {work!r}
-cli.app()
+from metabench.cli import app, ui
+ui._SERVE = ui._SERVE.split("from mlflow")[0] + {work!r}
+app()
 """
 """``metabench ui`` with something else in place of MLflow's server, which takes long to start."""
 

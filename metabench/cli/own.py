@@ -1,0 +1,136 @@
+"""Your own methods and data."""
+
+from __future__ import annotations
+
+import shlex
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.text import Text
+
+from metabench import shown
+from metabench.cli.base import command, console, say, table_of
+from metabench.files import InputError, plain_name
+
+
+@command("Your own methods and data")
+def check(
+    method: Annotated[str, typer.Argument(help="a registered name, or my_pkg:MyMethod")],
+) -> None:
+    """Examine a method: leaks, state that is lost, names that matter; says what is wrong."""
+    from metabench.conformance import check as examine
+
+    sys.path.insert(0, str(Path.cwd()))  # where the user's module is
+    with console.status(Text(f"examining {shown.visible(method)} …")):
+        verdicts = examine(method)
+    kinds = list(dict.fromkeys(v.kind for v in verdicts))
+    marks = {
+        True: Text("pass", "green"),
+        False: Text("FAIL", "bold red"),
+        None: Text("–"),
+    }
+    table = table_of("property", *kinds, "remark")
+    for sentence in dict.fromkeys(v.property for v in verdicts):
+        row = {v.kind: v for v in verdicts if v.property == sentence}
+        remarks = dict.fromkeys(v.detail for v in row.values() if v.passed is None)
+        remark = shown.visible("; ".join(remarks))
+        table.add_row(sentence, *(marks[row[k].passed] for k in kinds), remark)
+    console.print(table)
+    wrong = [v for v in verdicts if v.passed is False]
+    for verdict in wrong:
+        say(f"{verdict.property} ({verdict.kind}):", style="bold red")
+        say(f"  {verdict.detail}")
+    if wrong:
+        broken = len({v.property for v in wrong})
+        say(f"{method} does not conform: {broken} properties are broken", style="red")
+        raise typer.Exit(1)
+    say(f"{method} conforms, on {', '.join(kinds)} data", style="green")
+
+
+@command("Your own methods and data")
+def bench(
+    images: Annotated[
+        Path | None, typer.Option(help="folder with one sub-folder of images per class")
+    ] = None,
+    csv: Annotated[
+        Path | None, typer.Option(help="table of texts and labels: CSV, JSON lines or Parquet")
+    ] = None,
+    text_column: Annotated[str, typer.Option(help="column of CSV that holds the text")] = "text",
+    label_column: Annotated[str, typer.Option(help="column that holds the class")] = "label",
+    separator: Annotated[
+        str, typer.Option(help="of the columns of CSV, `tab` for a tab; default: found")
+    ] = "",
+    encoding: Annotated[
+        str, typer.Option(help="of CSV, as cp1252; default: UTF-8, or as its mark says")
+    ] = "",
+    max_pieces: Annotated[
+        int, typer.Option(min=8, max=512, help="word pieces of a text that are read")
+    ] = 256,
+    name: Annotated[str, typer.Option(help="work folder bench/NAME; default: as the data")] = "",
+    mode: Annotated[str, typer.Option(help="class-disjoint, all-way, or auto")] = "auto",
+    source: Annotated[
+        str, typer.Option(help="dataset for all-way learners of images to learn from")
+    ] = "glyphs",
+    seeds: Annotated[int, typer.Option(min=1, max=1000, help="training runs of each method")] = 3,
+) -> None:
+    """Run few-shot methods on your own data: leaderboard, recommendation, learner to use."""
+    from metabench.practice import running as own_bench
+    from metabench.practice.reading import by_reason, read_images, read_texts
+
+    modes: dict[str, own_bench.Mode | None] = {
+        "auto": None,
+        "class-disjoint": "class-disjoint",
+        "all-way": "all-way",
+    }
+    if mode not in modes:
+        raise InputError(f"--mode {mode}: must be one of {', '.join(modes)}")
+    if images is not None and csv is None:
+        root = _work_folder(name, images.resolve().name)
+        own = read_images(images)
+    elif csv is not None and images is None:
+        root = _work_folder(name, Path(csv.name.removesuffix(".gz")).stem)
+        own = read_texts(csv, text_column, label_column, separator, encoding, max_pieces)
+    else:
+        raise InputError("bench takes one of --images FOLDER and --csv FILE")
+    say(f"{own.summary}; {own.left_out} left out")
+    reasons = by_reason(own.skipped)
+    lines = [f"  {line}" for line in reasons[:10]]
+    lines += [f"  … {len(reasons) - 10} more reasons"] if len(reasons) > 10 else []
+    for line in (*lines, *own.notes):
+        say(line)
+    chosen = own_bench.plan(own, modes[mode], source, seeds)
+    say(f"{chosen.mode}: {chosen.why}")
+    say(own_bench.run(own, chosen, root))
+
+
+def _work_folder(name: str, title: str) -> Path:
+    """``bench/NAME``, which lies in this folder.
+
+    Raises:
+        InputError: the name is no plain one, or a link leads out of this folder.
+    """
+    where = "--name" if name else "the data's name (pass another with --name)"
+    folder = Path("bench") / plain_name(name or title, where, also=" ()[]{}+,;=@#%&!'")
+    if not folder.resolve().is_relative_to(Path.cwd().resolve()):
+        raise InputError(
+            f"{folder}: a link leads to {folder.resolve()}, outside of this folder. Remove it, or "
+            "pass another --name."
+        )
+    return folder
+
+
+@command("Your own methods and data")
+def export(
+    run: Annotated[str, typer.Argument(help="runs/<source>/<method>/<seed>, or an MLflow run id")],
+    folder: Annotated[Path, typer.Argument(help="where the model goes")],
+    trust: Annotated[
+        bool, typer.Option(help="import a method or backbone that the learner names by dotted path")
+    ] = False,
+) -> None:
+    """Write a learner as an MLflow model, to serve with `mlflow models serve`."""
+    from metabench.practice.exporting import export as write
+
+    write(run, folder, trust)
+    say(f"mlflow models serve -m {shlex.quote(str(folder))} --env-manager local")

@@ -1,0 +1,69 @@
+"""Where the results are, written again, and two methods side by side."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from metabench import shown
+from metabench.cli.base import command, config_in_use, console, say, table_of
+
+
+@command("Results")
+def where() -> None:
+    """Where the reports are and how to look at the runs."""
+    folder = Path(config_in_use().reports)
+    board = folder / "leaderboard.md"
+    say(f"leaderboard: {board}{'' if board.exists() else ' (not made yet: run `dvc repro`)'}")
+    for extra in ("index.html", "decision_guide.md"):
+        if (folder / extra).exists():
+            say(f"             {folder / extra}")
+    say("runs in the MLflow UI: make ui")
+
+
+@command("Results")
+def compare(
+    first: Annotated[str, typer.Argument(help="a method of params.yaml")],
+    second: Annotated[str, typer.Argument(help="another")],
+    source: Annotated[str, typer.Option(help="only this source")] = "",
+    target: Annotated[str, typer.Option(help="only this target")] = "",
+    shots: Annotated[int, typer.Option(help="only this number of shots; 0: all")] = 0,
+) -> None:
+    """Compare two methods on identical episodes, block by block: tied, behind or undecided."""
+    from metabench.pipeline.layout import Layout
+    from metabench.pipeline.results import collect
+    from metabench.reports.compare import comparisons
+
+    results, costs = collect(config_in_use(), Layout(), methods=(first, second))
+    table = table_of("source → target", "setting", first, second, "difference", "verdict")
+    wanted = {"source": source, "target": target, "shots": shots}
+    asked = {k: v for k, v in wanted.items() if v}
+    for row in comparisons(results, costs, first, second, asked):
+        table.add_row(*map(shown.visible, row))
+    console.print(table)
+    say(
+        "Difference: first − second, and its 95 % interval over seeds and episodes; those of all "
+        "rows hold at once. Tied: inside ± 1 point (of an error: 5 %) with confidence.",
+        style="dim",
+    )
+
+
+@command("Results")
+def report(
+    readme: Annotated[bool, typer.Option(help="also renew the excerpt in README.md")] = False,
+) -> None:
+    """Write all reports again from the results on disk, and reproduction.md from all profiles."""
+    from metabench.pipeline.layout import Layout
+    from metabench.reports.excerpt import update_readme
+    from metabench.reports.reproduction import write_reproduction
+    from metabench.reports.writing import report as write
+
+    config = config_in_use()
+    write(config, Layout())
+    say(f"written: {config.reports}")
+    say(f"written: {write_reproduction(Path('reports'))}")
+    if readme:
+        update_readme(Path("README.md"), Path("reports/leaderboard.csv"))
+        say("written: README.md")
