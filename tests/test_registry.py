@@ -14,7 +14,7 @@ from metabench.files import InputError
 from metabench.methods import METHODS
 from metabench.methods.metric.protonet import ProtoNet
 from metabench.pipeline.validation import validate_names
-from metabench.practice.reading import OwnData
+from metabench.practice.reading import UserData
 from metabench.practice.running import plan
 from tests.toy import TOY, TOY_NAME, params, toy_config
 
@@ -80,10 +80,10 @@ def test_check_of_a_module_that_leaves_fails_and_says_why(modules) -> None:
 @pytest.mark.parametrize("source", [":x", "os:path", "own_images", "sinusoid"])
 def test_a_bench_on_a_source_that_is_none_is_refused(source) -> None:
     images = [np.full((1, 16, 16), i, np.uint8) for i in range(16)]
-    own = OwnData("image", images, [f"class{i // 8}" for i in range(16)])
-    assert plan(own, None, "glyphs", 1).mode == "all-way"
+    user_data = UserData("image", images, [f"class{i // 8}" for i in range(16)])
+    assert plan(user_data, None, "glyphs", 1).mode == "all-way"
     with pytest.raises(InputError):
-        plan(own, None, source, 1)
+        plan(user_data, None, source, 1)
 
 
 @pytest.mark.case("39")

@@ -76,10 +76,10 @@ def bench(
     seeds: Annotated[int, typer.Option(min=1, max=1000, help="training runs of each method")] = 3,
 ) -> None:
     """Run few-shot methods on your own data: leaderboard, recommendation, learner to use."""
-    from metabench.practice import running as own_bench
+    from metabench.practice import running
     from metabench.practice.reading import by_reason, read_images, read_texts
 
-    modes: dict[str, own_bench.Mode | None] = {
+    modes: dict[str, running.Mode | None] = {
         "auto": None,
         "class-disjoint": "class-disjoint",
         "all-way": "all-way",
@@ -88,21 +88,21 @@ def bench(
         raise InputError(f"--mode {mode}: must be one of {', '.join(modes)}")
     if images is not None and csv is None:
         root = _work_folder(name, images.resolve().name)
-        own = read_images(images)
+        user_data = read_images(images)
     elif csv is not None and images is None:
         root = _work_folder(name, Path(csv.name.removesuffix(".gz")).stem)
-        own = read_texts(csv, text_column, label_column, separator, encoding, max_pieces)
+        user_data = read_texts(csv, text_column, label_column, separator, encoding, max_pieces)
     else:
         raise InputError("bench takes one of --images FOLDER and --csv FILE")
-    say(f"{own.summary}; {own.left_out} left out")
-    reasons = by_reason(own.skipped)
+    say(f"{user_data.summary}; {user_data.left_out} left out")
+    reasons = by_reason(user_data.skipped)
     lines = [f"  {line}" for line in reasons[:10]]
     lines += [f"  … {len(reasons) - 10} more reasons"] if len(reasons) > 10 else []
-    for line in (*lines, *own.notes):
+    for line in (*lines, *user_data.notes):
         say(line)
-    chosen = own_bench.plan(own, modes[mode], source, seeds)
+    chosen = running.plan(user_data, modes[mode], source, seeds)
     say(f"{chosen.mode}: {chosen.why}")
-    say(own_bench.run(own, chosen, root))
+    say(running.run(user_data, chosen, root))
 
 
 def _work_folder(name: str, title: str) -> Path:

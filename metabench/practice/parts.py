@@ -1,4 +1,4 @@
-"""Train, val and test folders above the classes of own data: what they say, and how it is used."""
+"""Train, val and test folders above the classes of user data: what they say, and how it is used."""
 
 from __future__ import annotations
 

@@ -24,7 +24,7 @@ LEAST = 4
 
 
 @dataclass
-class OwnData:
+class UserData:
     """What a folder or a file holds, and what of it was left out.
 
     Attributes:
@@ -98,7 +98,7 @@ class OwnData:
         self.labels += [label] * len(examples)
 
 
-def read_images(folder: Path) -> OwnData:
+def read_images(folder: Path) -> UserData:
     """Read the images that :func:`list_images` finds, or skip them with a reason.
 
     Skipped are files that are no image or damaged; images that stand there already, in the size in
@@ -110,7 +110,7 @@ def read_images(folder: Path) -> OwnData:
         InputError: no such folder, no sub-folders, or fewer than two classes are left.
     """
     listing = list_images(folder)
-    found = OwnData(skipped=listing.skipped, notes=listing.notes)
+    found = UserData(skipped=listing.skipped, notes=listing.notes)
     files, reads = [], []
     for file in listing.files:
         try:
@@ -187,7 +187,7 @@ def read_texts(
     separator: str = "",
     encoding: str = "",
     pieces: int = LENGTH,
-) -> OwnData:
+) -> UserData:
     """Read a table with a header, see :mod:`metabench.practice.tables`; rows are kept or skipped.
 
     Skipped are rows that cannot be read, rows without text or label, texts of which the vocabulary
@@ -208,7 +208,7 @@ def read_texts(
     reasons = [row.reason or _lacks(row) for row in rows]
     usable = [i for i, reason in enumerate(reasons) if not reason]
     texts, labels = [row.text.strip() for row in rows], [row.label.strip() for row in rows]
-    found = OwnData("text", pieces=pieces)
+    found = UserData("text", pieces=pieces)
     tokens = tokens_of([texts[i] for i in usable], pieces)
     first: dict[bytes, dict[str, int]] = {}  # by pieces and label, in the order of rows
     for i, ids in zip(usable, tokens.x, strict=True):
@@ -293,7 +293,7 @@ def _folded(label: str) -> str:
     return " ".join(unicodedata.normalize("NFKC", label).casefold().split())
 
 
-def _checked(found: OwnData, where: Path, classes: int) -> OwnData:
+def _checked(found: UserData, where: Path, classes: int) -> UserData:
     found.origin = where.resolve()
     if len(found.classes) < 2:
         reasons = "; ".join([*by_reason(found.skipped)[:5], *found.notes])
@@ -314,7 +314,7 @@ def bright_background(images: list[np.ndarray]) -> bool:
 
 
 def _refuse(raw: Path) -> Dataset:
-    raise InputError("own data is a dataset of `metabench bench` only, not of a profile")
+    raise InputError("user data is a dataset of `metabench bench` only, not of a profile")
 
 
 OWN_IMAGES = Builder("own_images", "image", "your own images", build=_refuse)

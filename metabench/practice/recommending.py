@@ -1,4 +1,4 @@
-"""Which method to use on own data, why, and what its scores leave open."""
+"""Which method to use on user data, why, and what its scores leave open."""
 
 from __future__ import annotations
 

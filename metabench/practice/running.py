@@ -1,7 +1,7 @@
 """Few-shot methods on a user's own data: plan, run, recommend, export the winner.
 
 The same cells, episodes, statistics and reports as a profile's, in a work folder of its own. Two
-questions can be asked of own data:
+questions can be asked of user data:
 
 - *class-disjoint*: "I shall meet new classes of this kind". Methods learn from some of the classes
   and are tested on others.
@@ -37,7 +37,7 @@ from metabench.pipeline.executor import CellFailed, Job, run_cells
 from metabench.pipeline.layout import Layout
 from metabench.pipeline.validation import starts_shared, validate_names
 from metabench.practice.parts import episodes, use_of
-from metabench.practice.reading import OwnData, bright_background
+from metabench.practice.reading import UserData, bright_background
 from metabench.practice.recommending import recommend
 from metabench.reports.writing import report
 from metabench.shown import markdown
@@ -80,7 +80,7 @@ class Plan:
         return images if images.sources else texts
 
 
-def plan(own: OwnData, mode: Mode | None, source: str, seeds: int) -> Plan:
+def plan(user_data: UserData, mode: Mode | None, source: str, seeds: int) -> Plan:
     """Choose mode, settings and budget for the data at hand.
 
     Args:
@@ -90,16 +90,16 @@ def plan(own: OwnData, mode: Mode | None, source: str, seeds: int) -> Plan:
     Raises:
         InputError: the mode asks for more classes than there are.
     """
-    count, smallest = len(own.classes), own.smallest
-    parts = use_of(own.labels, own.parts)
+    count, smallest = len(user_data.classes), user_data.smallest
+    parts = use_of(user_data.labels, user_data.parts)
     learn = parts.classes or (count >= ENOUGH and not parts.query)
     chosen: Mode = mode or ("class-disjoint" if learn else "all-way")
     disjoint = chosen == "class-disjoint"
     if disjoint and count < ENOUGH and not parts.classes:
         raise InputError(f"--mode class-disjoint needs {ENOUGH} classes, there are {count}")
-    if not disjoint and own.kind == "image":
+    if not disjoint and user_data.kind == "image":
         DATASETS.load(source)
-        if source == own.name:
+        if source == user_data.name:
             raise InputError(
                 f"--source {source}: learners cannot come trained on your own data; name a dataset"
             )
@@ -116,14 +116,14 @@ def plan(own: OwnData, mode: Mode | None, source: str, seeds: int) -> Plan:
     else:
         fewer = f"fewer than the {ENOUGH} that class-disjoint learning needs"
         reason = fewer if count < ENOUGH else "as asked" if mode else "in every part"
-        trained = f"learners trained on {source}" if own.kind == "image" else "learners"
+        trained = f"learners trained on {source}" if user_data.kind == "image" else "learners"
         why = f"{count} classes, {reason}: {trained} meet all of them at once"
     if (enough := max(SHOTS) + wanted) > smallest and not kept:
-        rare = [name for name, examples in own.counts.items() if examples < enough]
-        few = min(rare, key=own.counts.__getitem__)
+        rare = [name for name, examples in user_data.counts.items() if examples < enough]
+        few = min(rare, key=user_data.counts.__getitem__)
         others = f", {len(rare) - 1} more have under {enough}" if len(rare) > 1 else ""
         why += (
-            f". Class '{few}' has {smallest} {own.kind}s only{others}: shots are "
+            f". Class '{few}' has {smallest} {user_data.kind}s only{others}: shots are "
             f"{' and '.join(map(str, shots))}, with {queries} queries of each class. With {enough} "
             f"in every class they are {' and '.join(map(str, SHOTS))}, with {wanted}"
         )
@@ -137,18 +137,18 @@ def plan(own: OwnData, mode: Mode | None, source: str, seeds: int) -> Plan:
         "evaluation": {
             "episodes": 60,
             "queries": queries,
-            "settings": [{"ways": ways, "shots": s, "datasets": [own.name]} for s in shots],
+            "settings": [{"ways": ways, "shots": s, "datasets": [user_data.name]} for s in shots],
         },
     }
     settings: dict[str, dict[str, Any]]
-    if own.kind == "image":
-        trained_on, task_type = own.name if disjoint else source, "classification"
+    if user_data.kind == "image":
+        trained_on, task_type = user_data.name if disjoint else source, "classification"
         settings = {name: {} for name in IMAGES}
         settings["protonet"] = {"queries": min(5, queries)}
         settings["fine_tune"] = settings["scratch"] = {"steps": 8}
         shared["backbone"] = {"name": "conv4", "settings": {"width": 32}}
     else:
-        trained_on, task_type = own.name, "text"
+        trained_on, task_type = user_data.name, "text"
         settings = {name: {} for name in (*LEARNING, *TEXTS) if disjoint or name in TEXTS}
         if disjoint:
             settings["frozen_r2d2"] = {"ways": 5, "queries": min(5, queries)}
@@ -165,53 +165,56 @@ def plan(own: OwnData, mode: Mode | None, source: str, seeds: int) -> Plan:
         {
             "profile": "bench",
             "seeds": list(range(seeds)),
-            "datasets": list(dict.fromkeys([trained_on, own.name])),
+            "datasets": list(dict.fromkeys([trained_on, user_data.name])),
             **{name: {"evaluation": {"settings": []}} for name in TASK_TYPES},
             task_type: {
-                "sources": [trained_on], "targets": [own.name], "methods": list(settings), **shared
+                "sources": [trained_on],
+                "targets": [user_data.name],
+                "methods": list(settings),
+                **shared,
             },
             "methods": {trained_on: settings},
         },
         "bench",
-    )  # fmt: skip
+    )
     validate_names(config, where="bench")
-    if own.kind == "text":
+    if user_data.kind == "text":
         return Plan(chosen, why, config, deterministic=not disjoint)
     if disjoint:
-        colour = any(image.shape[0] == 3 for image in own.examples)
+        colour = any(image.shape[0] == 3 for image in user_data.examples)
         return Plan(chosen, why, config, shape=(3, 32, 32) if colour else (1, 28, 28))
-    invert = bright_background(own.examples)
-    return Plan(chosen, why, config, invert, coloured=sum(map(coloured, own.examples)))
+    invert = bright_background(user_data.examples)
+    return Plan(chosen, why, config, invert, coloured=sum(map(coloured, user_data.examples)))
 
 
-def arrays(own: OwnData, shape: tuple[int, ...], mode: Mode, invert: bool) -> Dataset:
+def arrays(user_data: UserData, shape: tuple[int, ...], mode: Mode, invert: bool) -> Dataset:
     """The data as a dataset; in the all-way mode every class is ``test``.
 
     Args:
         shape: ``(C, H, W)`` of an image; unused for texts.
     """
-    names = own.classes
+    names = user_data.classes
     parts: list[Partition] = ["test"] * len(names)
-    said = use_of(own.labels, own.parts).classes
+    said = use_of(user_data.labels, user_data.parts).classes
     if mode == "class-disjoint" and said:
         parts = [said[name] for name in names]
     elif mode == "class-disjoint":
         held = max(5, len(names) // 4)
-        for i, row in enumerate(rng.generator(own.name, "partition").permutation(len(names))):
+        for i, row in enumerate(rng.generator(user_data.name, "partition").permutation(len(names))):
             parts[row] = "test" if i < held else "val" if i < 2 * held else "train"
-    if own.kind == "image":
-        x = resized(own.examples, shape).numpy()
+    if user_data.kind == "image":
+        x = resized(user_data.examples, shape).numpy()
         if invert:
             np.subtract(255, x, out=x)
     else:
-        x = tokenise(own.examples, own.pieces)
-    classes = tuple(ClassInfo(n, own.name, p) for n, p in zip(names, parts, strict=True))
+        x = tokenise(user_data.examples, user_data.pieces)
+    classes = tuple(ClassInfo(n, user_data.name, p) for n, p in zip(names, parts, strict=True))
     row = {name: i for i, name in enumerate(names)}
-    y = np.array([row[label] for label in own.labels], dtype=np.int64)
-    return Dataset(own.name, own.kind, x, y, classes)
+    y = np.array([row[label] for label in user_data.labels], dtype=np.int64)
+    return Dataset(user_data.name, user_data.kind, x, y, classes)
 
 
-def run(own: OwnData, chosen: Plan, root: Path) -> str:
+def run(user_data: UserData, chosen: Plan, root: Path) -> str:
     """Run everything in ``root``; finished cells are reused. Returns the recommendation's text.
 
     Writes ``params.yaml``, ``reports/`` and ``winner/``, which
@@ -223,32 +226,32 @@ def run(own: OwnData, chosen: Plan, root: Path) -> str:
     config, layout, task_type = chosen.config, Layout(root), chosen.task_type
     source, remarks = task_type.sources[0], list[str]()
     with lock(root):
-        claim(own, root)
+        claim(user_data, root)
         values = yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False)
         write_text(root / "params.yaml", values)
-        if source != own.name:
+        if source != user_data.name:
             prepare(source, layout.root / "data/raw", layout.root / "data/processed")
             if chosen.coloured and _in_colour(layout.processed(source)):
                 remarks.append(
-                    f"{chosen.coloured} of {len(own.examples)} images are coloured, {source} is "
-                    "grey: its learners see the colours, but have learned from shapes alone. To "
-                    "learn from colours, name a coloured source (--source cifar_fs, or "
-                    f"mini_imagenet) or collect {ENOUGH} classes."
+                    f"{chosen.coloured} of {len(user_data.examples)} images are coloured, "
+                    f"{source} is grey: its learners see the colours, but have learned from "
+                    "shapes alone. To learn from colours, name a coloured source (--source "
+                    f"cifar_fs, or mini_imagenet) or collect {ENOUGH} classes."
                 )
         shape = chosen.shape or (
-            () if source == own.name else Dataset.load(layout.processed(source)).x.shape[1:]
+            () if source == user_data.name else Dataset.load(layout.processed(source)).x.shape[1:]
         )
-        data = arrays(own, shape, chosen.mode, chosen.invert)
-        parts, asked = use_of(own.labels, own.parts), task_type.evaluation
+        data = arrays(user_data, shape, chosen.mode, chosen.invert)
+        parts, asked = use_of(user_data.labels, user_data.parts), task_type.evaluation
         if parts.query and chosen.mode == "all-way":
             fixed = {
                 f"test-{s.label}": episodes(
-                    own.name, data.y, parts, s.ways, s.shots, asked.queries, asked.episodes
+                    user_data.name, data.y, parts, s.ways, s.shots, asked.queries, asked.episodes
                 )
                 for s in asked.settings
             }
             data = replace(data, fixed=fixed)
-        data.save(layout.processed(own.name))
+        data.save(layout.processed(user_data.name))
         for name in config.datasets:
             freeze_dataset(config, layout, name)
             for encoder in encoders_of(task_type):
@@ -258,26 +261,30 @@ def run(own: OwnData, chosen: Plan, root: Path) -> str:
         winner, text = recommend(*report(config, layout), unmoved)
         shutil.rmtree(root / "winner", ignore_errors=True)
         if winner:
-            read = {"invert": chosen.invert, "white": own.white}
-            read |= {"pieces": own.pieces} if own.kind == "text" else {}
+            read = {"invert": chosen.invert, "white": user_data.white}
+            read |= {"pieces": user_data.pieces} if user_data.kind == "text" else {}
             export(layout.learner(source, winner, config.seeds[0]), root / "winner", read)
         text = "\n\n".join([*(markdown(remark, 1000) for remark in remarks), text])
-        text = _report(own, chosen, text, root)
+        text = _report(user_data, chosen, text, root)
         write_text(root / "reports" / "recommendation.md", text)
     return text
 
 
-def claim(own: OwnData, root: Path) -> None:
+def claim(user_data: UserData, root: Path) -> None:
     """Note in ``root`` whose results it holds: data of one path, or of one content.
 
     Raises:
         InputError: those of other data, or of nobody knows which.
     """
     record = root / "data.json"
-    facts = {"path": str(own.origin or ""), "content": own.content, "what": own.summary}
+    facts = {
+        "path": str(user_data.origin or ""),
+        "content": user_data.content,
+        "what": user_data.summary,
+    }
     found = read_json(record) if record.exists() else None
     if isinstance(found, dict) and found.keys() == facts.keys():
-        moved = not own.origin or facts["path"] != found["path"]
+        moved = not user_data.origin or facts["path"] != found["path"]
         if moved and facts["content"] != found["content"]:
             raise InputError(
                 f"{root}: holds the results of other data, {found['what']} from {found['path']}. "
@@ -334,10 +341,12 @@ def export(learner: Path, folder: Path, read: Mapping[str, Any]) -> None:
     write_json(folder / "cell.json", read_json(learner / "cell.json") | dict(read))
 
 
-def _report(own: OwnData, chosen: Plan, recommendation: str, root: Path) -> str:
-    data = f"Data: {markdown(own.summary, 1000)}, {own.left_out} left out."
+def _report(user_data: UserData, chosen: Plan, recommendation: str, root: Path) -> str:
+    data = f"Data: {markdown(user_data.summary, 1000)}, {user_data.left_out} left out."
     lines = ["# Recommendation", "", data, ""]
-    lines += [*(f"- {markdown(note, 1000)}" for note in own.notes), ""] if own.notes else []
+    lines += (
+        [*(f"- {markdown(note, 1000)}" for note in user_data.notes), ""] if user_data.notes else []
+    )
     lines += [f"Evaluation: **{chosen.mode}**: {markdown(chosen.why, 1000)}.", ""]
     if chosen.invert:
         lines += ["Most images are dark on bright: inverted, as the source is bright on dark.", ""]
@@ -346,8 +355,10 @@ def _report(own: OwnData, chosen: Plan, recommendation: str, root: Path) -> str:
         winner = json.dumps(str(root / "winner"), ensure_ascii=False)
         lines += ["```python", "import metabench", ""]
         lines += [f"model = metabench.FewShotClassifier.from_run({winner})"]
-        lines += [f"model.fit({own.kind}s, labels).predict(new_{own.kind}s)", "```"]
-    if own.skipped:
+        lines += [f"model.fit({user_data.kind}s, labels).predict(new_{user_data.kind}s)", "```"]
+    if user_data.skipped:
         lines += ["", "Left out:", ""]
-        lines += [f"- {markdown(path)}: {markdown(reason, 1000)}" for path, reason in own.skipped]
+        lines += [
+            f"- {markdown(path)}: {markdown(reason, 1000)}" for path, reason in user_data.skipped
+        ]
     return "\n".join(lines) + "\n"

@@ -137,7 +137,7 @@ def bench(here, monkeypatch):
     roots: list[Path] = []
     monkeypatch.setattr(
         "metabench.practice.running.run",
-        lambda own, chosen, root, *rest: roots.append(root) or "done",
+        lambda user_data, chosen, root, *rest: roots.append(root) or "done",
     )
 
     def run(*words: str, code: int = 0) -> tuple[str, list[Path]]:

@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 from metabench.files import InputError
-from metabench.practice.reading import OwnData, by_reason, read_images
+from metabench.practice.reading import UserData, by_reason, read_images
 
 DRAW = np.random.default_rng(0)
 
@@ -24,9 +24,9 @@ def fill(folder: Path, count: int = 5) -> list[Path]:
     return paths
 
 
-def counts(own: OwnData) -> dict[str, int]:
+def counts(user_data: UserData) -> dict[str, int]:
     """Examples of each class."""
-    return {name: own.labels.count(name) for name in own.classes}
+    return {name: user_data.labels.count(name) for name in user_data.classes}
 
 
 @pytest.mark.case("03")
@@ -60,9 +60,9 @@ def test_what_folders_hide_is_left_out_and_listed_with_the_true_reason(tmp_path)
     (folder / "b/more").symlink_to(tmp_path / "elsewhere")
     (folder / "b/gone.png").symlink_to(tmp_path / "nowhere.png")
     (folder / "b/empty.png").touch()
-    own = read_images(folder)
-    assert counts(own) == {"a": 5, "b": 5}
-    assert dict(own.skipped) == {
+    user_data = read_images(folder)
+    assert counts(user_data) == {"a": 5, "b": 5}
+    assert dict(user_data.skipped) == {
         "0.png": "not in the folder of a class",
         "1.png": "not in the folder of a class",
         "a/.ipynb_checkpoints/": "hidden folder, files in it: 1",
@@ -78,10 +78,10 @@ def test_an_iphone_photo_names_the_package_that_reads_it(tmp_path) -> None:
     for name in ("a", "b"):
         fill(tmp_path / name)
     (tmp_path / "a/IMG_1.HEIC").write_bytes(b"\0\0\0\x18ftypheic\0\0\0\0mif1heic" + bytes(99))
-    own = read_images(tmp_path)
-    assert counts(own) == {"a": 5, "b": 5}
+    user_data = read_images(tmp_path)
+    assert counts(user_data) == {"a": 5, "b": 5}
     reason = "iPhone photo (HEIC): pip install pillow-heif, or convert to JPEG"
-    assert own.skipped == [("a/IMG_1.HEIC", reason)]
+    assert user_data.skipped == [("a/IMG_1.HEIC", reason)]
 
 
 @pytest.mark.case("20")
@@ -89,9 +89,9 @@ def test_one_image_under_two_labels_is_a_contradiction_that_names_both(tmp_path)
     rose, _ = fill(tmp_path / "rose", 7), fill(tmp_path / "tulip", 7)
     (tmp_path / "rose/again.png").write_bytes(rose[2].read_bytes())
     (tmp_path / "tulip/same.png").write_bytes(rose[1].read_bytes())
-    own = read_images(tmp_path)
-    assert counts(own) == {"rose": 6, "tulip": 7}  # nobody knows which label is right
-    assert dict(own.skipped) == {
+    user_data = read_images(tmp_path)
+    assert counts(user_data) == {"rose": 6, "tulip": 7}  # nobody knows which label is right
+    assert dict(user_data.skipped) == {
         "rose/again.png": "the same image as rose/2.png",
         "rose/1.png": "the same image as tulip/same.png, but labelled 'rose', not 'tulip'",
         "tulip/same.png": "the same image as rose/1.png, but labelled 'tulip', not 'rose'",
@@ -104,9 +104,9 @@ def test_doubtful_folders_and_names_are_noted(tmp_path) -> None:
     fill(tmp_path / "Rose")
     fill(tmp_path / "caf\u00e9")
     fill(tmp_path / "cafe\u0301")
-    own = read_images(tmp_path)
-    assert counts(own)["rose"] == 10 and len(own.classes) == 4
-    first, second = own.notes
+    user_data = read_images(tmp_path)
+    assert counts(user_data)["rose"] == 10 and len(user_data.classes) == 4
+    first, second = user_data.notes
     assert first.startswith("rose/ holds only folders (2024, 2025): all images in them are taken")
     assert "'Rose' (5), 'rose' (10)" in second and "'caf\u00e9' (5)" in second
 
@@ -132,9 +132,9 @@ def test_what_cannot_be_opened_and_names_that_are_no_text_end_in_a_line_of_the_l
         return plain(self)
 
     monkeypatch.setattr(Path, "iterdir", refused)
-    own = read_images(tmp_path)
-    assert counts(own) == {"a": 5, "b": 5}
-    assert dict(own.skipped) == {
+    user_data = read_images(tmp_path)
+    assert counts(user_data) == {"a": 5, "b": 5}
+    assert dict(user_data.skipped) == {
         "a/pipe": "neither file nor folder",
         "b/loop/": "link to a folder that it is in",
         "self/": "link to a folder that it is in",
@@ -143,7 +143,7 @@ def test_what_cannot_be_opened_and_names_that_are_no_text_end_in_a_line_of_the_l
         r"b/\udcff\x1b[31m.png": "not a readable image (of no format that Pillow knows)",
         "locked/": "class of 0 usable images, at least 4 are needed",
     }
-    assert ("locked/", "cannot be opened (Permission denied)") in own.skipped
+    assert ("locked/", "cannot be opened (Permission denied)") in user_data.skipped
 
 
 def test_images_that_lose_something_or_have_other_depths_are_counted_in_the_notes(tmp_path) -> None:
@@ -153,10 +153,10 @@ def test_images_that_lose_something_or_have_other_depths_are_counted_in_the_note
         deep = DRAW.integers(0, 4000 if i else 200, (9, 9)).astype(np.uint16)
         Image.fromarray(deep).save(tmp_path / f"a/deep{i}.png")
         Image.new("RGBA", (5, 5), (40 * i, 0, 0, 99)).save(tmp_path / f"b/clear{i}.png")
-    own = read_images(tmp_path)
-    assert own.white == {"whole": 4095} and own.smallest == 10
-    assert max(image.max() for image in own.examples[5:6]) <= 200 // 16  # as dark as it is
-    assert own.notes == [
+    user_data = read_images(tmp_path)
+    assert user_data.white == {"whole": 4095} and user_data.smallest == 10
+    assert max(image.max() for image in user_data.examples[5:6]) <= 200 // 16  # as dark as it is
+    assert user_data.notes == [
         "5 of 20 images are of more than 8 bits a channel: the upper 8 are kept (a/deep0.png, "
         "a/deep1.png, a/deep2.png and 2 more)",
         "5 of 20 images are transparent: put on white (b/clear0.png, b/clear1.png, b/clear2.png "

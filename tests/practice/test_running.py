@@ -18,7 +18,7 @@ from metabench import FewShotClassifier
 from metabench.cli import app
 from metabench.episodes.frozen_episodes import FrozenEpisodes
 from metabench.files import InputError, read_json
-from metabench.practice.reading import OwnData, bright_background, read_images, read_texts
+from metabench.practice.reading import UserData, bright_background, read_images, read_texts
 from metabench.practice.recommending import recommend
 from metabench.practice.running import arrays, claim, plan, run
 from metabench.practice.service import FewShotModel, FewShotTask
@@ -48,9 +48,9 @@ def test_what_cannot_be_used_is_listed_with_its_reason_and_the_rest_is_kept(tmp_
     (tmp_path / "empty").mkdir()
     (tmp_path / "few").mkdir()
     Image.new("RGB", (5, 5)).save(tmp_path / "few" / "0.jpg")
-    own = read_images(tmp_path)
-    assert own.classes == [f"klasse {c} é" for c in range(3)] and own.smallest == 7
-    reasons = dict(own.skipped)
+    user_data = read_images(tmp_path)
+    assert user_data.classes == [f"klasse {c} é" for c in range(3)] and user_data.smallest == 7
+    reasons = dict(user_data.skipped)
     assert reasons.keys() == {
         "klasse 0 é/broken.png", "klasse 0 é/notes.txt", "klasse 0 é/copy.png",
         "klasse 0 é/.hidden", "klasse 0 é/1.png", "klasse 1 é/of another.png", "empty/", "few/",
@@ -75,29 +75,32 @@ def test_a_folder_without_two_usable_classes_is_rejected_with_the_reason(tmp_pat
     assert shown.exit_code == 1 and "Traceback" not in shown.output
 
 
-def own(classes: int, count: int) -> OwnData:
+def user_data_of(classes: int, count: int) -> UserData:
     image = np.full((1, 8, 8), 255, np.uint8)
     labels = [str(c) for c in range(classes) for _ in range(count)]
-    return OwnData("image", [image] * len(labels), labels)
+    return UserData("image", [image] * len(labels), labels)
 
 
 def test_the_number_of_classes_chooses_the_question_and_the_examples_the_shots() -> None:
-    few, many = plan(own(10, 20), None, "glyphs", 1), plan(own(20, 4), None, "glyphs", 1)
+    few, many = (
+        plan(user_data_of(10, 20), None, "glyphs", 1),
+        plan(user_data_of(20, 4), None, "glyphs", 1),
+    )
     assert (few.mode, many.mode) == ("all-way", "class-disjoint")
     assert few.invert and not many.invert
     evaluation = few.config.classification.evaluation
     assert [(s.ways, s.shots) for s in evaluation.settings] == [(10, 1), (10, 5)]
     assert evaluation.queries == 15
     assert [s.shots for s in many.config.classification.evaluation.settings] == [1]
-    assert plan(own(20, 4), "all-way", "glyphs", 1).mode == "all-way"
+    assert plan(user_data_of(20, 4), "all-way", "glyphs", 1).mode == "all-way"
     with pytest.raises(InputError, match="needs 20 classes, there are 19"):
-        plan(own(19, 9), "class-disjoint", "glyphs", 1)
+        plan(user_data_of(19, 9), "class-disjoint", "glyphs", 1)
     assert not bright_background([np.zeros((3, 8, 8), np.uint8)])
 
 
 @pytest.mark.case("14")
 def test_other_data_of_the_same_name_never_overwrite_a_report(tmp_path, monkeypatch) -> None:
-    root, first, other = tmp_path / "work", own(3, 8), own(4, 8)
+    root, first, other = tmp_path / "work", user_data_of(3, 8), user_data_of(4, 8)
     first.origin, other.origin = tmp_path / "a/photos", tmp_path / "b/photos"
     claim(first, root)
     before = (root / "data.json").read_text()
@@ -109,7 +112,7 @@ def test_other_data_of_the_same_name_never_overwrite_a_report(tmp_path, monkeypa
 
 @pytest.mark.case("14")
 def test_the_same_data_resume_where_they_lie_or_what_they_hold_is_the_same(tmp_path) -> None:
-    root, first, more = tmp_path / "work", own(3, 8), own(3, 9)
+    root, first, more = tmp_path / "work", user_data_of(3, 8), user_data_of(3, 9)
     first.origin = more.origin = tmp_path / "a/photos"
     claim(first, root)
     claim(more, root)  # collected since
@@ -122,7 +125,7 @@ def test_the_same_data_resume_where_they_lie_or_what_they_hold_is_the_same(tmp_p
 
 
 def test_a_small_class_that_limits_all_is_named_with_what_to_do() -> None:
-    few = own(3, 30)
+    few = user_data_of(3, 30)
     assert "limit" not in plan(few, None, "glyphs", 1).why
     few.examples, few.labels = few.examples[:-24], few.labels[:-24]
     why = plan(few, None, "glyphs", 1).why
@@ -135,7 +138,7 @@ def test_what_is_left_out_is_counted_and_what_has_one_reason_is_one_line(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(
-        "metabench.practice.running.run", lambda own, chosen, root: f"run in {root}"
+        "metabench.practice.running.run", lambda user_data, chosen, root: f"run in {root}"
     )
     path = tmp_path / "mine.csv"
     write_csv(path, ",weather\n" * 12 + "one,Other\ntwo,Other\nthe sky 🙂,music\n")
@@ -238,10 +241,10 @@ def write_csv(path: Path, extra: str = "") -> None:
 def test_rows_that_cannot_be_used_are_listed_and_the_rest_is_kept(tmp_path) -> None:
     extra = ["Will it rain tonight,weather", ",weather", "no label,", "a,b,c", "lonely,other"]
     write_csv(tmp_path / "mine.csv", "\n".join([*extra, "天気はどう,weather\n"]))
-    own = read_texts(tmp_path / "mine.csv", "query", "intent")
-    assert own.classes == ["money", "music", "weather"] and own.smallest == 16
-    assert "天気はどう" in own.examples and len(own.examples) == 49
-    reasons = dict(own.skipped)
+    user_data = read_texts(tmp_path / "mine.csv", "query", "intent")
+    assert user_data.classes == ["money", "music", "weather"] and user_data.smallest == 16
+    assert "天気はどう" in user_data.examples and len(user_data.examples) == 49
+    reasons = dict(user_data.skipped)
     assert reasons["row 49"] == "the same text as row 3"
     assert reasons["row 50"] == "no text" and reasons["row 51"] == "no label"
     assert reasons["row 52 (line 53)"] == "3 fields, the header has 2"
@@ -290,10 +293,10 @@ def test_a_run_on_own_texts_leaves_a_board_a_recommendation_and_a_learner(
 
 def test_texts_of_many_classes_are_learnt_from() -> None:
     texts = [f"word{c} number {i}" for c in range(20) for i in range(9)]
-    own = OwnData("text", texts, [str(i // 9) for i in range(180)])
-    chosen = plan(own, None, "glyphs", 1)
+    user_data = UserData("text", texts, [str(i // 9) for i in range(180)])
+    chosen = plan(user_data, None, "glyphs", 1)
     assert chosen.mode == "class-disjoint" and "frozen_r2d2" in chosen.task_type.methods
-    parts = [c.partition for c in arrays(own, (), chosen.mode, chosen.invert).classes]
+    parts = [c.partition for c in arrays(user_data, (), chosen.mode, chosen.invert).classes]
     assert sorted(map(parts.count, ("train", "val", "test"))) == [5, 5, 10]
 
 
@@ -301,7 +304,7 @@ def test_texts_of_many_classes_are_learnt_from() -> None:
 def test_names_in_the_recommendation_are_text_and_nothing_else() -> None:
     from metabench.practice.running import _report
 
-    data = own(20, 4)
+    data = user_data_of(20, 4)
     data.skipped = [("a/x` <img src=x onerror=alert(1)>.png", "no image"), ("a/x.png", "small")]
     text = _report(data, plan(data, None, "glyphs", 1), "use it", Path("bench/a"))
     html = MarkdownIt().render(text)
@@ -309,9 +312,9 @@ def test_names_in_the_recommendation_are_text_and_nothing_else() -> None:
     assert "<li>a/x.png: small</li>" in html.replace("<code>", "").replace("</code>", "")
 
 
-def on_toy(own: OwnData, root: Path) -> str:
+def on_toy(user_data: UserData, root: Path) -> str:
     """The recommendation of a run without training, its source grey."""
-    chosen = plan(own, None, TOY_NAME, 1)
+    chosen = plan(user_data, None, TOY_NAME, 1)
     task_type = chosen.config.classification
     small = task_type.model_copy(
         update={
@@ -320,11 +323,11 @@ def on_toy(own: OwnData, root: Path) -> str:
         }
     )
     chosen = replace(chosen, config=chosen.config.model_copy(update={"classification": small}))
-    return run(own, chosen, root)
+    return run(user_data, chosen, root)
 
 
 @pytest.fixture(scope="module")
-def fruit(tmp_path_factory) -> tuple[OwnData, Path, str]:
+def fruit(tmp_path_factory) -> tuple[UserData, Path, str]:
     """Fruits that differ in colour alone, in train and test folders, and what a run says."""
     root, draw = tmp_path_factory.mktemp("fruit"), np.random.default_rng(0)
     for part, count in (("train", 2), ("test", 4)):
@@ -334,36 +337,41 @@ def fruit(tmp_path_factory) -> tuple[OwnData, Path, str]:
             for i in range(count):
                 shape = draw.integers(0, 255, (16, 16, 1)) > 99
                 Image.fromarray((shape * colour).astype(np.uint8)).save(folder / f"{i}.png")
-    own = read_images(root / "fruit")
-    return own, root, on_toy(own, root / "work")
+    user_data = read_images(root / "fruit")
+    return user_data, root, on_toy(user_data, root / "work")
 
 
 @pytest.mark.case("04")
 def test_colours_reach_the_learners_of_a_grey_source_which_is_said(fruit) -> None:
-    own, root, text = fruit
+    user_data, root, text = fruit
     assert "12 of 12 images are coloured, tests.toy:TOY is grey" in text
     assert "**use nearest_neighbour**" in text and "2-way 1-shot: nearest_neighbour 100.0" in text
     model = FewShotClassifier.from_run(root / "work/winner")
-    assert model.fit(own.examples, own.labels).score(own.examples, own.labels) == 1
+    assert (
+        model.fit(user_data.examples, user_data.labels).score(user_data.examples, user_data.labels)
+        == 1
+    )
 
 
 @pytest.mark.case("03")
 def test_a_folder_with_parts_is_used_as_it_says(fruit) -> None:
-    own, root, text = fruit
+    user_data, root, text = fruit
     assert (
         "support is of train/, of which class 'ripe' has the fewest, 2; queries are of test/"
         in text
     )
-    frozen = FrozenEpisodes.load(root / f"work/data/episodes/{own.name}/test/2w1s.npz")
-    parts = np.array(own.parts)[frozen.indices]
+    frozen = FrozenEpisodes.load(root / f"work/data/episodes/{user_data.name}/test/2w1s.npz")
+    parts = np.array(user_data.parts)[frozen.indices]
     assert parts.shape[2] == 5  # one shot: there are two; all queries
     assert (parts[..., 0] == "train").all() and (parts[..., 1:] == "test").all()
-    asked = plan(own, None, "glyphs", 1)
+    asked = plan(user_data, None, "glyphs", 1)
     assert "queries are of test/" in asked.why
-    whole = plan(OwnData("image", own.examples, own.labels), None, "glyphs", 1)  # without parts
+    whole = plan(
+        UserData("image", user_data.examples, user_data.labels), None, "glyphs", 1
+    )  # without parts
     assert "test/" not in whole.why and whole.task_type.evaluation.queries == 5
     many = [str(c) for c in range(15) for _ in range(4)]
-    parted = OwnData("image", own.examples[:1] * 60, many)
+    parted = UserData("image", user_data.examples[:1] * 60, many)
     parted.parts = ["test"] * 20 + ["train"] * 20 + ["val"] * 20
     chosen = plan(parted, None, "glyphs", 1)
     assert chosen.mode == "class-disjoint" and "5 choose the weights" in chosen.why
@@ -375,7 +383,7 @@ def test_a_folder_with_parts_is_used_as_it_says(fruit) -> None:
 @pytest.mark.case("04")
 def test_nothing_is_recommended_where_nothing_is_above_guessing(tmp_path) -> None:
     noise = list(np.random.default_rng(0).integers(0, 255, (12, 1, 16, 16), np.uint8))
-    text = on_toy(OwnData("image", noise * 2, ["a"] * 12 + ["b"] * 12), tmp_path / "grey")
+    text = on_toy(UserData("image", noise * 2, ["a"] * 12 + ["b"] * 12), tmp_path / "grey")
     assert "are coloured" not in text and "from_run" not in text
     assert "**use none of them**: no method is above guessing" in text
     assert not (tmp_path / "grey/winner").exists()

@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 
 from metabench.files import InputError
-from metabench.practice.reading import OwnData, read_texts
+from metabench.practice.reading import UserData, read_texts
 
 PAIRS = [(f"größe {i} of many", label) for label in ("01", "1.0") for i in range(8)]
 PAIRS = [(f"{text} {label}", label) for text, label in PAIRS]
@@ -21,13 +21,16 @@ def lines(mark: str = ",", end: str = "\n", header: str = "text,label") -> str:
     return end.join([*rows, ""])
 
 
-def read(path: Path, content: bytes, **options: str) -> OwnData:
+def read(path: Path, content: bytes, **options: str) -> UserData:
     path.write_bytes(content)
     return read_texts(path, "text", "label", **options)
 
 
-def assert_whole(own: OwnData) -> None:
-    assert list(zip(own.examples, own.labels, strict=True)) == PAIRS and not own.skipped
+def assert_whole(user_data: UserData) -> None:
+    assert (
+        list(zip(user_data.examples, user_data.labels, strict=True)) == PAIRS
+        and not user_data.skipped
+    )
 
 
 @pytest.mark.case("26")
@@ -44,8 +47,8 @@ def test_the_separator_is_the_one_that_splits_the_header(mark, tmp_path) -> None
 @pytest.mark.case("26")
 def test_commas_within_texts_do_not_hide_a_semicolon_and_quotes_protect_it(tmp_path) -> None:
     text = "text;label\n" + "".join(f'"a, b; {i}, c";{"xy"[i % 2]}\n' for i in range(8))
-    own = read(tmp_path / "own.csv", text.encode())
-    assert own.counts == {"x": 4, "y": 4} and own.examples[0] == "a, b; 0, c"
+    user_data = read(tmp_path / "own.csv", text.encode())
+    assert user_data.counts == {"x": 4, "y": 4} and user_data.examples[0] == "a, b; 0, c"
 
 
 @pytest.mark.case("26")
@@ -95,9 +98,9 @@ def test_json_rows_that_cannot_be_used_are_left_out_each_with_its_reason(tmp_pat
     good = [json.dumps({"text": f"{i} of {x}", "label": x}) for x in (1.50, True) for i in range(4)]
     bad = ['{"text": ["a"], "label": 1}', '{"text": "half', "7", '{"text": "a", "label": null}']
     bad += ['{"text": "half \\ud83d", "label": 1.5}', "[" * 100_000]
-    own = read(tmp_path / "own.jsonl", "\n".join([*good, *bad]).encode())
-    assert own.counts == {"1.5": 4, "True": 4}
-    assert own.skipped == [
+    user_data = read(tmp_path / "own.jsonl", "\n".join([*good, *bad]).encode())
+    assert user_data.counts == {"1.5": 4, "True": 4}
+    assert user_data.skipped == [
         ("row 9", "its 'text' is neither text nor a number"),
         ("row 10 (line 10)", "not valid JSON"),
         ("row 11", "no JSON object"),
