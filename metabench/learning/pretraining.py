@@ -22,7 +22,8 @@ from metabench.methods.parts.inner_loop import Head
 class PretrainSettings(Settings):
     """Plain batches with weight decay, as in the baselines of the field.
 
-    Small batches and a high rate: within a budget of few examples, steps are what is scarce.
+    Small batches and a high learning rate: within a budget of few examples, steps are what is
+    scarce.
     """
 
     lr: Positive = 5e-3

@@ -95,7 +95,7 @@ def score(
         if not outputs.isfinite().all():
             raise Diverged(
                 f"{type(method).__name__}: predictions on {episodes.frozen.dataset} are not "
-                f"finite. Lower its rates of adaptation; settings: {method.settings}."
+                f"finite. Lower its learning rates of adaptation; settings: {method.settings}."
             )
         parts.append(scores(outputs.detach(), chunk.query_y))
     return pd.concat(parts, ignore_index=True)

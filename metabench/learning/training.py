@@ -85,7 +85,7 @@ def train(
     optimizer = torch.optim.AdamW(
         method.parameter_groups(), lr=method.settings.lr, weight_decay=method.settings.weight_decay
     )
-    rates = [group["lr"] for group in optimizer.param_groups]
+    peaks = [group["lr"] for group in optimizer.param_groups]
     state, best_weights = State(), _weights(method)
     if checkpoint.exists():
         state, best_weights = _resume(checkpoint, method, optimizer)
@@ -94,8 +94,8 @@ def train(
     while state.spent < budget.examples:
         started = time.monotonic()
         progress = state.spent / budget.examples
-        for group, rate in zip(optimizer.param_groups, rates, strict=True):
-            group["lr"] = rate * 0.5 * (1 + math.cos(math.pi * progress))
+        for group, peak in zip(optimizer.param_groups, peaks, strict=True):
+            group["lr"] = peak * 0.5 * (1 + math.cos(math.pi * progress))
         torch.manual_seed(rng.seed_of(source.seed, "train", state.step))
         batch = draw(method, source, training, state.step)
         state.losses.append(_step(method, optimizer, batch, progress, state))

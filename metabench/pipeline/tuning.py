@@ -188,8 +188,8 @@ def tune(
     if all(trial.value == DIVERGED for trial in done):
         raise InputError(
             f"{where}: training diverged in all {len(done)} finished trials of {study.study_name}. "
-            "Lower the rates in params.yaml, which the next trial takes, and raise --trials or "
-            f"--seconds. {done[-1].user_attrs}"
+            "Lower the learning rates in params.yaml, which the next trial takes, and raise "
+            f"--trials or --seconds. {done[-1].user_attrs}"
         )
     return study
 

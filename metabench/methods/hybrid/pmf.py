@@ -90,13 +90,8 @@ class PMF(Method):
     def predict_after(self, episodes: Episodes, steps: Sequence[int]) -> list[Tensor]:
         """Query logits after each of the given numbers of fine-tuning steps, in one run."""
         assert episodes.ways is not None
-        x, y, ways, rate = (
-            episodes.support_x,
-            episodes.support_y,
-            episodes.ways,
-            self.settings.finetune_lr,
-        )
-        size = x.shape[1]
+        x, y, ways = episodes.support_x, episodes.support_y, episodes.ways
+        alpha, size = self.settings.finetune_lr, x.shape[1]
         weights = per_task(dict(self.backbone.named_parameters()), len(episodes))
         answers: dict[int, Tensor] = {}
 
@@ -109,7 +104,7 @@ class PMF(Method):
                 with torch.enable_grad():
                     both = torch.cat([x, self.augment(x, step)], dim=1)
                     weights = gradient_step(
-                        pseudo_queries, weights, both, y, lambda name: rate, second_order=False
+                        pseudo_queries, weights, both, y, lambda name: alpha, second_order=False
                     )
             if step in steps:
                 with torch.no_grad():

@@ -3,13 +3,13 @@
 Three of the paper's remedies change the inner and outer loss:
 
     L = Σ_i Σ_j v_j L_{T_i}(f_{θ_i^j})      queries after every step j: multi-step loss (eq. 3)
-    θ_i^{j+1} = θ_i^j − α_{layer, j} ∇L     a learned rate per layer and step (LSLR)
+    θ_i^{j+1} = θ_i^j − α_{layer, j} ∇L     a learned step size per layer and step (LSLR)
     first order first, second order later   derivative-order annealing
 
 The weights v start equal and shrink for all but the last step. The cosine schedule of the outer
-rate is the training loop's. The paper's per-step batch-norm statistics give way to this package's
-rule, moments of the task's own support at every step, which needs no running statistics; batch
-norm's scale and shift are shared by all steps. One model, no ensemble.
+learning rate is the training loop's. The paper's per-step batch-norm statistics give way to this
+package's rule, moments of the task's own support at every step, which needs no running statistics;
+batch norm's scale and shift are shared by all steps. One model, no ensemble.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ class MAMLPlusPlusSettings(InnerLoopSettings):
     """Annealing, as shares of the training.
 
     Attributes:
-        inner_lr: where every learned rate starts.
+        inner_lr: where every learned step size starts.
         second_order_from: progress at which second derivatives come in.
         multi_step_until: progress at which only the last step's loss (nearly) counts.
     """
@@ -39,7 +39,7 @@ class MAMLPlusPlusSettings(InnerLoopSettings):
 
 
 class MAMLPlusPlus(GradientMethod):
-    """MAML with multi-step loss, learned rates and derivative-order annealing."""
+    """MAML with multi-step loss, learned step sizes and derivative-order annealing."""
 
     family = "optimisation"
     paper = "Antoniou et al. 2019"
@@ -52,7 +52,7 @@ class MAMLPlusPlus(GradientMethod):
         self.rates = nn.Parameter(torch.full((len(self.layers), settings.steps), settings.inner_lr))
 
     def learning_rate(self, name: str, step: int) -> Tensor:
-        """α of the parameter's layer; steps beyond those of training use the last rate."""
+        """α of the parameter's layer; steps beyond those of training use the last one."""
         layer = self.layers.index(name.rpartition(".")[0])
         return self.rates[layer, min(step, self.settings.steps - 1)]
 

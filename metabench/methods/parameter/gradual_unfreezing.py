@@ -1,7 +1,7 @@
-"""Gradual unfreezing with discriminative rates (ULMFiT, Howard & Ruder, ACL 2018, 3.2–3.3).
+"""Gradual unfreezing and discriminative learning rates (ULMFiT: Howard & Ruder 2018, 3.2–3.3).
 
 The head adapts first; every ``every`` steps one more block joins, from the last to the first, and a
-block that is ``l`` places before the last has the rate
+block that is ``l`` places before the last has the learning rate
 
     α_l = α · decay^{-l}        (paper: η^{l−1} = η^l / 2.6)
 """
@@ -15,7 +15,7 @@ from metabench.methods.parts.fine_tuning import FineTuneMethod, FineTuneSettings
 
 
 class GradualSettings(FineTuneSettings):
-    """``decay``: ratio of neighbouring blocks' rates; ``every``: steps between unfreezings."""
+    """``decay``: of the learning rates by block; ``every``: steps between unfreezings."""
 
     decay: Positive = Field(2.6, ge=1)
     every: Count = 3

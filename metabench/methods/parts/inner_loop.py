@@ -30,7 +30,7 @@ def gradient_step(
     weights: dict[str, Tensor],
     x: Tensor,
     y: Tensor,
-    rate: Callable[[str], Tensor | float],
+    learning_rate: Callable[[str], Tensor | float],
     second_order: bool,
 ) -> dict[str, Tensor]:
     """One step ``θ' = θ − α ∇_θ L(f_θ)`` for every task (Finn et al. 2017, eq. 1).
@@ -40,13 +40,13 @@ def gradient_step(
         weights: the adapted tensors ``[T, ...]``; they must require gradients.
         x: support ``[T, S, ...]``.
         y: labels ``[T, S]`` or targets ``[T, S, D]``.
-        rate: step size α of a parameter, by name: a number or a tensor broadcast to its shape.
+        learning_rate: α of a parameter, by name: a number or a tensor broadcast to its shape.
         second_order: keep the graph, so that the step itself can be differentiated.
     """
     loss = task_loss(forward(x, weights), y).sum()
     gradients = torch.autograd.grad(loss, list(weights.values()), create_graph=second_order)
     return {
-        name: weight - rate(name) * gradient
+        name: weight - learning_rate(name) * gradient
         for (name, weight), gradient in zip(weights.items(), gradients, strict=True)
     }
 

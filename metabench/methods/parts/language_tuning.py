@@ -33,7 +33,7 @@ class LanguageTuningSettings(Settings):
         head_lr: peak learning rate of the head.
         steps: optimiser steps.
         chunk: support examples a step (all, where the support is smaller).
-        warm_up: share of the steps in which the rate rises.
+        warm_up: share of the steps in which the learning rates rise.
         decay: weight decay.
     """
 
@@ -134,8 +134,8 @@ class LanguageTuning(Method):
         """AdamW on ``learned`` and ``head``, in place; nothing else keeps a gradient."""
         s = self.settings
         groups: list[dict[str, Any]] = [
-            {"params": list(part.values()), "lr": rate}
-            for part, rate in ((learned, s.finetune_lr), (head, s.head_lr))
+            {"params": list(part.values()), "lr": lr}
+            for part, lr in ((learned, s.finetune_lr), (head, s.head_lr))
             if part
         ]
         parameters = [p.requires_grad_() for group in groups for p in group["params"]]
@@ -155,7 +155,7 @@ class LanguageTuning(Method):
 
 
 def warm_up_then_decay(steps: int, share: float, step: int) -> float:
-    """Factor of the rate in ``step``: rises over the first ``share``, then falls to zero."""
+    """Factor of the learning rates: rises over the first ``share`` of steps, then falls to zero."""
     rising = round(steps * share)
     if step < rising:
         return (step + 1) / (rising + 1)

@@ -12,6 +12,8 @@ episodes and false in most applications; Veilleux et al. (2021) show what it is 
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 import torch
 import torch.nn.functional as F
 from pydantic import Field
@@ -29,14 +31,16 @@ class PTMAPSettings(Settings):
     Attributes:
         power: β.
         sharpness: λ.
-        rate: α.
+        step_size: α, of the centres.
         steps: updates of the centres.
         sweeps: of Sinkhorn's algorithm.
     """
 
+    ranges: ClassVar = {"step_size": (1e-3, 0.2)}
+
     power: Positive = 0.5
     sharpness: Positive = 10.0
-    rate: Share = Field(0.2, gt=0)
+    step_size: Share = Field(0.2, gt=0)
     steps: Whole = 20
     sweeps: Count = 30
 
@@ -76,5 +80,5 @@ class PTMAP(FeatureMethod):
         for _ in range(self.settings.steps):
             weight = torch.cat([known, self.assign(query, centres).exp()], dim=1)
             means = weight.mT @ both / weight.sum(1)[..., None]
-            centres = centres + self.settings.rate * (means - centres)
+            centres = centres + self.settings.step_size * (means - centres)
         return self.assign(query, centres)

@@ -9,6 +9,8 @@ together (eq. 3), so that predictions are sharp for each query and spread over t
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 import torch
 from torch import Tensor
 
@@ -26,13 +28,15 @@ class TIMSettings(Settings):
         temperature: τ.
         support: λ, weight of the support's cross-entropy.
         conditional: α, weight of the queries' own entropy.
-        rate, steps: of Adam (paper: 1e-4 and 1000; here fewer and longer steps).
+        head_lr, steps: of Adam on W (paper: 1e-4 and 1000; here fewer and longer steps).
     """
+
+    ranges: ClassVar = {"head_lr": (1e-3, 0.2)}
 
     temperature: Positive = 15.0
     support: NonNegative = 0.1
     conditional: NonNegative = 0.1
-    rate: Positive = 1e-3
+    head_lr: Positive = 1e-3
     steps: Whole = 100
 
 
@@ -54,7 +58,7 @@ class TIM(CentredMethod):
             return -s.temperature / 2 * squared_euclidean(x, weights)
 
         weights = class_means(support, labels, features.ways).detach().requires_grad_()
-        adam = torch.optim.Adam([weights], lr=s.rate)  # element by element: tasks stay apart
+        adam = torch.optim.Adam([weights], lr=s.head_lr)  # element by element: tasks stay apart
         with torch.enable_grad():
             for _ in range(s.steps):
                 log_p = logits(query).log_softmax(-1)  # [T, Q, K]

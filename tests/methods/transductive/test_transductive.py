@@ -43,7 +43,7 @@ def unit(v):
 
 
 def test_tim_maximises_mutual_information_by_adam() -> None:
-    s = TIMSettings(temperature=3.0, support=0.5, conditional=0.2, rate=0.05, steps=8)
+    s = TIMSettings(temperature=3.0, support=0.5, conditional=0.2, head_lr=0.05, steps=8)
     method, batch = build(TIM, s), batch_of()
     found = method.predict(batch)
     for t in range(len(batch)):
@@ -121,7 +121,7 @@ def test_pt_map_assigns_equally_many_queries_to_every_class() -> None:
 
 
 def test_pt_map_alternates_assignment_and_centres() -> None:
-    s = PTMAPSettings(power=0.5, sharpness=4.0, rate=0.3, steps=3, sweeps=15)
+    s = PTMAPSettings(power=0.5, sharpness=4.0, step_size=0.3, steps=3, sweeps=15)
     method, batch = build(PTMAP, s), batch_of()
     found = method.predict(batch).exp().numpy()
 
