@@ -45,7 +45,6 @@ SPACE: dict[str, tuple[float, float]] = {
     "penalty": (0.01, 100.0),
     "scale": (1.0, 50.0),
     "alpha": (1e-3, 10.0),
-    "pull": (0.05, 3.0),
     "temperature": (1.0, 50.0),
     "beta": (0.05, 20.0),
     "regularisation": (0.05, 20.0),

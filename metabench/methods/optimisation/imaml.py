@@ -66,7 +66,7 @@ class IMAML(GradientMethod):
             return [a + b / self.settings.regularisation for a, b in zip(v, curved, strict=True)]
 
         implicit = conjugate_gradient(system, list(slopes), self.settings.cg_steps)
-        pull = torch.stack(
+        surrogate = torch.stack(
             [(start[name] * v).sum() for name, v in zip(names, implicit, strict=True)]
         ).sum() / len(batch)
-        return value.mean().detach() + pull - pull.detach()
+        return value.mean().detach() + surrogate - surrogate.detach()

@@ -51,8 +51,8 @@ class Reptile(GradientMethod):
         start = self.initial(everything)
         end = self.adapt(everything, self.settings.steps, second_order=False)
         products = [(w * (w - end[name]).detach()).sum() for name, w in start.items()]
-        pull = torch.stack(products).sum() / len(batch)
+        surrogate = torch.stack(products).sum() / len(batch)
         with torch.no_grad():
             outputs = self.forward(everything.support_x, end, everything.support_x.shape[1])
             value = task_loss(outputs, everything.support_y).mean()
-        return value + pull - pull.detach()
+        return value + surrogate - surrogate.detach()

@@ -15,7 +15,7 @@ from metabench.methods.parts.fine_tuning import FineTuneMethod, FineTuneSettings
 
 
 class L2SPSettings(FineTuneSettings):
-    """``alpha``: pull of the backbone to its start; ``beta``: of the head to zero."""
+    """``alpha``: weight of the distance to the start; ``beta``: of the head's size."""
 
     alpha: NonNegative = 0.1
     beta: NonNegative = 0.01

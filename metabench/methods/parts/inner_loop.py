@@ -136,7 +136,7 @@ class GradientMethod(Method):
     ) -> Iterator[dict[str, Tensor]]:
         """All weights of every task after 0, 1, … ``steps`` inner steps on the support."""
         fixed, start = self.fixed(episodes), self.initial(episodes)
-        size, pull = episodes.support_x.shape[1], self.proximity()
+        size, regularisation = episodes.support_x.shape[1], self.proximity()
         weights = start
         yield weights | fixed
         for step in range(steps):
@@ -149,9 +149,10 @@ class GradientMethod(Method):
                 lambda name: self.learning_rate(name, step),  # noqa: B023 (used within this iteration)
                 second_order,
             )
-            if pull:
+            if regularisation:
                 weights = {
-                    name: w - self.learning_rate(name, step) * pull * (before[name] - start[name])
+                    name: w
+                    - self.learning_rate(name, step) * regularisation * (before[name] - start[name])
                     for name, w in weights.items()
                 }
             yield weights | fixed

@@ -10,6 +10,8 @@ minimised by the updates (eq. 10), each of which can only lower the energy:
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 import torch
 from torch import Tensor
 
@@ -21,9 +23,11 @@ from metabench.methods.parts.distances import squared_euclidean
 
 
 class LaplacianShotSettings(Settings):
-    """``pull``: λ; ``neighbours``: κ (paper: 3); ``steps``: updates (paper: 20)."""
+    """``regularisation``: λ; ``neighbours``: κ (paper: 3); ``steps``: updates (paper: 20)."""
 
-    pull: NonNegative = 0.7
+    ranges: ClassVar = {"regularisation": (0.05, 3.0)}
+
+    regularisation: NonNegative = 0.7
     neighbours: Count = 3
     steps: Whole = 20
 
@@ -48,5 +52,5 @@ class LaplacianShot(CentredMethod):
         graph = torch.zeros_like(unary @ unary.mT).scatter_(2, near, 1.0)  # [T, Q, Q]
         logits = -unary
         for _ in range(s.steps):
-            logits = -unary + s.pull * graph @ logits.softmax(-1)
+            logits = -unary + s.regularisation * graph @ logits.softmax(-1)
         return logits

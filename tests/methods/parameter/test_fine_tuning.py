@@ -91,8 +91,8 @@ def test_l2_sp_pulls_the_backbone_to_its_start_and_the_head_to_zero() -> None:
     batch, start = episodes(support=8), dict(learner.backbone.named_parameters())
 
     def penalty(net, head):
-        pull = sum((p - start[n].detach()).square().sum() for n, p in net.named_parameters())
-        return 0.35 * pull + 0.15 * sum(p.square().sum() for p in head.parameters())
+        distance = sum((p - start[n].detach()).square().sum() for n, p in net.named_parameters())
+        return 0.35 * distance + 0.15 * sum(p.square().sum() for p in head.parameters())
 
     found = learner.predict(batch)
     for t in range(len(batch)):

@@ -87,7 +87,7 @@ def test_bd_cspn_shifts_the_queries_and_rectifies_the_prototypes() -> None:
 
 
 def test_laplacian_shot_follows_its_updates_and_lowers_its_energy() -> None:
-    s = LaplacianShotSettings(pull=0.6, neighbours=2, steps=5)
+    s = LaplacianShotSettings(regularisation=0.6, neighbours=2, steps=5)
     method, batch = build(LaplacianShot, s), batch_of()
     found = method.predict(batch).numpy()
     for t in range(len(batch)):
@@ -104,8 +104,8 @@ def test_laplacian_shot_follows_its_updates_and_lowers_its_energy() -> None:
         np.testing.assert_allclose(found[t], logits, rtol=1e-9)
 
 
-def test_without_a_pull_laplacian_shot_is_the_nearest_class_mean() -> None:
-    method, batch = build(LaplacianShot, LaplacianShotSettings(pull=0.0)), batch_of()
+def test_without_regularisation_laplacian_shot_is_the_nearest_class_mean() -> None:
+    method, batch = build(LaplacianShot, LaplacianShotSettings(regularisation=0.0)), batch_of()
     x, y, q = embedded(method, batch, 0)
     expected = -((q[:, None] - means_of(x, y)) ** 2).sum(-1)
     np.testing.assert_allclose(method.predict(batch)[0].numpy(), expected, atol=1e-12)
