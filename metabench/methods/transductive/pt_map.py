@@ -30,7 +30,7 @@ class PTMAPSettings(Settings):
 
     Attributes:
         power: β.
-        sharpness: λ.
+        inverse_temperature: λ; 1/λ weighs the entropy of M in optimal transport (Cuturi 2013).
         step_size: α, of the centres.
         steps: updates of the centres.
         sweeps: of Sinkhorn's algorithm.
@@ -39,7 +39,7 @@ class PTMAPSettings(Settings):
     ranges: ClassVar = {"step_size": (1e-3, 0.2)}
 
     power: Positive = 0.5
-    sharpness: Positive = 10.0
+    inverse_temperature: Positive = 10.0
     step_size: Share = Field(0.2, gt=0)
     steps: Whole = 20
     sweeps: Count = 30
@@ -62,7 +62,7 @@ class PTMAP(FeatureMethod):
 
     def assign(self, query: Tensor, centres: Tensor) -> Tensor:
         """Log of the balanced assignment, ``[T, Q, K]``."""
-        log_m = -self.settings.sharpness * squared_euclidean(query, centres)
+        log_m = -self.settings.inverse_temperature * squared_euclidean(query, centres)
         columns = torch.tensor(query.shape[1] / centres.shape[1]).log()
         for _ in range(self.settings.sweeps):
             log_m = log_m - log_m.logsumexp(1, keepdim=True) + columns

@@ -121,7 +121,7 @@ def test_pt_map_assigns_equally_many_queries_to_every_class() -> None:
 
 
 def test_pt_map_alternates_assignment_and_centres() -> None:
-    s = PTMAPSettings(power=0.5, sharpness=4.0, step_size=0.3, steps=3, sweeps=15)
+    s = PTMAPSettings(power=0.5, inverse_temperature=4.0, step_size=0.3, steps=3, sweeps=15)
     method, batch = build(PTMAP, s), batch_of()
     found = method.predict(batch).exp().numpy()
 
