@@ -154,7 +154,7 @@ class TaskType(Strict):
         """:attr:`datasets`, then those of the open-set figure."""
         return tuple(dict.fromkeys([*self.datasets, *self.out_of_scope.values()]))
 
-    def answers(self, name: str) -> Iterator[tuple[str, Setting]]:
+    def evaluations_of(self, name: str) -> Iterator[tuple[str, Setting]]:
         """Every target and setting that ``name``, one of ``methods``, is to be evaluated in."""
         skip = self.variant(name).skip
         for target in self.datasets:

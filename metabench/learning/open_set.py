@@ -31,14 +31,14 @@ def confidence(method: Method, episodes: EpisodeSet, x: Tensor) -> Tensor:
     assert table is not None
     x = to_input(x.to(table.device))
     task = episodes.frozen.episodes(slice(0, 1), table)
-    answer: Callable[[Episodes], Tensor] = method.predict
+    predict: Callable[[Episodes], Tensor] = method.predict
     if isinstance(method, FeatureMethod):
-        answer = method.classify
+        predict = method.classify
         with torch.no_grad():
             x = torch.cat([method.embed(part[None])[0] for part in x.split(CHUNK)])
             task = replace(task, support_x=method.embed(task.support_x))
     labels = task.query_y.new_zeros(1, len(x))
-    logits = answer(replace(task, query_x=x[None], query_y=labels))[0].detach()
+    logits = predict(replace(task, query_x=x[None], query_y=labels))[0].detach()
     return logits.softmax(-1).amax(-1).cpu()
 
 

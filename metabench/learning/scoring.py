@@ -64,15 +64,15 @@ class EpisodeSet:
             parts = [method.embed(to_input(part)[None])[0] for part in self.table.split(chunk)]
         return torch.cat(parts)
 
-    def answers(
-        self, method: Method, answer: Callable[[Episodes], Any] | None = None
+    def predictions(
+        self, method: Method, predict: Callable[[Episodes], Any] | None = None
     ) -> list[tuple[Episodes, Any]]:
-        """Chunks of episodes with what the method answers to them.
+        """Chunks of episodes with what ``predict``, by default the method's, says to them.
 
         A method that sees examples only through features gets them from one embedded table.
         """
-        table, function, tasks = self.table, answer or method.predict, method.eval_tasks
-        if isinstance(method, FeatureMethod) and answer is None and table is not None:
+        table, function, tasks = self.table, predict or method.predict, method.eval_tasks
+        if isinstance(method, FeatureMethod) and predict is None and table is not None:
             table, function, tasks = self.features(method), method.classify, 50
         chunks = []
         for start in range(0, len(self.frozen), tasks):
@@ -82,7 +82,7 @@ class EpisodeSet:
 
 
 def score(
-    method: Method, episodes: EpisodeSet, answer: Callable[[Episodes], Tensor] | None = None
+    method: Method, episodes: EpisodeSet, predict: Callable[[Episodes], Tensor] | None = None
 ) -> pd.DataFrame:
     """One row per episode: ``value``, ``nll``, ``brier`` and confidence bins.
 
@@ -91,7 +91,7 @@ def score(
     """
     scores = classification_scores if episodes.frozen.ways else regression_scores
     parts = []
-    for chunk, outputs in episodes.answers(method, answer):
+    for chunk, outputs in episodes.predictions(method, predict):
         if not outputs.isfinite().all():
             raise Diverged(
                 f"{type(method).__name__}: predictions on {episodes.frozen.dataset} are not "
@@ -132,9 +132,9 @@ def evaluate(
         variants: list[tuple[int, Callable[[Episodes], Tensor] | None]] = [(-1, None)]
         if hasattr(method, "predict_after"):
             variants += [(count, _after(method, count)) for count in steps]
-        for count, answer in variants:
+        for count, predict in variants:
             try:
-                frame = score(method, episodes, answer)
+                frame = score(method, episodes, predict)
             except Diverged:
                 if count < 0:
                     raise

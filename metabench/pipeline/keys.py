@@ -121,7 +121,7 @@ def evaluation_files(task_type: TaskType, layout: Layout, source: str, name: str
     same source were trained on: they do not take part.
     """
     found = []
-    for target, setting in task_type.answers(name):
+    for target, setting in task_type.evaluations_of(name):
         trained_on = target == source and setting.ways > count_test_classes(layout, target)
         if not trained_on:
             found.append(layout.episodes(target, "test") / f"{setting.label}.npz")

@@ -154,7 +154,7 @@ def _check_learner(
         _check_outputs(problems, config, label, name)
     if not any(
         method.variable_ways or s.ways == task_type.training.ways
-        for _, s in task_type.answers(name)
+        for _, s in task_type.evaluations_of(name)
     ):
         problems.append(
             f"{key}: '{name}' answers no setting: each is skipped or not of its datasets, or is of "

@@ -109,7 +109,7 @@ class FewShotClassifier(ClassifierMixin, BaseEstimator):
         if not len(x):
             return np.empty((0, len(self.classes_)))
         whole = self.learner_.transductive
-        parts = [self._answer(part) for part in ([x] if whole else x.split(CHUNK))]
+        parts = [self._logits(part) for part in ([x] if whole else x.split(CHUNK))]
         return torch.cat(parts).softmax(-1).numpy()
 
     def predict(self, X: Any) -> np.ndarray:
@@ -117,7 +117,7 @@ class FewShotClassifier(ClassifierMixin, BaseEstimator):
         best = self.predict_proba(X).argmax(1)
         return self.classes_[best]
 
-    def _answer(self, queries: Tensor) -> Tensor:
+    def _logits(self, queries: Tensor) -> Tensor:
         """Logits ``[N, classes]``, adapted to the support in one task."""
         device = pick_device(self.device, "device")
         episode = Episodes(

@@ -48,9 +48,9 @@ class FewShotModel(PythonModel):
         """
         images = self.classifier.learner_.task.kind == "image"
         gate.measure(model_input, self.classifier.cell_["input_shape"], images)
-        return [self._answer(task) for task in model_input]
+        return [self._predict_task(task) for task in model_input]
 
-    def _answer(self, task: FewShotTask) -> dict[str, Any]:
+    def _predict_task(self, task: FewShotTask) -> dict[str, Any]:
         try:
             support_y = _labels(task.support_y)
             fitted = copy.copy(self.classifier).fit(self._examples(task.support_x), support_y)

@@ -38,19 +38,19 @@ class Tfidf(Method):
         """Log-probabilities ``[T, Q, ways]``; a class without support has the least."""
         assert episodes.ways is not None
         like = next(self.parameters())
-        answers = like.new_full((*episodes.query_y.shape, episodes.ways), -50.0)
+        logits = like.new_full((*episodes.query_y.shape, episodes.ways), -50.0)
         for t in range(len(episodes)):
             x, query = tfidf(episodes.support_x[t], episodes.query_x[t])
             y = episodes.support_y[t].numpy(force=True)
             classes = np.unique(y)
             if len(classes) == 1:
-                answers[t, :, int(classes[0])] = 0
+                logits[t, :, int(classes[0])] = 0
                 continue
             order = np.argsort(y, kind="stable")
             fitted = LogisticRegression(C=self.settings.c, max_iter=2000, tol=1e-8)
             with warnings.catch_warnings():  # one shot of each class is no regression
                 warnings.filterwarnings("ignore", "The number of unique classes")
                 fitted.fit(x[order], y[order])
-            log = torch.from_numpy(fitted.predict_log_proba(query)).to(answers)
-            answers[t][:, torch.from_numpy(classes)] = log.clamp_min(-50.0)
-        return answers
+            log = torch.from_numpy(fitted.predict_log_proba(query)).to(logits)
+            logits[t][:, torch.from_numpy(classes)] = log.clamp_min(-50.0)
+        return logits

@@ -27,11 +27,11 @@ class TfidfNeighbour(Method):
     def predict(self, episodes: Episodes) -> Tensor:
         """The largest similarity to each class, ``[T, Q, ways]``."""
         assert episodes.ways is not None
-        like, answers = next(self.parameters()), []
+        like, logits = next(self.parameters()), []
         for t in range(len(episodes)):
             x, query = tfidf(episodes.support_x[t], episodes.query_x[t])
             similarity = torch.from_numpy((query @ x.T).toarray()).to(like)  # [Q, S]
             labels = episodes.support_y[t].expand_as(similarity)
             least = similarity.new_full((len(similarity), episodes.ways), -1.0)
-            answers.append(least.scatter_reduce(1, labels, similarity, "amax"))
-        return SCALE * torch.stack(answers)
+            logits.append(least.scatter_reduce(1, labels, similarity, "amax"))
+        return SCALE * torch.stack(logits)

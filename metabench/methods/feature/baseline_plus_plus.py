@@ -60,7 +60,7 @@ class BaselinePlusPlus(FeatureMethod):
         return F.normalize(self.backbone(x), dim=-1)
 
     def classify(self, features: Episodes) -> Tensor:
-        """Fit a cosine head to the support, then answer."""
+        """Fit a cosine head to the support, then predict the queries."""
         assert features.ways is not None
         s = self.settings
         start = class_means(features.support_x, features.support_y, features.ways)

@@ -73,7 +73,7 @@ class MTL(GradientMethod):
         """Mean over tasks of the query loss after adapting the classifier."""
         batch = self.features(batch)
         adapted = self.adapt(batch, self.settings.steps, second_order=True)
-        return task_loss(self.answer(batch, adapted), batch.query_y).mean()
+        return task_loss(self.query_logits(batch, adapted), batch.query_y).mean()
 
     def predict_after(self, episodes: Episodes, steps: Sequence[int]) -> list[Tensor]:
         """Query outputs after each of the given numbers of inner steps on the classifier."""

@@ -84,7 +84,7 @@ class PMF(Method):
         )
 
     def predict(self, episodes: Episodes) -> Tensor:
-        """Fine-tune for ``steps``, then answer."""
+        """Fine-tune for ``steps``, then predict the queries."""
         return self.predict_after(episodes, [self.settings.steps])[0]
 
     def predict_after(self, episodes: Episodes, steps: Sequence[int]) -> list[Tensor]:
@@ -93,7 +93,7 @@ class PMF(Method):
         x, y, ways = episodes.support_x, episodes.support_y, episodes.ways
         alpha, size = self.settings.finetune_lr, x.shape[1]
         weights = per_task(dict(self.backbone.named_parameters()), len(episodes))
-        answers: dict[int, Tensor] = {}
+        logits: dict[int, Tensor] = {}
 
         def pseudo_queries(both: Tensor, w: dict[str, Tensor]) -> Tensor:
             f = self.backbone(both, w)
@@ -109,5 +109,5 @@ class PMF(Method):
             if step in steps:
                 with torch.no_grad():
                     f = self.backbone(torch.cat([x, episodes.query_x], dim=1), weights)
-                    answers[step] = self.compare(f[:, size:], f[:, :size], y, ways)
-        return [answers[step] for step in steps]
+                    logits[step] = self.compare(f[:, size:], f[:, :size], y, ways)
+        return [logits[step] for step in steps]

@@ -40,4 +40,4 @@ class ProtoMAML(GradientMethod):
     def loss(self, batch: Episodes, progress: float) -> Tensor:
         """Mean over tasks of the query loss after adaptation (second order)."""
         adapted = self.adapt(batch, self.settings.steps, second_order=True)
-        return task_loss(self.answer(batch, adapted), batch.query_y).mean()
+        return task_loss(self.query_logits(batch, adapted), batch.query_y).mean()

@@ -72,8 +72,8 @@ class ICLTransformer(FeatureMethod):
         s, q = episodes.support_x.shape[1], episodes.query_x.shape[1]
         labels = self.label(one_hot(episodes.support_y, self.task.ways, episodes.support_x))
         support, queries = self.token(episodes.support_x) + labels, self.token(episodes.query_x)
-        answers = self.transformer(torch.cat([support, queries], dim=1), mask=hidden(s, q, slot))
-        return restore_names(self.output(answers[:, s:])[..., : slot.shape[1]], slot)
+        outputs = self.transformer(torch.cat([support, queries], dim=1), mask=hidden(s, q, slot))
+        return restore_names(self.output(outputs[:, s:])[..., : slot.shape[1]], slot)
 
 
 def hidden(support: int, queries: int, like: Tensor) -> Tensor:

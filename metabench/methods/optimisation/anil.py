@@ -41,7 +41,7 @@ class ANIL(GradientMethod):
         """Mean over tasks of the query loss after adapting the head."""
         batch = self.features(batch)
         adapted = self.adapt(batch, self.settings.steps, second_order=True)
-        return task_loss(self.answer(batch, adapted), batch.query_y).mean()
+        return task_loss(self.query_logits(batch, adapted), batch.query_y).mean()
 
     def predict_after(self, episodes: Episodes, steps: Sequence[int]) -> list[Tensor]:
         """Query outputs after each of the given numbers of inner steps on the head."""

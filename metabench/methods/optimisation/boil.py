@@ -52,7 +52,7 @@ class BOIL(GradientMethod):
         """Mean over tasks of the query loss after adapting the body."""
         batch, _ = to_slots(batch, self.task.ways)
         adapted = self.adapt(batch, self.settings.steps, second_order=True)
-        return task_loss(self.answer(batch, adapted), batch.query_y).mean()
+        return task_loss(self.query_logits(batch, adapted), batch.query_y).mean()
 
     def predict_after(self, episodes: Episodes, steps: Sequence[int]) -> list[Tensor]:
         """Query logits after each of the given numbers of inner steps, in one run."""

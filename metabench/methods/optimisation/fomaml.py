@@ -22,4 +22,4 @@ class FOMAML(GradientMethod):
     def loss(self, batch: Episodes, progress: float) -> Tensor:
         """Mean over tasks of the query loss; its gradient stops at the inner gradients."""
         adapted = self.adapt(batch, self.settings.steps, second_order=False)
-        return task_loss(self.answer(batch, adapted), batch.query_y).mean()
+        return task_loss(self.query_logits(batch, adapted), batch.query_y).mean()

@@ -54,7 +54,7 @@ class IMAML(GradientMethod):
         solution = {name: w.detach().requires_grad_() for name, w in end.items()}
         names, weights = list(solution), list(solution.values())
 
-        value = task_loss(self.answer(batch, solution), batch.query_y)
+        value = task_loss(self.query_logits(batch, solution), batch.query_y)
         slopes = torch.autograd.grad(value.sum(), weights)
         size = batch.support_x.shape[1]
         inner = task_loss(self.forward(batch.support_x, solution, size), batch.support_y).sum()

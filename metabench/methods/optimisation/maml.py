@@ -32,4 +32,4 @@ class MAML(GradientMethod):
     def loss(self, batch: Episodes, progress: float) -> Tensor:
         """Mean over tasks of the query loss ``L_{T_i}(f_{θ_i'})``."""
         adapted = self.adapt(batch, self.settings.steps, not self.settings.first_order)
-        return task_loss(self.answer(batch, adapted), batch.query_y).mean()
+        return task_loss(self.query_logits(batch, adapted), batch.query_y).mean()

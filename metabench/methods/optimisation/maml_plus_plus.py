@@ -67,5 +67,5 @@ class MAMLPlusPlus(GradientMethod):
         second_order = progress >= self.settings.second_order_from
         path = self.inner_steps(batch, self.settings.steps, second_order)
         next(path)  # before the first step
-        losses = [task_loss(self.answer(batch, w), batch.query_y).mean() for w in path]
+        losses = [task_loss(self.query_logits(batch, w), batch.query_y).mean() for w in path]
         return torch.stack(losses) @ losses[0].new_tensor(self.importance(progress))

@@ -50,4 +50,4 @@ class MetaSGD(GradientMethod):
     def loss(self, batch: Episodes, progress: float) -> Tensor:
         """Mean over tasks of the query loss; its gradient goes to θ and α."""
         adapted = self.adapt(batch, self.settings.steps, second_order=True)
-        return task_loss(self.answer(batch, adapted), batch.query_y).mean()
+        return task_loss(self.query_logits(batch, adapted), batch.query_y).mean()

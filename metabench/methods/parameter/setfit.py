@@ -46,7 +46,7 @@ class SetFit(LanguageTuning):
         wanted = alike == same[:, None].to(y.device)  # allowed partners score above all others
         return first, (score + wanted * 2 - itself * 2 * alike).argmax(1)
 
-    def answer(self, x: Tensor, y: Tensor, query: Tensor, ways: int) -> Tensor:
+    def predict_task(self, x: Tensor, y: Tensor, query: Tensor, ways: int) -> Tensor:
         """Logits ``[Q, ways]`` of one task."""
         learned = {n: w.detach().clone() for n, w in self.initial().items()}
 

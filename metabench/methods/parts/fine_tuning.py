@@ -106,7 +106,7 @@ class FineTuneMethod(Method):
         return {"head.weight": weight, "head.bias": torch.zeros_like(weight[..., 0])}
 
     def predict(self, episodes: Episodes) -> Tensor:
-        """Adapt, then answer."""
+        """Adapt, then predict the queries."""
         return self.predict_after(episodes, [self.settings.steps])[0]
 
     def predict_after(self, episodes: Episodes, steps: Sequence[int]) -> list[Tensor]:
@@ -115,7 +115,7 @@ class FineTuneMethod(Method):
 
         with torch.no_grad():
             weights = per_task(self.adapted(), len(episodes)) | self.head_start(episodes)
-        answers, velocity, done = {}, dict[str, Tensor](), 0
+        outputs, velocity, done = {}, dict[str, Tensor](), 0
         both = torch.cat([episodes.support_x, episodes.query_x], dim=1)
         for count in sorted(set(steps)):
             with torch.enable_grad():
@@ -130,5 +130,5 @@ class FineTuneMethod(Method):
             done = count
             with torch.no_grad():
                 features = self.backbone(both, weights, moments)[:, size:]
-                answers[count] = apply_head(features, weights)
-        return [answers[count] for count in steps]
+                outputs[count] = apply_head(features, weights)
+        return [outputs[count] for count in steps]

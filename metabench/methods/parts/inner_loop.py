@@ -96,7 +96,7 @@ class InnerLoopSettings(Settings):
 
 
 class GradientMethod(Method):
-    """A method that adapts weights to the support by gradient steps, then answers the queries.
+    """A method that adapts weights to the support by gradient steps, then predicts the queries.
 
     A subclass says from where (:meth:`initial`), what stays (:meth:`fixed`), how far
     (:meth:`learning_rate`), and how all this is learned (``loss``). Batch normalisation uses the
@@ -162,23 +162,23 @@ class GradientMethod(Method):
         *_, weights = self.inner_steps(episodes, steps, second_order)
         return weights
 
-    def answer(self, episodes: Episodes, weights: dict[str, Tensor]) -> Tensor:
+    def query_logits(self, episodes: Episodes, weights: dict[str, Tensor]) -> Tensor:
         """Query outputs ``[T, Q, K]``; support rides along to give the moments."""
         size = episodes.support_x.shape[1]
         both = torch.cat([episodes.support_x, episodes.query_x], dim=1)
         return self.forward(both, weights, size)[:, size:]
 
     def predict(self, episodes: Episodes) -> Tensor:
-        """Adapt for ``test_steps``, then answer."""
+        """Adapt for ``test_steps``, then predict the queries."""
         return self.predict_after(episodes, [self.settings.test_steps])[0]
 
     def predict_after(self, episodes: Episodes, steps: Sequence[int]) -> list[Tensor]:
         """Query outputs after each of the given numbers of inner steps, in one run."""
-        answers = {}
+        outputs = {}
         with torch.enable_grad():
             path = enumerate(self.inner_steps(episodes, max(steps), second_order=False))
             for count, weights in path:
                 if count in steps:
                     with torch.no_grad():
-                        answers[count] = self.answer(episodes, weights)
-        return [answers[count] for count in steps]
+                        outputs[count] = self.query_logits(episodes, weights)
+        return [outputs[count] for count in steps]

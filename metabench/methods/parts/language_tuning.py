@@ -92,12 +92,12 @@ class LanguageTuning(Method):
         return F.normalize(torch.cat(parts), dim=-1)
 
     def predict(self, episodes: Episodes) -> Tensor:
-        """Tune on each support, then answer, ``[T, Q, ways]``."""
+        """Tune on each support, then predict its queries, ``[T, Q, ways]``."""
         assert episodes.ways is not None
         tasks = zip(episodes.support_x, episodes.support_y, episodes.query_x, strict=True)
-        return torch.stack([self.answer(x, y, query, episodes.ways) for x, y, query in tasks])
+        return torch.stack([self.predict_task(x, y, query, episodes.ways) for x, y, query in tasks])
 
-    def answer(self, x: Tensor, y: Tensor, query: Tensor, ways: int) -> Tensor:
+    def predict_task(self, x: Tensor, y: Tensor, query: Tensor, ways: int) -> Tensor:
         """Logits ``[Q, ways]`` of one task, by a head that is tuned with the encoder."""
         learned = {n: w.detach().clone() for n, w in self.initial().items()}
         with torch.no_grad():

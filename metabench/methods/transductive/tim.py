@@ -49,7 +49,7 @@ class TIM(CentredMethod):
     Settings = TIMSettings
 
     def classify(self, features: Episodes) -> Tensor:
-        """Fit W, then answer."""
+        """Fit W, then predict the queries."""
         assert features.ways is not None
         s = self.settings
         support, query, labels = features.support_x, features.query_x, features.support_y

@@ -43,7 +43,7 @@ def test_on_a_network_the_meta_gradient_equals_finite_differences_of_the_solved_
     def solved() -> torch.Tensor:
         """The query loss at the solution, without the meta-gradient."""
         end = method.adapt(batch, 150, second_order=False)
-        return task_loss(method.answer(batch, end), batch.query_y).mean()
+        return task_loss(method.query_logits(batch, end), batch.query_y).mean()
 
     numeric = numeric_gradients(method, solved, epsilon=1e-5)
     close(gradients(method, batch), numeric, rtol=1e-5)

@@ -156,7 +156,7 @@ def test_prediction_after_n_steps_equals_n_steps_in_training_and_changes_nothing
     method, batch = conv_maml().eval(), episodes(1, 16, 16)
     before = {name: value.clone() for name, value in method.state_dict().items()}
     one, two = method.predict_after(batch, [1, STEPS])
-    trained = method.answer(batch, method.adapt(batch, STEPS, second_order=True))
+    trained = method.query_logits(batch, method.adapt(batch, STEPS, second_order=True))
     torch.testing.assert_close(two, trained)
     assert not torch.allclose(one, two)
     for name, value in method.state_dict().items():
