@@ -29,21 +29,21 @@ def main(config: Config, layout: Layout) -> None:
         look = look_of(config)
     if look is not None and is_current(folder, look):
         return
-    from metabench.pipeline.planning import facts_of, outside_files
+    from metabench.pipeline.planning import fingerprints, outside_files
     from metabench.pipeline.validation import (
         validate_names,  # these import torch and what params.yaml names
     )
 
     validate_names(config, layout.root)
-    facts = {folder / f"{name}.json": found for name, found in facts_of(config).items()}
+    wanted = {folder / f"{name}.json": found for name, found in fingerprints(config).items()}
     for path in _written(folder):
-        if path not in facts:
+        if path not in wanted:
             path.unlink()
-    for path, found in facts.items():
+    for path, found in wanted.items():
         write_json(path, found)
     outside = {str(path): _state(path) for path in outside_files(config)}
-    facts_are = digest(*_written(folder))
-    write_json(folder / LOOK, {"look": look, "outside": outside, "facts": facts_are})
+    written = digest(*_written(folder))
+    write_json(folder / LOOK, {"look": look, "outside": outside, "written": written})
 
 
 def look_of(config: Config) -> str:
@@ -82,7 +82,7 @@ def is_current(folder: Path, look: str) -> bool:
     try:
         last = read_json(folder / LOOK)
         same = all(_state(Path(path)) == state for path, state in last["outside"].items())
-        return bool(last["look"] == look and same and last["facts"] == digest(*_written(folder)))
+        return bool(last["look"] == look and same and last["written"] == digest(*_written(folder)))
     except (InputError, KeyError, TypeError, AttributeError):
         return False
 

@@ -67,7 +67,7 @@ class EpisodeSet:
     def predictions(
         self, method: Method, predict: Callable[[Episodes], Any] | None = None
     ) -> list[tuple[Episodes, Any]]:
-        """Chunks of episodes with what ``predict``, by default the method's, says to them.
+        """Chunks of episodes with what ``predict``, by default the method's, gives for them.
 
         A method that sees examples only through features gets them from one embedded table.
         """

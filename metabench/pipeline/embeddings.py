@@ -82,7 +82,7 @@ def embed_dataset(
     """Write ``folder/<encoder>.npy`` and its record, unless they are there and still right."""
     content = header_of(processed).digest
     code = code_fingerprint(BACKBONES.module(encoder))
-    key = key_of(content=content, code=code, facts=external_fingerprint(encoder))
+    key = key_of(content=content, code=code, external=external_fingerprint(encoder))
     path = folder / f"{encoder}.npy"
     try:
         record = read_record(path.with_suffix(".json"), Vectors)

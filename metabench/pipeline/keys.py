@@ -51,7 +51,7 @@ def _hash(path: Path) -> str:
     return FrozenEpisodes.load(path).hash
 
 
-def _shared_facts(config: Config, source: str, backbone: BackboneChoice) -> dict[str, Any]:
+def _shared_fingerprint(config: Config, source: str, backbone: BackboneChoice) -> dict[str, Any]:
     """What every learner of ``source`` on ``backbone`` depends on, by params and code."""
     task_type = config.task_type_of(source)
     family = [DATASETS.module(source)] if DATASETS.load(source).family is not None else []
@@ -71,19 +71,19 @@ def pretrain_settings(config: Config, source: str) -> Any:
     return method_settings(BACKBONE, values, f"params.yaml: methods.{source}.{BACKBONE}")
 
 
-def pretrain_facts(config: Config, source: str) -> dict[str, Any]:
+def pretrain_fingerprint(config: Config, source: str) -> dict[str, Any]:
     """What the pretraining on ``source`` depends on by params and code, for plan and key alike."""
-    return _shared_facts(config, source, config.task_type_of(source).backbone) | {
+    return _shared_fingerprint(config, source, config.task_type_of(source).backbone) | {
         "settings": pretrain_settings(config, source).model_dump(mode="json"),
         "method_code": code_fingerprint(Pretrain.__module__),
     }
 
 
-def learner_facts(config: Config, source: str, method: str) -> dict[str, Any]:
+def learner_fingerprint(config: Config, source: str, method: str) -> dict[str, Any]:
     """What (source, method or variant) depends on by params and code, for plan and key alike."""
     task_type = config.task_type_of(source)
     name, settings = task_type.variant(method).method, config.settings_of(source, method)
-    return _shared_facts(config, source, task_type.backbone_of(method)) | {
+    return _shared_fingerprint(config, source, task_type.backbone_of(method)) | {
         "method": method,
         "method_class": METHODS.target(name),
         "method_code": code_fingerprint(METHODS.module(name)),
@@ -92,16 +92,17 @@ def learner_facts(config: Config, source: str, method: str) -> dict[str, Any]:
     }
 
 
-def _source_key(layout: Layout, source: str, seed: int, **facts: Any) -> str:
-    """Key of what is trained on ``source``: its data, its validation episodes, and ``facts``."""
+def _source_key(layout: Layout, source: str, seed: int, **parts: Any) -> str:
+    """Key of what is trained on ``source``: its data, its validation episodes, and ``parts``."""
     val = sorted(layout.episodes(source, "val").glob("*.npz"))
     data = content_of(layout, source)
-    return key_of(seed=seed, data=data, val=[episode_hash(path) for path in val], **facts)
+    return key_of(seed=seed, data=data, val=[episode_hash(path) for path in val], **parts)
 
 
 def pretrain_key(config: Config, layout: Layout, source: str, seed: int) -> str:
     """Key of the pretrained backbone of (source, seed)."""
-    return _source_key(layout, source, seed, facts=pretrain_facts(config, source))
+    found = pretrain_fingerprint(config, source)
+    return _source_key(layout, source, seed, fingerprint=found)
 
 
 def train_key(config: Config, layout: Layout, source: str, method: str, seed: int) -> str:
@@ -110,8 +111,8 @@ def train_key(config: Config, layout: Layout, source: str, method: str, seed: in
     cls = METHODS.load(task_type.variant(method).method)
     if starts_shared(cls, task_type.backbone_of(method)):
         start = pretrain_key(config, layout, source, seed)
-    facts = learner_facts(config, source, method)
-    return _source_key(layout, source, seed, start=start, facts=facts)
+    found = learner_fingerprint(config, source, method)
+    return _source_key(layout, source, seed, start=start, fingerprint=found)
 
 
 def evaluation_files(task_type: TaskType, layout: Layout, source: str, name: str) -> list[Path]:

@@ -96,7 +96,7 @@ class Cell(BaseModel):
 
     @staticmethod
     def read(folder: Path) -> Cell:
-        """The facts of the learner in ``folder``.
+        """What is known of the learner in ``folder``.
 
         Raises:
             InputError: unfinished, damaged, or not what such a file says.

@@ -12,10 +12,10 @@ from metabench.config import TASK_TYPES, Config
 from metabench.data import DATASETS
 from metabench.pipeline.embeddings import encoders_of, external_fingerprint, external_weights
 from metabench.pipeline.fingerprint import code_fingerprint
-from metabench.pipeline.keys import OPEN_SET, learner_facts, pretrain_facts
+from metabench.pipeline.keys import OPEN_SET, learner_fingerprint, pretrain_fingerprint
 
 
-def facts_of(config: Config) -> dict[str, Any]:
+def fingerprints(config: Config) -> dict[str, Any]:
     """What every stage depends on, by the name of its file in ``data/plan``."""
     found: dict[str, Any] = {
         "aggregate": {
@@ -23,14 +23,14 @@ def facts_of(config: Config) -> dict[str, Any]:
                 "metabench.pipeline.results", "metabench.reports.writing", "metabench.tracking.best"
             )
         },
-        "embed": embed_facts(config),
+        "embed": embed_fingerprint(config),
     }
     for name in config.datasets:
-        found[f"datasets/{name}"] = dataset_facts(name)
-        found[f"episodes/{name}"] = episodes_facts(config, name)
+        found[f"datasets/{name}"] = dataset_fingerprint(name)
+        found[f"episodes/{name}"] = episodes_fingerprint(config, name)
     for label in TASK_TYPES:
         for source in getattr(config, label).sources:
-            found |= source_fingerprint(config, source)
+            found |= source_fingerprints(config, source)
     return found
 
 
@@ -43,7 +43,7 @@ def outside_files(config: Config) -> list[Path]:
     return [path for name in sorted(names) if (path := external_weights(name))]
 
 
-def dataset_facts(name: str) -> dict[str, Any]:
+def dataset_fingerprint(name: str) -> dict[str, Any]:
     """What the arrays of a dataset depend on; its raw files are checked by digest elsewhere."""
     module = DATASETS.module(name)
     found: dict[str, Any] = {"code": code_fingerprint("metabench.data.download", module)}
@@ -51,7 +51,7 @@ def dataset_facts(name: str) -> dict[str, Any]:
     return found | ({variable: os.environ.get(variable)} if variable else {})
 
 
-def episodes_facts(config: Config, name: str) -> dict[str, Any]:
+def episodes_fingerprint(config: Config, name: str) -> dict[str, Any]:
     """What the frozen episodes of a dataset depend on, its examples apart."""
     task_type = config.task_type_of(name)
     found: dict[str, Any] = {"code": code_fingerprint("metabench.pipeline.cells")}
@@ -65,7 +65,7 @@ def episodes_facts(config: Config, name: str) -> dict[str, Any]:
     return found
 
 
-def embed_facts(config: Config) -> dict[str, Any]:
+def embed_fingerprint(config: Config) -> dict[str, Any]:
     """What the vectors of frozen encoders depend on, the examples apart."""
     task_types = {label: getattr(config, label) for label in TASK_TYPES}
     encoders = {label: found for label in TASK_TYPES if (found := encoders_of(task_types[label]))}
@@ -80,17 +80,17 @@ def embed_facts(config: Config) -> dict[str, Any]:
     }
 
 
-def source_fingerprint(config: Config, source: str) -> dict[str, Any]:
+def source_fingerprints(config: Config, source: str) -> dict[str, Any]:
     """What the stages of ``source`` depend on, the output of other stages apart."""
     task_type = config.task_type_of(source)
-    facts = {f"pretrain/{source}": pretrain_facts(config, source) | {"seeds": config.seeds}}
+    found = {f"pretrain/{source}": pretrain_fingerprint(config, source) | {"seeds": config.seeds}}
     learners = {}
     for name in task_type.methods:
         seeds = {"seeds": config.seeds_of(source, name)}
-        facts[f"train/{source}/{name}"] = learner_facts(config, source, name) | seeds
+        found[f"train/{source}/{name}"] = learner_fingerprint(config, source, name) | seeds
         backbone = task_type.backbone_of(name).model_dump(mode="json")
         learners[name] = seeds | {"backbone": backbone, "skip": task_type.variant(name).skip}
-    facts[f"evaluate/{source}"] = {
+    found[f"evaluate/{source}"] = {
         "code": code_fingerprint(
             "metabench.pipeline.evaluating", *([OPEN_SET] if task_type.out_of_scope else [])
         ),
@@ -99,4 +99,4 @@ def source_fingerprint(config: Config, source: str) -> dict[str, Any]:
         "out_of_scope": task_type.out_of_scope,
         "learners": learners,
     }
-    return facts
+    return found

@@ -145,15 +145,15 @@ def tune(
     fixed = {name: value for name, value in base.items() if name not in space}
     bare, seed = with_settings(config, source, method, fixed), config.seeds[0]
     if method == BACKBONE:
-        facts = pretrain_key(bare, Layout(root), source, seed)
+        key = pretrain_key(bare, Layout(root), source, seed)
     else:
-        facts = train_key(bare, Layout(root), source, method, seed)
+        key = train_key(bare, Layout(root), source, method, seed)
     (root / "studies").mkdir(parents=True, exist_ok=True)
     database = root / "studies/studies.db"
     try:
         study = optuna.create_study(
             storage=f"sqlite:///{database}",
-            study_name=f"{source}/{method}/{facts[:12]}",
+            study_name=f"{source}/{method}/{key[:12]}",
             direction="maximize",
             load_if_exists=True,
         )

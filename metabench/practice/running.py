@@ -277,15 +277,15 @@ def claim(user_data: UserData, root: Path) -> None:
         InputError: those of other data, or of nobody knows which.
     """
     record = root / "data.json"
-    facts = {
+    identity = {
         "path": str(user_data.origin or ""),
         "content": user_data.content,
         "what": user_data.summary,
     }
     found = read_json(record) if record.exists() else None
-    if isinstance(found, dict) and found.keys() == facts.keys():
-        moved = not user_data.origin or facts["path"] != found["path"]
-        if moved and facts["content"] != found["content"]:
+    if isinstance(found, dict) and found.keys() == identity.keys():
+        moved = not user_data.origin or identity["path"] != found["path"]
+        if moved and identity["content"] != found["content"]:
             raise InputError(
                 f"{root}: holds the results of other data, {found['what']} from {found['path']}. "
                 "Give these a folder of their own: --name NAME."
@@ -295,7 +295,7 @@ def claim(user_data: UserData, root: Path) -> None:
             f"{root}: holds results, and no data.json that says of which data. Give these a folder "
             "of their own with --name NAME, or remove this one."
         )
-    write_json(record, facts)
+    write_json(record, identity)
 
 
 def _in_colour(folder: Path) -> bool:

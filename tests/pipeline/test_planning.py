@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import pytest
 
-from metabench.pipeline.planning import facts_of
+from metabench.pipeline.planning import fingerprints
 from tests.toy import TOY_NAME, toy_config
 
 
 @pytest.mark.case("01")
 def test_each_stage_depends_on_the_code_that_does_its_work() -> None:
-    facts = facts_of(toy_config())
+    found = fingerprints(toy_config())
     expected = {
         f"datasets/{TOY_NAME}": {"metabench.data.download", "tests.toy"},
         f"episodes/{TOY_NAME}": {
@@ -27,4 +27,4 @@ def test_each_stage_depends_on_the_code_that_does_its_work() -> None:
             "metabench.tracking.best",
         },
     }
-    assert {stage: code & set(facts[stage]["code"]) for stage, code in expected.items()} == expected
+    assert {stage: code & set(found[stage]["code"]) for stage, code in expected.items()} == expected

@@ -20,7 +20,7 @@ from metabench.config import Config, load, read, validated
 from metabench.config.yaml_file import parse
 from metabench.files import InputError
 from metabench.pipeline.fingerprint import named_files
-from metabench.pipeline.planning import facts_of
+from metabench.pipeline.planning import fingerprints
 from metabench.pipeline.validation import validate_names
 from tests.toy import root_of_repository
 
@@ -119,7 +119,7 @@ def test_junk_anywhere_is_refused_with_a_message_or_can_be_planned(data) -> None
         assert all(line.startswith("params.yaml: ") and line.isprintable() for line in lines)
         assert max(map(len, lines)) < 1500
     else:
-        assert json.dumps(facts_of(config))
+        assert json.dumps(fingerprints(config))
         assert all(path.is_file() for path in named_files(config.model_dump(mode="json")))
 
 

@@ -59,7 +59,7 @@ def silent(share: float, text: str) -> None:
     pass
 
 
-def facts(layout: Layout) -> dict[str, object]:
+def fingerprints(layout: Layout) -> dict[str, object]:
     folder = layout.root / "data/plan"
     found = {str(path.relative_to(folder)): read_json(path) for path in folder.rglob("*.json")}
     found.pop("look.json")
@@ -83,13 +83,13 @@ def test_an_edited_method_of_a_third_party_is_trained_anew_and_no_other(
 ) -> None:
     wanted = config("protonet", OWN)
     plan.main(wanted, project)
-    before = facts(project)
+    before = fingerprints(project)
     assert f"train/{TOY_NAME}/{OWN}.json" in before
     with Path(edited).open("a") as file:
         file.write("\nEDITED = 1\n")
     forget()
     plan.main(wanted, project)
-    assert changed(before, facts(project)) == {f"train/{TOY_NAME}/{OWN}.json"}
+    assert changed(before, fingerprints(project)) == {f"train/{TOY_NAME}/{OWN}.json"}
 
 
 def test_where_nothing_changed_nothing_is_validated_or_written(plan, project, monkeypatch) -> None:
@@ -108,15 +108,17 @@ def test_where_nothing_changed_nothing_is_validated_or_written(plan, project, mo
             plan.main(wanted, project)
 
 
-def test_facts_that_were_damaged_or_are_of_no_stage_any_more_are_put_right(plan, project) -> None:
+def test_fingerprints_that_were_damaged_or_are_of_no_stage_any_more_are_put_right(
+    plan, project
+) -> None:
     plan.main(config("protonet", "knn"), project)
     wanted = config("protonet")
     plan.main(wanted, project)
-    before = facts(project)
+    before = fingerprints(project)
     assert f"train/{TOY_NAME}/knn.json" not in before
     (project.root / f"data/plan/train/{TOY_NAME}/protonet.json").write_text("{}")
     plan.main(wanted, project)
-    assert facts(project) == before
+    assert fingerprints(project) == before
 
 
 def test_a_file_that_a_setting_names_is_looked_at(plan, project) -> None:
@@ -128,10 +130,10 @@ def test_a_file_that_a_setting_names_is_looked_at(plan, project) -> None:
     wanted = Config.model_validate(values)
     Path("weights.pt").write_bytes(b"one")
     plan.main(wanted, project)
-    before = facts(project)
+    before = fingerprints(project)
     Path("weights.pt").write_bytes(b"other")
     plan.main(wanted, project)
-    assert f"train/{TOY_NAME}/protonet.json" in changed(before, facts(project))
+    assert f"train/{TOY_NAME}/protonet.json" in changed(before, fingerprints(project))
 
 
 @pytest.mark.case("01")
