@@ -40,7 +40,7 @@ from metabench.files import digest
 
 PATIENCE = 600.0
 """Seconds after which a process is taken to hang."""
-MADE = ("data", "runs", "results", "reports", "bench", "mlruns", ".dvc/tmp", ".dvc/cache")
+MADE = ("data", "runs", "results", "reports", "practice", "mlruns", ".dvc/tmp", ".dvc/cache")
 BUSY = "another metabench process is writing here"
 DVC_WRITES = ("dvc.lock", ".dvc/tmp/rwlock")
 
@@ -282,7 +282,7 @@ def main(what: str, kills: int, seed: int, folder: Path) -> Counter[str]:
     call = ["dvc", "repro", "-v"]
     if what == "bench":
         call = ["metabench", "bench", "--csv", "own.csv", "--seeds", "1"]
-    made = {"repro": ".", "bench": "bench/own"}[what]
+    made = {"repro": ".", "bench": "practice/own"}[what]
     one, other = (
         Work(folder / n, call, folder / n / made, random.Random(seed)) for n in ("whole", "killed")
     )

@@ -68,7 +68,7 @@ def bench(
     max_pieces: Annotated[
         int, typer.Option(min=8, max=512, help="word pieces of a text that are read")
     ] = 256,
-    name: Annotated[str, typer.Option(help="work folder bench/NAME; default: as the data")] = "",
+    name: Annotated[str, typer.Option(help="work folder practice/NAME; default: as the data")] = "",
     mode: Annotated[str, typer.Option(help="class-disjoint, all-way, or auto")] = "auto",
     source: Annotated[
         str, typer.Option(help="dataset for all-way learners of images to learn from")
@@ -106,13 +106,13 @@ def bench(
 
 
 def _work_folder(name: str, title: str) -> Path:
-    """``bench/NAME``, which lies in this folder.
+    """``practice/NAME``, which lies in this folder.
 
     Raises:
         InputError: the name is no plain one, or a link leads out of this folder.
     """
     where = "--name" if name else "the data's name (pass another with --name)"
-    folder = Path("bench") / plain_name(name or title, where, also=" ()[]{}+,;=@#%&!'")
+    folder = Path("practice") / plain_name(name or title, where, also=" ()[]{}+,;=@#%&!'")
     if not folder.resolve().is_relative_to(Path.cwd().resolve()):
         raise InputError(
             f"{folder}: a link leads to {folder.resolve()}, outside of this folder. Remove it, or "

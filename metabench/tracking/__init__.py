@@ -1,1 +1,1 @@
-"""MLflow: runs, models, and which learner is served."""
+"""MLflow: runs, models, and which learner is registered."""

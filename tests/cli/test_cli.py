@@ -92,7 +92,7 @@ def test_a_folder_that_cannot_be_written_is_named(here, monkeypatch, code) -> No
 @pytest.mark.parametrize("words", [("bench", "--images", "mine"), ("stage",)])
 def test_a_work_folder_that_cannot_be_made_is_one_message(here, monkeypatch, words, capsys) -> None:
     own_images(here / "mine")
-    for blocked in ("bench", "data"):
+    for blocked in ("practice", "data"):
         (here / blocked).write_text("a file")
     if words == ("stage",):
         monkeypatch.setattr("sys.argv", ["stages/plan.py"])
@@ -150,8 +150,8 @@ def bench(here, monkeypatch):
 @pytest.mark.case("34")
 def test_a_plain_name_is_the_work_folder(bench, here) -> None:
     own_images(here / "Fotos (2024)")
-    assert bench("--images", "Fotos (2024)")[1] == [Path("bench/Fotos (2024)")]
-    assert bench("--images", "Fotos (2024)", "--name", "mine")[1] == [Path("bench/mine")]
+    assert bench("--images", "Fotos (2024)")[1] == [Path("practice/Fotos (2024)")]
+    assert bench("--images", "Fotos (2024)", "--name", "mine")[1] == [Path("practice/mine")]
 
 
 @pytest.mark.case("34")
@@ -169,11 +169,11 @@ def test_the_stem_of_a_file_is_no_path_either(bench, here) -> None:
         (here / name).write_text("\n".join(["text,label", *rows]))
     output, roots = bench("--csv", "...csv", code=1)
     assert "--name" in output and roots == []
-    assert bench("--csv", "fine.csv")[1] == [Path("bench/fine")]
+    assert bench("--csv", "fine.csv")[1] == [Path("practice/fine")]
 
 
 @pytest.mark.case("34")
-@pytest.mark.parametrize("link", ["bench", "bench/mine"])
+@pytest.mark.parametrize("link", ["practice", "practice/mine"])
 def test_a_link_out_of_the_folder_is_refused(bench, here, link) -> None:
     own_images(here / "project" / "mine")
     (here / "elsewhere").mkdir()
@@ -183,7 +183,7 @@ def test_a_link_out_of_the_folder_is_refused(bench, here, link) -> None:
     output, roots = bench("--images", "mine", code=1)
     assert "elsewhere" in output and "--name" in output and roots == []
     Path(link).unlink()
-    assert bench("--images", "mine")[1] == [Path("bench/mine")]
+    assert bench("--images", "mine")[1] == [Path("practice/mine")]
 
 
 # --- ui -------------------------------------------------------------------------------------------

@@ -147,7 +147,7 @@ def test_what_is_left_out_is_counted_and_what_has_one_reason_is_one_line(
     assert "48 texts of 3 classes; 15 left out" in shown.output
     assert "row 49, row 50, row 51 and 9 more: no text" in shown.output
     assert "1 of 51 texts hold words that the English vocabulary does not know" in shown.output
-    assert "more than 8 word pieces" in shown.output and "run in bench/mine" in shown.output
+    assert "more than 8 word pieces" in shown.output and "run in practice/mine" in shown.output
 
 
 def results(
@@ -306,7 +306,7 @@ def test_names_in_the_recommendation_are_text_and_nothing_else() -> None:
 
     data = user_data_of(20, 4)
     data.skipped = [("a/x` <img src=x onerror=alert(1)>.png", "no image"), ("a/x.png", "small")]
-    text = _report(data, plan(data, None, "glyphs", 1), "use it", Path("bench/a"))
+    text = _report(data, plan(data, None, "glyphs", 1), "use it", Path("practice/a"))
     html = MarkdownIt().render(text)
     assert "<img" not in html and "onerror=alert(1)" in html  # as text
     assert "<li>a/x.png: small</li>" in html.replace("<code>", "").replace("</code>", "")
