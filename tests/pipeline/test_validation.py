@@ -195,7 +195,8 @@ def test_no_other_name_is_a_path_either(examined, smoke, key) -> None:
     "folder",
     [".", "", "./", "..", "../x", "reports/../..", "/tmp/x", "~", "data", "DATA", "runs",
      "results/x", "stages", "metabench/reports", "profiles", "tests", "docs", ".git", ".dvc/x",
-     "params.yaml", "dvc.yaml", "params.yaml/x", "studies", "practice", "a:b", "linked", "linked/x"],
+     "params.yaml", "dvc.yaml", "params.yaml/x", "studies", "practice", "a:b", "linked",
+     "linked/x"],
 )  # fmt: skip
 def test_reports_stay_away_from_all_that_the_pipeline_needs(examined, smoke, folder) -> None:
     for honest in ("reports", "reports/smoke", "boards/2024"):
