@@ -102,7 +102,7 @@ def bench(
         say(line)
     chosen = running.plan(user_data, modes[mode], source, seeds)
     say(f"{chosen.mode}: {chosen.why}")
-    say(running.run(user_data, chosen, root))
+    say(running.run_plan(user_data, chosen, root))
 
 
 def _work_folder(name: str, title: str) -> Path:

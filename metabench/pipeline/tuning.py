@@ -165,12 +165,12 @@ def tune(
     if all(trial.value == DIVERGED for trial in finished(study)):  # or there is none
         start = {n: min(max(defaults[n], low), high) for n, (low, high) in space.items()}
         study.enqueue_trial(start, skip_if_exists=True)
-    run = evaluate or (lambda settings: score(config, root, source, method, settings))
+    score_of = evaluate or (lambda settings: score(config, root, source, method, settings))
 
     def objective(trial: optuna.Trial) -> float:
         found = {n: trial.suggest_float(n, *bounds, log=True) for n, bounds in space.items()}
         try:
-            return run(base | found)
+            return score_of(base | found)
         except RuntimeError as error:  # diverged: a fact about the settings
             trial.set_user_attr("error", str(error))
             return DIVERGED

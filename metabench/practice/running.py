@@ -214,7 +214,7 @@ def arrays(user_data: UserData, shape: tuple[int, ...], mode: Mode, invert: bool
     return Dataset(user_data.name, user_data.kind, x, y, classes)
 
 
-def run(user_data: UserData, chosen: Plan, root: Path) -> str:
+def run_plan(user_data: UserData, chosen: Plan, root: Path) -> str:
     """Run everything in ``root``; finished cells are reused. Returns the recommendation's text.
 
     Writes ``params.yaml``, ``reports/`` and ``winner/``, which

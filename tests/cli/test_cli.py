@@ -136,7 +136,7 @@ def bench(here, monkeypatch):
     """``metabench bench`` that stops where the work would begin; returns the work folder."""
     roots: list[Path] = []
     monkeypatch.setattr(
-        "metabench.practice.running.run",
+        "metabench.practice.running.run_plan",
         lambda user_data, chosen, root, *rest: roots.append(root) or "done",
     )
 

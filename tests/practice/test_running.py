@@ -20,7 +20,7 @@ from metabench.episodes.frozen_episodes import FrozenEpisodes
 from metabench.files import InputError, read_json
 from metabench.practice.reading import UserData, bright_background, read_images, read_texts
 from metabench.practice.recommending import recommend
-from metabench.practice.running import arrays, claim, plan, run
+from metabench.practice.running import arrays, claim, plan, run_plan
 from metabench.practice.service import FewShotModel, FewShotTask
 from tests.toy import TOY_NAME
 
@@ -105,7 +105,7 @@ def test_other_data_of_the_same_name_never_overwrite_a_report(tmp_path, monkeypa
     claim(first, root)
     before = (root / "data.json").read_text()
     with pytest.raises(InputError, match=r"24 images of 3 classes from .*a.photos\. .*--name NAME"):
-        run(other, plan(other, None, "glyphs", 1), root)
+        run_plan(other, plan(other, None, "glyphs", 1), root)
     assert [p.name for p in root.iterdir()] == ["data.json"]
     assert (root / "data.json").read_text() == before
 
@@ -138,7 +138,7 @@ def test_what_is_left_out_is_counted_and_what_has_one_reason_is_one_line(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(
-        "metabench.practice.running.run", lambda user_data, chosen, root: f"run in {root}"
+        "metabench.practice.running.run_plan", lambda user_data, chosen, root: f"run in {root}"
     )
     path = tmp_path / "mine.csv"
     write_csv(path, ",weather\n" * 12 + "one,Other\ntwo,Other\nthe sky 🙂,music\n")
@@ -205,7 +205,7 @@ def test_a_run_on_own_classes_leaves_a_board_a_recommendation_and_a_learner(tmp_
         }
     )
     chosen = replace(chosen, config=chosen.config.model_copy(update={"classification": small}))
-    text = run(found, chosen, tmp_path / "work")
+    text = run_plan(found, chosen, tmp_path / "work")
     assert "class-disjoint" in text and "**use " in text
     board = (tmp_path / "work/reports/leaderboard.md").read_text(encoding="utf-8")
     assert "simpleshot" in board and "own_images" in board
@@ -274,7 +274,7 @@ def test_a_run_on_own_texts_leaves_a_board_a_recommendation_and_a_learner(
     found = read_texts(tmp_path / "mine.csv", "query", "intent")
     chosen = plan(found, None, "glyphs", 2)
     assert chosen.mode == "all-way" and chosen.config.seeds == (0,)  # nothing is trained
-    text = run(found, chosen, tmp_path / "work")
+    text = run_plan(found, chosen, tmp_path / "work")
     assert "3-way 5-shot" in text and "**use " in text
     board = (tmp_path / "work/reports/leaderboard.md").read_text(encoding="utf-8")
     assert "frozen_linear_probe" in board and "tfidf" in board
@@ -323,7 +323,7 @@ def on_toy(user_data: UserData, root: Path) -> str:
         }
     )
     chosen = replace(chosen, config=chosen.config.model_copy(update={"classification": small}))
-    return run(user_data, chosen, root)
+    return run_plan(user_data, chosen, root)
 
 
 @pytest.fixture(scope="module")
