@@ -14,6 +14,7 @@ from metabench.backbones import BACKBONES
 from metabench.config import TASK_TYPES, Config, read
 from metabench.data import DATASETS
 from metabench.files import InputError, digest, read_json, write_json
+from metabench.learning.metrics import METRICS
 from metabench.methods import METHODS
 from metabench.pipeline.fingerprint import code_fingerprint, key_of, named_files
 from metabench.pipeline.layout import Layout
@@ -58,6 +59,7 @@ def look_of(config: Config) -> str:
     modules = {DATASETS.module(name) for name in config.datasets}
     for label in TASK_TYPES:
         task_type = getattr(config, label)
+        modules |= set(map(METRICS.module, task_type.evaluation.metrics))
         modules |= {METHODS.module(task_type.variant(name).method) for name in task_type.methods}
         choices = [task_type.backbone, *map(task_type.backbone_of, task_type.methods)]
         modules |= {BACKBONES.module(choice.name) for choice in choices}

@@ -5,13 +5,23 @@ from __future__ import annotations
 import re
 from typing import Any
 
+import pandas as pd
 import pytest
 import torch
+import yaml
 
+from metabench.config import Config
 from metabench.data import DATASETS, Dataset
 from metabench.methods import METHODS
 from metabench.methods.base import FAMILIES
-from tests.toy import root_of_repository
+from metabench.pipeline.cells import train_cell
+from metabench.pipeline.evaluating import evaluate_cell
+from metabench.pipeline.keys import evaluate_key, train_key
+from metabench.pipeline.results import collect
+from metabench.pipeline.validation import validate_names
+from metabench.reports.summary import summarise
+from tests.pipeline.test_fingerprint import forget
+from tests.toy import TOY_NAME, params, prepared, root_of_repository
 
 ROOT = root_of_repository()
 GLOBS = ("README*.md", "CONTRIBUTING.md", "docs/**/*.md", "benchmarks/*.md")
@@ -110,3 +120,40 @@ def test_the_backbone_of_the_page_takes_weights_that_differ_from_task_to_task() 
         torch.testing.assert_close(together[t : t + 1], net(x[t : t + 1], own, support=3))
     assert together.shape == (2, 5, net.feature_dim)
     assert not torch.allclose(together[1:], net(x[1:], support=3))
+
+
+@pytest.fixture
+def folder(tmp_path, monkeypatch):
+    """A project's folder, whose modules can be imported by name."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(tmp_path)
+    forget()
+    yield tmp_path
+    forget()
+
+
+def test_the_metric_of_the_page_is_in_results_and_board_and_an_edit_evaluates_again(folder) -> None:
+    page = (ROOT / "docs/add-a-metric.md").read_text()
+    (module,) = re.findall(r"```python\n# my_metrics.py\n(.*?)```", page, re.DOTALL)
+    (text,) = re.findall(r"```yaml\n(.*?)```", page, re.DOTALL)
+    (folder / "my_metrics.py").write_text(module)
+    values = params(methods={TOY_NAME: {"nearest_neighbour": {}}})
+    task_type, added = values["classification"], yaml.safe_load(text)["classification"]
+    evaluation = task_type["evaluation"] | added["evaluation"]
+    task_type |= {"methods": ["nearest_neighbour"], "evaluation": evaluation}
+    config = Config.model_validate(values)
+    validate_names(config)
+    layout, cell = prepared(folder, config), (TOY_NAME, "nearest_neighbour", 0)
+    for work in (train_cell, evaluate_cell):
+        work(lambda share, text: None, config, layout, *cell)
+    results, costs = collect(config, layout)
+    assert (results["worst_class"] <= results["value"] + 1e-6).all()
+    assert set(results["worst_class"].mul(3).round(6)) <= {0, 1, 2, 3}  # of three queries a class
+    summarise(results, costs).to_csv("leaderboard.csv")
+    (row,) = pd.read_csv("leaderboard.csv").to_dict("records")
+    assert row["worst_class"] == pytest.approx(results["worst_class"].mean())
+    keys = [train_key(config, layout, *cell), evaluate_key(config, layout, *cell)]
+    (folder / "my_metrics.py").write_text(module.replace("amin", "amax"))
+    forget()
+    assert train_key(config, layout, *cell) == keys[0]
+    assert evaluate_key(config, layout, *cell) != keys[1]

@@ -94,12 +94,14 @@ class Evaluation(Strict):
     Attributes:
         steps: also record the error after these numbers of adaptation steps, for methods that
             adapt by steps.
+        metrics: what to measure beside accuracy, likelihood and calibration, or squared error.
     """
 
     episodes: Many = Field(600, ge=2)
     queries: Count = 15
     settings: tuple[Setting, ...]
     steps: Distinct[Whole] = ()
+    metrics: Distinct[CodeName] = ()
 
 
 class Variant(Strict):

@@ -18,7 +18,7 @@ from metabench.data.formats import match_format, to_input
 from metabench.episodes import Episodes
 from metabench.episodes.frozen_episodes import FrozenEpisodes
 from metabench.learning.flops import FlopCounter
-from metabench.learning.metrics import classification_scores, regression_scores
+from metabench.learning.metrics import classification, measure, regression
 from metabench.methods.base import Diverged, FeatureMethod, Method
 
 TIMED_EPISODES = 5
@@ -82,14 +82,21 @@ class EpisodeSet:
 
 
 def score(
-    method: Method, episodes: EpisodeSet, predict: Callable[[Episodes], Tensor] | None = None
+    method: Method,
+    episodes: EpisodeSet,
+    predict: Callable[[Episodes], Tensor] | None = None,
+    metrics: Sequence[str] = (),
 ) -> pd.DataFrame:
-    """One row per episode: ``value``, ``nll``, ``brier`` and confidence bins.
+    """One row per episode: ``metric`` and its ``value``, then a column for every other number.
+
+    Args:
+        metrics: names of those to measure beside what is always measured.
 
     Raises:
         Diverged: a prediction is not finite.
+        InputError: a metric fails, or returns something else than numbers.
     """
-    scores = classification_scores if episodes.frozen.ways else regression_scores
+    always = (classification if episodes.frozen.ways else regression).ALWAYS
     parts = []
     for chunk, outputs in episodes.predictions(method, predict):
         if not outputs.isfinite().all():
@@ -97,8 +104,17 @@ def score(
                 f"{type(method).__name__}: predictions on {episodes.frozen.dataset} are not "
                 f"finite. Lower its learning rates of adaptation; settings: {method.settings}."
             )
-        parts.append(scores(outputs.detach(), chunk.query_y))
-    return pd.concat(parts, ignore_index=True)
+        numbers = measure(always, metrics, outputs.detach(), chunk.query_y)
+        parts.append(pd.DataFrame({name: _column(values) for name, values in numbers.items()}))
+    main, *_ = numbers
+    scores = pd.concat(parts, ignore_index=True)
+    return scores.rename(columns={main: "value"}).assign(metric=main)
+
+
+def _column(values: Tensor) -> Any:
+    """``[T]`` or ``[T, n]`` as a column with an entry for each episode."""
+    array = values.cpu().numpy()
+    return array if array.ndim == 1 else list(array)
 
 
 def mean_score(method: Method, sets: Sequence[EpisodeSet]) -> float:
@@ -113,12 +129,14 @@ def evaluate(
     sets: Sequence[EpisodeSet],
     steps: Sequence[int] = (),
     report: Callable[[float, str], None] = lambda share, text: None,
+    metrics: Sequence[str] = (),
 ) -> pd.DataFrame:
     """Scores of ``method`` on all ``sets``, with extra rows after given numbers of steps.
 
     Returns:
-        Columns of the result contract but for the cell's own (source, method, family, seed). After
-        a number of steps that leads to no finite predictions there are no rows.
+        Columns of the result contract but for the cell's own (source, method, family, seed), and
+        those of ``metrics``. After a number of steps that leads to no finite predictions there are
+        no rows.
 
     Raises:
         Diverged: the method's own predictions are not finite.
@@ -134,7 +152,7 @@ def evaluate(
             variants += [(count, _after(method, count)) for count in steps]
         for count, predict in variants:
             try:
-                frame = score(method, episodes, predict)
+                frame = score(method, episodes, predict, metrics)
             except Diverged:
                 if count < 0:
                     raise
@@ -148,7 +166,6 @@ def evaluate(
                     queries=frozen.queries,
                     steps=count,
                     episode_hash=frozen.hash,
-                    metric="accuracy" if frozen.ways else "mse",
                 )
             )
     return pd.concat(frames, ignore_index=True)

@@ -33,7 +33,7 @@ from metabench.pipeline.keys import (
 )
 from metabench.pipeline.layout import Layout
 from metabench.pipeline.opening import load_learner
-from metabench.pipeline.results import CONTRACT
+from metabench.pipeline.results import arranged
 from metabench.runtime import pick_device
 
 FAULTS = MISSING, DAMAGED, OTHER = (
@@ -69,7 +69,8 @@ def evaluate_cell(
         dataset = None if regression else examples_of(layout, frozen.dataset, choice)
         sets.append(EpisodeSet.of(frozen, dataset, shape, device))
     cost = read_record(folder / "cost.json", Cost).model_dump() | episode_cost(learner, sets[0])
-    frame = evaluate(learner, sets, task_type.evaluation.steps, report)
+    asked = task_type.evaluation
+    frame = evaluate(learner, sets, asked.steps, report, asked.metrics)
     cost["open_set_auroc"] = _open_set(task_type, layout, choice, learner, sets)
     cost["peak_memory_mb"] = max(peak_memory_mb(), cost.pop("train_peak_memory_mb"))
     facts: dict[str, Any] = {
@@ -79,7 +80,7 @@ def evaluate_cell(
         "seed": seed,
     }
     with atomic(path) as temporary:
-        frame.assign(**facts)[CONTRACT].to_parquet(temporary, index=False)
+        arranged(frame.assign(**facts)).to_parquet(temporary, index=False)
     write_json(
         path.with_suffix(".json"),
         facts

@@ -42,6 +42,7 @@ APART = {PACKAGE} | {
             "runtime",
             "tracking",
             "tracking.runs",
+            "learning.metrics",
             "learning.open_set",
             "learning.pretraining",
         ),

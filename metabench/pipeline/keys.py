@@ -12,6 +12,7 @@ from metabench.data import DATASETS
 from metabench.data.base import header_of
 from metabench.episodes.frozen_episodes import FrozenEpisodes
 from metabench.files import once
+from metabench.learning.metrics import METRICS
 from metabench.learning.pretraining import Pretrain
 from metabench.methods import METHODS
 from metabench.pipeline.embeddings import external_fingerprint
@@ -140,6 +141,15 @@ def _count(path: Path) -> int:
     return sum(c.partition == "test" for c in header_of(path.parent).classes)
 
 
+def metrics_fingerprint(task_type: TaskType) -> dict[str, Any]:
+    """What the metrics that a task type names depend on, for plan and key alike."""
+    names = task_type.evaluation.metrics
+    return {
+        "metrics": [METRICS.target(name) for name in names],
+        "metrics_code": code_fingerprint(*map(METRICS.module, names)),
+    }
+
+
 def evaluate_key(config: Config, layout: Layout, source: str, method: str, seed: int) -> str:
     """Key of a result: the learner's, the episodes', and the code that evaluates."""
     task_type = config.task_type_of(source)
@@ -152,6 +162,7 @@ def evaluate_key(config: Config, layout: Layout, source: str, method: str, seed:
             if out_of_scope
             else {}
         ),
+        **metrics_fingerprint(task_type),
         learner=train_key(config, layout, source, method, seed),
         episodes=[
             episode_hash(path) for path in evaluation_files(task_type, layout, source, method)

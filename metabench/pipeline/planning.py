@@ -12,7 +12,12 @@ from metabench.config import TASK_TYPES, Config
 from metabench.data import DATASETS
 from metabench.pipeline.embeddings import encoders_of, external_fingerprint, external_weights
 from metabench.pipeline.fingerprint import code_fingerprint
-from metabench.pipeline.keys import OPEN_SET, learner_fingerprint, pretrain_fingerprint
+from metabench.pipeline.keys import (
+    OPEN_SET,
+    learner_fingerprint,
+    metrics_fingerprint,
+    pretrain_fingerprint,
+)
 
 
 def fingerprints(config: Config) -> dict[str, Any]:
@@ -58,7 +63,8 @@ def episodes_fingerprint(config: Config, name: str) -> dict[str, Any]:
     if DATASETS.load(name).family is not None:
         found["family"] = code_fingerprint(DATASETS.module(name))
     if name in task_type.datasets:
-        found["evaluation"] = task_type.evaluation.model_dump(mode="json", exclude={"steps"})
+        e = task_type.evaluation
+        found["evaluation"] = e.model_dump(mode="json", exclude={"steps", "metrics"})
     if name in task_type.sources:
         found["training"] = task_type.training.model_dump(mode="json")
         found["val_episodes"] = task_type.budget.val_episodes
@@ -90,7 +96,7 @@ def source_fingerprints(config: Config, source: str) -> dict[str, Any]:
         found[f"train/{source}/{name}"] = learner_fingerprint(config, source, name) | seeds
         backbone = task_type.backbone_of(name).model_dump(mode="json")
         learners[name] = seeds | {"backbone": backbone, "skip": task_type.variant(name).skip}
-    found[f"evaluate/{source}"] = {
+    found[f"evaluate/{source}"] = metrics_fingerprint(task_type) | {
         "code": code_fingerprint(
             "metabench.pipeline.evaluating", *([OPEN_SET] if task_type.out_of_scope else [])
         ),

@@ -19,16 +19,29 @@ CONTRACT = [
     "source", "target", "method", "family", "seed", "ways", "shots", "queries", "steps", "episode",
     "episode_hash", "metric", "value", "nll", "brier", "bin_count", "bin_correct", "bin_confidence",
 ]  # fmt: skip
-"""Columns of a result file, one row per (target, setting, steps, episode)."""
+"""First columns of a result file, one row per (target, setting, steps, episode).
+
+Then come the numbers of the metrics that ``evaluation.metrics`` names.
+"""
 LISTED = 10
 """Cells that a message names."""
+
+
+def arranged(frame: pd.DataFrame) -> pd.DataFrame:
+    """``frame`` with the columns of a result file in their order; what it lacks is empty."""
+    return frame.reindex(columns=[*CONTRACT, *further(frame)])
+
+
+def further(results: pd.DataFrame) -> list[str]:
+    """Columns of the metrics that ``evaluation.metrics`` names."""
+    return [name for name in results.columns if name not in CONTRACT]
 
 
 def read_result(path: Any) -> pd.DataFrame:
     """Read one result file.
 
     Raises:
-        InputError: missing, damaged, or not of the contract's columns.
+        InputError: missing, damaged, or without the contract's columns.
     """
     try:
         frame = pd.read_parquet(path)
@@ -36,7 +49,7 @@ def read_result(path: Any) -> pd.DataFrame:
         raise InputError(
             f"{path}: damaged or missing result ({error}). Delete it and run {maker()}."
         ) from error
-    if list(frame.columns) != CONTRACT:
+    if list(frame.columns[: len(CONTRACT)]) != CONTRACT:
         raise InputError(f"{path}: columns are not those of a result. Delete it and run again.")
     return frame
 

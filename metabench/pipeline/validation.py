@@ -8,6 +8,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Any, TypeVar, get_type_hints
 
+import torch
 from pydantic import BaseModel, ConfigDict, ValidationError, create_model
 
 from metabench.backbones import BACKBONES
@@ -16,9 +17,11 @@ from metabench.config.messages import MOST_PROBLEMS, explain, refusal
 from metabench.config.names import BACKBONE, of_reports
 from metabench.data import DATASETS
 from metabench.files import InputError
+from metabench.learning.metrics import classification, measure, regression
 from metabench.learning.pretraining import Pretrain
 from metabench.methods import METHODS
 from metabench.methods.base import Method
+from metabench.pipeline.results import CONTRACT
 from metabench.runtime import pick_device
 
 T = TypeVar("T")
@@ -75,6 +78,7 @@ def validate_names(config: Config, root: Path | None = None, where: str = "param
     for label in TASK_TYPES:
         task_type: TaskType = getattr(config, label)
         _check_kinds(problems, task_type, label, kinds)
+        _check_metrics(problems, task_type, label)
         for name in task_type.methods:
             _check_learner(problems, config, label, name, kinds)
     for source, methods in config.methods.items():
@@ -110,6 +114,18 @@ def _check_kinds(
             problems.append(f"{label}: '{name}' is {kind} data, which is of another task type")
         elif kind != first:
             problems.append(f"{label}: '{name}' is {kind} data, but others are {first} data")
+
+
+def _check_metrics(problems: Problems, task_type: TaskType, label: str) -> None:
+    """The metrics measure made-up answers, and no number has the name of a result's column."""
+    always = (regression if label == "regression" else classification).ALWAYS
+    outputs = torch.arange(24.0).reshape(2, 4, 3)  # two episodes, four queries, three classes
+    truth = outputs.flip(0) if label == "regression" else torch.tensor([[0, 1, 2, 0]] * 2)
+    key, names = f"{label}.evaluation.metrics", task_type.evaluation.metrics
+    found = problems.attempt(measure, always, names, outputs, truth, key=key) or {}
+    own = found.keys() - measure(always, (), outputs, truth).keys()
+    for column in sorted(own & set(CONTRACT)):
+        problems.append(f"{key}: a metric returns '{column}', a column of every result. Rename it")
 
 
 def _check_learner(

@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 
 from metabench.files import InputError
+from metabench.pipeline.results import further
 from metabench.reports.statistics.crossed import (
     Interval,
     against_best,
@@ -82,6 +83,9 @@ def summarise(results: pd.DataFrame, costs: pd.DataFrame) -> pd.DataFrame:
         themselves.
         ``behind`` ± ``behind_half`` is the paired difference to the best, positive if worse, ``p``
         its test after Holm, ``tied`` whether that leaves the method among the best.
+
+    Raises:
+        InputError: results on different episodes, or a metric with the name of another column.
     """
     check_comparable(results)
     facts = costs.groupby(["source", "method"])
@@ -124,7 +128,18 @@ def summarise(results: pd.DataFrame, costs: pd.DataFrame) -> pd.DataFrame:
     summary["tied"] = (summary["p"] > LEVEL) & ~extra
     order = ["source", "cross", *BLOCK[1:], "steps", "transductive", "rank"]
     summary["cross"] = summary["source"] != summary["target"]
-    return summary.sort_values(order, ignore_index=True)
+    return _with_metrics(summary, results).sort_values(order, ignore_index=True)
+
+
+def _with_metrics(summary: pd.DataFrame, results: pd.DataFrame) -> pd.DataFrame:
+    """``summary`` with the means of the metrics that ``evaluation.metrics`` names."""
+    names, key = further(results), [*BLOCK, "steps", "method"]
+    if taken := sorted(set(names) & set(summary.columns)):
+        raise InputError(
+            f"evaluation.metrics: a metric returns '{taken[0]}', which is a column of "
+            "leaderboard.csv. Rename it there."
+        )
+    return summary.join(results.groupby(key)[names].mean(), on=key) if names else summary
 
 
 def _comparisons(summary: pd.DataFrame, tables: Tables) -> pd.DataFrame:

@@ -24,7 +24,7 @@ import pandas as pd
 from metabench.config import Config
 from metabench.files import InputError, digest, read_json
 from metabench.pipeline.layout import Layout
-from metabench.pipeline.results import read_result
+from metabench.pipeline.results import further, read_result
 from metabench.shown import masked
 
 os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
@@ -220,16 +220,16 @@ def _log(
 
 def _scores(results: pd.DataFrame) -> dict[str, float]:
     """Means by target and setting, such as ``acc/digits.5w1s`` or ``mse/sinusoid.10s.step1``."""
-    found = {}
+    found, others = {}, ["nll", "brier", *further(results)]
     groups: Iterable[tuple[Any, pd.DataFrame]] = results.groupby(
         ["metric", "target", "ways", "shots", "steps"]
     )
     for (metric, target, ways, shots, steps), rows in groups:
         setting = f"{ways}w{shots}s" if ways else f"{shots}s"
-        name = f"{'acc' if metric == 'accuracy' else metric}/{target}.{setting}"
-        found[name.replace(":", ".") + ("" if steps < 0 else f".step{steps}")] = float(
-            rows["value"].mean()
-        )
+        where = f"{target}.{setting}".replace(":", ".") + ("" if steps < 0 else f".step{steps}")
+        found[f"{'acc' if metric == 'accuracy' else metric}/{where}"] = float(rows["value"].mean())
+        means = rows[others].mean().dropna()
+        found |= {f"{name}/{where}": float(mean) for name, mean in means.items()}
     return found
 
 

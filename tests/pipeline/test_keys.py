@@ -16,7 +16,7 @@ TRAINS = (
     "metabench.methods.base",
     "torch",
 )
-SCORES = ("metabench.pipeline.evaluating", "metabench.learning.metrics")
+SCORES = ("metabench.pipeline.evaluating", "metabench.learning.metrics.regression")
 
 
 @pytest.fixture

@@ -19,7 +19,10 @@ def test_each_stage_depends_on_the_code_that_does_its_work() -> None:
         },
         f"pretrain/{TOY_NAME}": {"metabench.pipeline.cells", "metabench.learning.training"},
         f"train/{TOY_NAME}/protonet": {"metabench.pipeline.cells", "metabench.learning.training"},
-        f"evaluate/{TOY_NAME}": {"metabench.pipeline.evaluating", "metabench.learning.metrics"},
+        f"evaluate/{TOY_NAME}": {
+            "metabench.pipeline.evaluating",
+            "metabench.learning.metrics.regression",
+        },
         "aggregate": {
             "metabench.pipeline.results",
             "metabench.reports.leaderboard",

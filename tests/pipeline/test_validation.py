@@ -15,6 +15,7 @@ import torch
 import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from torch import Tensor
 
 from metabench.config import Config, load, read, validated
 from metabench.config.yaml_file import parse
@@ -76,6 +77,10 @@ def places(values: Any, before: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...
         yield (*before, key)
         if isinstance(value, dict | list):
             yield from places(value, (*before, key))
+
+
+def named_seed(outputs: Tensor, targets: Tensor) -> dict[str, Tensor]:
+    return {"seed": outputs.mean((1, 2))}
 
 
 NAMES = ["../x", "-rf", "\x1b[2J", "glyphs", "maml", "backbone", "yes", ":X", "a.b:C", "é" * 60]
@@ -307,6 +312,9 @@ def test_a_dataset_of_two_tracks_is_named_with_both(examined, smoke) -> None:
         ("classification.targets", ["digts"], "Did you mean digits"),
         ("classification.evaluation.settings", [{"shots": 1}, {"shots": 1}], "5w1s is there twice"),
         ("regression.evaluation.steps", [1, 1], "1 is there twice"),
+        ("classification.evaluation.metrics", ["macro_f"], "Did you mean macro_f1"),
+        ("regression.evaluation.metrics", ["macro_f1"], "metric 'macro_f1': "),
+        ("regression.evaluation.metrics", [f"{__name__}:named_seed"], "'seed', a column of every"),
         ("methods.glyps", {"maml": {}}, "methods.glyps: unknown dataset 'glyps'. Did you mean"),
         ("methods.glyphs.mamll", {}, "methods.glyphs.mamll: unknown method 'mamll'. Did you mean"),
         ("datasets", ["glyphs", "digits", "sinusoid", "kmnist"], "no task type uses 'kmnist'"),

@@ -139,6 +139,14 @@ def test_results_on_different_episodes_are_not_compared(reports) -> None:
         summarise(results.assign(episode_hash=odd), costs)
 
 
+def test_a_metric_has_a_column_of_its_own(reports) -> None:
+    results, costs = made_up()
+    summary = summarise(results.assign(halved=results["value"] / 2), costs)
+    assert summary["halved"].tolist() == pytest.approx((summary["mean"] / 2).tolist())
+    with pytest.raises(InputError, match="'rank', which is a column of leaderboard"):
+        summarise(results.assign(rank=1.0), costs)
+
+
 def test_a_large_board_is_split_by_family(tmp_path) -> None:
     families = [f for f in figures.COLOURS for _ in range(2)]
     board = {f"method{i}": (family, 0.3 + 0.02 * i) for i, family in enumerate(families)}

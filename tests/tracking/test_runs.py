@@ -37,7 +37,9 @@ def project(tmp_path_factory):
     from metabench.pipeline.cells import pretrain_cell
 
     config = toy_config(methods={TOY_NAME: METHODS})
-    track = config.classification.model_copy(update={"methods": tuple(METHODS)})
+    evaluation = config.classification.evaluation.model_copy(update={"metrics": ("macro_f1",)})
+    changes = {"methods": tuple(METHODS), "evaluation": evaluation}
+    track = config.classification.model_copy(update=changes)
     config = config.model_copy(update={"classification": track})
     layout = prepared(tmp_path_factory.mktemp("project"), config)
     pretrain_cell(silent, config, layout, TOY_NAME, 0)
@@ -77,10 +79,9 @@ def test_a_cell_is_one_run_with_curve_costs_scores_datasets_and_the_learner(proj
     assert run.info.status == "FINISHED" and run.info.run_name == f"{TOY_NAME}/protonet/s0"
     assert run.data.tags["family"] == "metric" and run.data.tags["source"] == TOY_NAME
     assert {"cost/train_seconds", "cost/adapt_ms", "curve/val"} <= set(run.data.metrics)
-    scores = pd.read_parquet(layout.result(TOY_NAME, "protonet", 0))["value"]
-    assert run.data.metrics[f"acc/{TOY_NAME}.5w1s".replace(":", ".")] == pytest.approx(
-        scores.mean()
-    )
+    scores, setting = pd.read_parquet(layout.result(TOY_NAME, "protonet", 0)), "tests.toy.TOY.5w1s"
+    for name, column in {"acc": "value", "nll": "nll", "macro_f1": "macro_f1"}.items():
+        assert run.data.metrics[f"{name}/{setting}"] == pytest.approx(scores[column].mean())
     curve = here.get_metric_history(run.info.run_id, "curve/val")
     assert [m.step for m in curve] == sorted({m.step for m in curve}) and len(curve) == 4
     (used,) = run.inputs.dataset_inputs

@@ -196,15 +196,20 @@ def test_nemenyi_pairs_and_the_critical_difference_agree_with_scikit_posthocs() 
 def test_calibration_error_vanishes_for_true_confidences_and_is_the_gap_for_false_ones() -> None:
     import torch
 
-    from metabench.learning.metrics import classification_scores
+    from metabench.learning.metrics.classification import confidence_bins
 
     generator = torch.Generator().manual_seed(0)
     logits = 2 * torch.randn(40, 1000, 3, generator=generator)
     labels = torch.multinomial(logits.softmax(-1).flatten(0, 1), 1, generator=generator).reshape(
         40, 1000
     )
-    honest, _ = st.calibration(classification_scores(logits, labels))
-    boastful, table = st.calibration(classification_scores(3 * logits, labels))
+
+    def calibration(logits: torch.Tensor) -> tuple[float, pd.DataFrame]:
+        bins = confidence_bins(logits, labels)
+        return st.calibration(pd.DataFrame({name: list(v.numpy()) for name, v in bins.items()}))
+
+    honest, _ = calibration(logits)
+    boastful, table = calibration(3 * logits)
     assert honest < 0.01
     confidence = (3 * logits).softmax(-1).amax(-1).mean().item()
     accuracy = (logits.argmax(-1) == labels).double().mean().item()
