@@ -1,0 +1,76 @@
+"""What sees other queries, other tasks or the labels of queries is caught."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from metabench.conformance import check
+from metabench.episodes import class_means, one_hot
+from tests.conformance.honest import Honest, assert_caught, assert_named_and_no_fault
+
+BY_ITSELF = "answers each query by itself"
+
+
+class LooksAtOtherQueries(Honest):
+    """Centres by the mean of the queries, and does not say so."""
+
+    def classify(self, features):
+        centre = features.query_x.mean(1, keepdim=True)
+        means = class_means(features.support_x, features.support_y, features.ways)
+        return (features.query_x - centre) @ (means - centre).mT
+
+
+class SaysItIsTransductive(LooksAtOtherQueries):
+    """The same, declared."""
+
+    transductive = True
+
+
+class TransductiveByPosition(Honest):
+    """Even a transductive method must not see the order of the queries."""
+
+    transductive = True
+
+    def classify(self, features):
+        drift = torch.arange(features.query_x.shape[1])[None, :, None] * torch.arange(features.ways)
+        return super().classify(features) + drift
+
+
+class LooksAtOtherTasks(Honest):
+    """Scales by a statistic of the whole batch."""
+
+    def classify(self, features):
+        return super().classify(features) / features.support_x.std()
+
+
+class ReadsQueryLabels(Honest):
+    """Adds the answer to the logits."""
+
+    def classify(self, features):
+        logits = super().classify(features)
+        return logits + one_hot(features.query_y, features.ways, logits)
+
+
+@pytest.mark.parametrize(
+    ("method", "sentence", "words"),
+    [
+        (LooksAtOtherQueries, BY_ITSELF, "leaks between queries"),
+        (TransductiveByPosition, BY_ITSELF, "order of the queries"),
+        (LooksAtOtherTasks, "answers each task by itself", "leaks between tasks"),
+        (ReadsQueryLabels, "does not read the labels of queries", "label leak"),
+    ],
+)
+def test_a_leak_from_queries_tasks_or_labels_is_caught(method, sentence, words) -> None:
+    assert_caught(method, sentence, words)
+
+
+def test_transduction_that_is_declared_is_named_and_is_no_fault() -> None:
+    assert_named_and_no_fault(SaysItIsTransductive, BY_ITSELF, "transductive, as declared")
+
+
+@pytest.mark.case("27")
+def test_a_leak_is_still_called_a_leak() -> None:
+    found = {v.property: v for v in check(ReadsQueryLabels)}
+    assert found["predicts finite values of the right shape"].passed
+    assert "label leak" in found["does not read the labels of queries"].detail
