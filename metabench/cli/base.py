@@ -21,9 +21,9 @@ app = typer.Typer(
     add_completion=False,
 )
 console = shown.console()
-PROFILES = Path("profiles")
+GRAPH = Path("dvc.yaml")
 PARAMS = Path("params.yaml")
-ELSEWHERE = "run it in the project's folder"
+ELSEWHERE = "run it in the project's folder (`metabench init FOLDER` makes one)"
 
 
 def command(group: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
@@ -78,6 +78,6 @@ def config_in_use() -> settings.Config:
         InputError: they are wrong, or this is no project's folder.
     """
     if not PARAMS.exists():
-        fix = "`metabench profile NAME` makes it" if PROFILES.is_dir() else ELSEWHERE
+        fix = "`metabench profile NAME` makes it" if GRAPH.exists() else ELSEWHERE
         raise InputError(f"no {PARAMS} here: {fix}")
     return settings.load()

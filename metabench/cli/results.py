@@ -20,7 +20,7 @@ def where() -> None:
     for extra in ("index.html", "decision_guide.md"):
         if (folder / extra).exists():
             say(f"             {folder / extra}")
-    say("runs in the MLflow UI: make ui")
+    say("runs in the MLflow UI: metabench ui")
 
 
 @command("Results")

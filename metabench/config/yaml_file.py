@@ -44,7 +44,7 @@ def parse(path: Path) -> Any:
         InputError: it is missing, or is no such file.
     """
     if path.exists() and not path.is_file():
-        raise InputError(f"{path}: is no file. Put one of profiles/*.yaml in its place.")
+        raise InputError(f"{path}: is no file. Put a profile in its place.")
     try:
         with path.open("rb") as file:
             content = file.read(LARGEST + 1)
@@ -52,7 +52,7 @@ def parse(path: Path) -> Any:
             raise InputError(f"{path}: has more than {LARGEST} bytes")
         text = content.decode("utf-8-sig")
     except FileNotFoundError as error:
-        raise InputError(f"{path}: missing. Copy one of profiles/*.yaml to it.") from error
+        raise InputError(f"{path}: missing. `metabench profile NAME` makes it.") from error
     except UnicodeDecodeError as error:
         raise InputError(f"{path}: not UTF-8 (byte {error.start}). Save it as UTF-8.") from error
     except OSError as error:

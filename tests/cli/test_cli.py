@@ -19,7 +19,7 @@ from typer.testing import CliRunner
 
 import stages.plan
 from metabench.cli import app
-from tests.toy import params, root_of_repository
+from tests.toy import params
 
 ODD = ["data [raw]", "[red]data", "x[/]", "data :smile:", "data [@click=f]y"]
 """Names that rich would read as markup."""
@@ -57,6 +57,7 @@ def test_a_message_names_a_folder(here) -> None:
 def test_markup_in_a_name_is_shown_as_it_is(here, name) -> None:
     (here / name / "one").mkdir(parents=True)
     assert f"{name}: " in shown("bench", "--images", name, "--name", "x")
+    (here / "dvc.yaml").touch()
     (here / "profiles").mkdir()
     (here / "profiles" / f"{Path(name).name}.yaml").touch()
     output = shown("profile", name + "x")
@@ -75,8 +76,7 @@ def test_markup_in_a_column_of_a_table_is_shown_as_it_is(here) -> None:
 @pytest.mark.case("18")
 @pytest.mark.parametrize("code", [errno.EROFS, errno.EACCES])
 def test_a_folder_that_cannot_be_written_is_named(here, monkeypatch, code) -> None:
-    (here / "profiles").mkdir()
-    (here / "profiles" / "smoke.yaml").write_text("profile: smoke\n")
+    (here / "dvc.yaml").touch()
 
     def refuse(*args: object, **options: object) -> None:
         raise OSError(code, os.strerror(code), str(here / ".tmp-x"))
@@ -107,7 +107,7 @@ def test_a_work_folder_that_cannot_be_made_is_one_message(here, monkeypatch, wor
 
 @pytest.mark.case("25")
 def test_a_profile_is_taken_where_profiles_are(here) -> None:
-    (here / "profiles").symlink_to(root_of_repository() / "profiles")
+    (here / "dvc.yaml").touch()
     assert "smoke is in use" in shown("profile", "smoke", code=0)
     assert "unknown profile 'smok'" in shown("profile", "smok")
 
