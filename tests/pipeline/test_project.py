@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 from pathlib import Path
 
@@ -83,3 +84,10 @@ def test_profiles_of_ones_own_stand_beside_those_that_came_along(tmp_path) -> No
     shipped = {path.stem for path in (ROOT / "profiles").glob("*.yaml")}
     assert set(known) == shipped | {"mine"}
     assert known["smoke"] == b"profile: mine, too"
+
+
+def test_people_find_the_graph_its_params_and_its_stages_at_the_top_of_the_repository() -> None:
+    graph = (ROOT / "dvc.yaml").read_text()
+    called = set(re.findall(r"cmd: python -m ([\w.]+)", graph))
+    assert called and (ROOT / "params.yaml").exists()
+    assert {name for name in called if not (ROOT / f"stages/{name[7:]}.py").exists()} == set()
