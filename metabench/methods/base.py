@@ -87,6 +87,8 @@ class Method(nn.Module, abc.ABC):
         start: where the backbone's weights come from: ``random``; ``pretrained`` (the source's
             shared backbone, which cost the whole budget); ``half`` (the shared backbone after half
             the budget, leaving the other half for meta-training).
+        adapts: what a task changes of the network: weights of the ``backbone``, or at most what
+            stands on its features, the ``head``.
         transductive: True only where a query's prediction may depend on other queries.
         kinds: task kinds the method applies to.
         variable_ways: False if the number of classes is fixed by training.
@@ -99,6 +101,7 @@ class Method(nn.Module, abc.ABC):
     paper: ClassVar[str]
     source_training: ClassVar[Literal["episodic", "supervised", "none"]] = "episodic"
     start: ClassVar[Literal["random", "pretrained", "half"]] = "random"
+    adapts: ClassVar[Literal["backbone", "head"]] = "backbone"
     transductive: ClassVar[bool] = False
     kinds: ClassVar[frozenset[str]] = frozenset({"image", "text", "vector"})
     variable_ways: ClassVar[bool] = True
@@ -163,6 +166,8 @@ class FeatureMethod(Method):
     Then ``predict`` is ``embed`` followed by ``classify``, and evaluation may embed a whole dataset
     once and classify all episodes from the table.
     """
+
+    adapts = "head"
 
     def embed(self, x: Tensor) -> Tensor:
         """Features ``[T, N, D]`` of examples ``[T, N, ...]``, each by itself in eval mode."""

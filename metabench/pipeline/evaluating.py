@@ -89,6 +89,8 @@ def evaluate_cell(
             "paper": learner.paper,
             "transductive": learner.transductive,
             "start": learner.start,
+            "source_training": learner.source_training,
+            "adapts": learner.adapts,
             "external_pretraining": getattr(learner.backbone, "external_pretraining", False),
             "backbone": choice.label,
             "settings": cell["settings"],

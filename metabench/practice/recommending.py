@@ -7,11 +7,10 @@ from collections.abc import Collection
 import numpy as np
 import pandas as pd
 
-from metabench.reports.guide import amount
+from metabench.reports.scores import block_of_scores, combined, condense, shared_learners
 from metabench.reports.statistics.board import Board, board, recommended
-from metabench.reports.statistics.crossed import interval
-from metabench.reports.statistics.tables import Block, block_of
-from metabench.reports.summary import shared_learners
+from metabench.reports.statistics.intervals import intervals
+from metabench.reports.words import amount
 from metabench.shown import markdown
 
 
@@ -29,31 +28,29 @@ def recommend(
         costs: of its cells.
         deterministic: methods on which a seed has no influence.
     """
-    main = results[results["steps"] == -1].sort_values("method", kind="stable")
-    settings = [rows for _, rows in main.groupby("shots")]
-    blocks = [block_of(rows, deterministic) for rows in settings]
-    methods, count = blocks[0].methods, len(blocks)
-    sets = tuple(block.sets[0] for block in blocks)
-    weights = (1 / count,) * count
-    whole = Block(methods, sets, weights, deterministic, shared_learners(costs))
-    found = board(whole)
+    scores, shared = condense(results[results["steps"] == -1]), shared_learners(costs)
+    settings = [rows for _, rows in scores.groupby("shots")]
+    blocks = [block_of_scores(rows, shared, deterministic) for rows in settings]
+    count = len(blocks)
+    found = board(combined(blocks, (1 / count,) * count))
     speed = {str(m): float(ms) for m, ms in costs.groupby("method")["adapt_ms"].mean().items()}
-    table = {m: [interval(s[i][whole.present[i]]) for s in sets] for i, m in enumerate(methods)}
+    means = [intervals(block) for block in blocks]
 
     lines = ["| method | " + " | ".join(f"{r['shots'].iloc[0]}-shot" for r in settings)]
     lines[0] += " | adapt ms | behind the best |"
     lines.append("| --- |" + " ---: |" * (count + 1) + " --- |")
     for m in map(str, found.table.index):
-        cells = [amount(s.mean, s.half, "accuracy") for s in table[m]]
+        cells = [amount(*each[m], "accuracy") for each in means]
         lines.append(
             f"| {markdown(m)} | {' | '.join(cells)} | {speed[m]:.1f} | {_stands(found, m)} |"
         )
     lines.append("")
     best, above = str(found.table.index[0]), False
-    for rows, score in zip(settings, table[best], strict=True):
+    for rows, each in zip(settings, means, strict=True):
         ways, shots = rows["ways"].iloc[0], rows["shots"].iloc[0]
-        line = f"{ways}-way {shots}-shot: {best} {amount(score.mean, score.half, 'accuracy')} %"
-        if score.low <= 1 / ways:
+        mean, half = each[best]
+        line = f"{ways}-way {shots}-shot: {best} {amount(mean, half, 'accuracy')} %"
+        if mean - half <= 1 / ways:
             line += f"; not above guessing ({100 / ways:.1f} %)"
         else:
             above = True

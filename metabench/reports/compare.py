@@ -2,25 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from metabench.files import InputError
-from metabench.reports.guide import amount
-from metabench.reports.statistics.board import Board, board
-from metabench.reports.statistics.crossed import interval
-from metabench.reports.statistics.tables import block_of
-from metabench.reports.summary import (
+from metabench.reports.scores import (
     BLOCK,
-    check_comparable,
-    score_tables,
-    setting_label,
+    block_of_scores,
+    condense,
     shared_learners,
     sign_of,
 )
+from metabench.reports.statistics.board import Board, board
+from metabench.reports.summary import setting_label
+from metabench.reports.words import amount
 
 
 def comparisons(
@@ -38,34 +36,33 @@ def comparisons(
     Raises:
         InputError: the two share no such block.
     """
-    check_comparable(results)
-    main = dict(iter(results[results["steps"] == -1].groupby(BLOCK)))
-    tables = score_tables(results)
-    blocks = [
-        block
-        for block, method in tables
-        if method == first
-        and (block, second) in tables
-        and all(dict(zip(BLOCK, block, strict=True))[k] == v for k, v in wanted.items())
-    ]
+    scores = condense(results[results["steps"] == -1])
+    both = scores[scores["method"].isin([first, second])]
+    pairs: Iterable[tuple[Any, pd.DataFrame]] = both.groupby(BLOCK, sort=False)
+    blocks = {
+        key: rows
+        for key, rows in pairs
+        if rows["method"].nunique() == 2
+        and all(dict(zip(BLOCK, key, strict=True))[k] == v for k, v in wanted.items())
+    }
     if first == second or not blocks:
         which = ", ".join(f"{k} {v}" for k, v in wanted.items()) or "params.yaml"
         raise InputError(f"{first} and {second}: no two results to compare in {which}")
     rows: list[tuple[str, ...]] = []
-    for block in blocks:
-        source, target, ways, shots = block
-        metric = main[block]["metric"].iloc[0]
-        pair = main[block][main[block]["method"].isin([first, second])]
-        signed = pair.assign(value=sign_of(metric) * pair["value"])
-        scores = block_of(signed, shared=shared_learners(costs[costs["source"] == source]))
-        found = board(scores, relative=metric != "accuracy", families=len(blocks))
-        one, two = (interval(tables[block, m]) for m in (first, second))
+    for key in sorted(blocks, key=lambda key: (key[0], key[0] != key[1], key)):
+        (source, target, ways, shots), pair = key, blocks[key]
+        metric = pair["metric"].iloc[0]
+        shared = shared_learners(costs[costs["source"] == source])
+        found = board(
+            block_of_scores(pair, shared), relative=metric != "accuracy", families=len(blocks)
+        )
+        one, two = found.table.to_dict("index")[first], found.table.to_dict("index")[second]
         rows.append(
             (
                 f"{source} → {target}",
                 setting_label(ways, shots),
-                amount(one.mean, one.half, metric),
-                amount(two.mean, two.half, metric),
+                amount(abs(one["mean"]), one["half"], metric),
+                amount(abs(two["mean"]), two["half"], metric),
                 _difference(found, first, metric),
                 _verdict(found),
             )

@@ -34,8 +34,8 @@ def excerpt(board: Path) -> str:
         seeds = rows["seeds"].max()
         parts.append(
             f"Learned from **{markdown(source)}**, {seen['metric']} (95 % interval over {seeds} "
-            f"seeds and {rows['episodes'].max()} episodes; **best**, ≈ no significant difference "
-            "to it):"
+            f"seeds and {rows['episodes'].max()} episodes; the **best**, what is *tied* "
+            "with it and what is *undecided*; all others are behind):"
         )
         parts.append("\n".join(lines))
     return "\n\n".join([*parts, END])

@@ -15,8 +15,8 @@ import matplotlib.pyplot as plt
 import pandas as pd
 
 from metabench.files import atomic
-from metabench.reports.statistics.crossed import Ranking
-from metabench.reports.summary import ORACLE
+from metabench.reports.scores import ORACLE
+from metabench.reports.statistics.ranks import ENOUGH, Ranking
 
 MARKERS = "osD^vP*X<>hp"
 TOGETHER = 12
@@ -227,16 +227,17 @@ def heatmap(summary: pd.DataFrame, path: Path) -> None:
     save(figure, path)
 
 
-def critical_difference(found: Ranking, families: dict[str, str], blocks: int, path: Path) -> None:
-    """Average ranks over blocks, with Nemenyi's critical difference as a band from the best.
+def average_ranks(found: Ranking, families: dict[str, str], path: Path) -> None:
+    """Average ranks over units, with Nemenyi's critical difference as a band from the best.
 
-    Two methods differ when their ranks are further apart than the band is wide; what lies in the
-    band cannot be told from the best.
+    Two methods differ when their ranks are further apart than the band is wide. With too few units
+    there is no band.
     """
-    ranks = found.ranks
+    ranks, critical = found.ranks, found.critical_difference
     figure, axis = plt.subplots(figsize=(7, 1.3 + 0.24 * len(ranks)), layout="constrained")
-    best = float(ranks.iloc[0])
-    axis.axvspan(best, best + found.critical_difference, color="#000000", alpha=0.08, linewidth=0)
+    if critical is not None:
+        best = float(ranks.iloc[0])
+        axis.axvspan(best, best + critical, color="#000000", alpha=0.08, linewidth=0)
     for i, (method, rank) in enumerate(ranks.items()):
         colour = COLOURS[families[str(method)]]
         axis.plot([0.5, rank], [i, i], color=colour, linewidth=0.8, alpha=0.4)
@@ -249,10 +250,11 @@ def critical_difference(found: Ranking, families: dict[str, str], blocks: int, p
         tick.set_color(COLOURS[families[tick.get_text()]])
     axis.invert_yaxis()
     axis.set_xlim(0.5, 1.06 * len(ranks) + 0.5)
-    axis.set_xlabel(f"average rank over {blocks} blocks (1 is best)")
-    p = "p < 0.001" if found.p < 0.001 else f"p = {found.p:.3f}"
+    axis.set_xlabel(f"average rank (1 is best) over {found.units} units, each a source and a seed")
     axis.set_title(
-        f"Friedman {p}; band: critical difference {found.critical_difference:.2f} (Nemenyi, 0.05)",
+        f"too few units for a critical difference (it takes {ENOUGH})"
+        if critical is None
+        else f"band: critical difference {critical:.2f} (Nemenyi, 0.05)",
         fontsize=9,
     )
     axis.grid(alpha=0.3, axis="x")

@@ -6,33 +6,27 @@ episodes, intervals are over seeds and episodes, verdicts allow for all that was
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
+from metabench.reports.camps import Validation, form_for, in_words, tests_between
+from metabench.reports.scores import BLOCK, ORACLE, Blocks
 from metabench.reports.statistics.board import board, recommended
-from metabench.reports.statistics.crossed import Difference, contrast, paired
 from metabench.reports.statistics.tables import Block
-from metabench.reports.summary import (
-    LEVEL,
-    ORACLE,
-    Tables,
-    setting_label,
-    shared_learners,
-    sign_of,
-)
+from metabench.reports.summary import setting_label
+from metabench.reports.words import amount, points, span
 
-CAMPS = {
-    "meta-learning": {"optimisation", "metric", "model"},
-    "transfer": {"feature", "parameter"},
-}
-QUICK = 5
-"""A method is quick to adapt if it takes at most so many times the quickest one's milliseconds."""
+SHOWN = 5
+"""Methods that a cell names."""
 
 
-def guide(summary: pd.DataFrame, tables: Tables) -> list[dict[str, Any]]:
+def guide(
+    summary: pd.DataFrame, blocks: Blocks, validation: Mapping[str, Validation]
+) -> list[dict[str, Any]]:
     """One entry for each (ways, domain, shots), fewest shots first.
 
     Controls and transductive methods are no candidates: a control is a yardstick, and a
@@ -40,164 +34,123 @@ def guide(summary: pd.DataFrame, tables: Tables) -> list[dict[str, Any]]:
     the oracle, which knows what is to be learned, apart.
     """
     main = summary[(summary["steps"] == -1) & ~summary["transductive"].astype(bool)]
+    main = main[main["method"] != ORACLE]
     return [
-        _situation(rows[rows["family"] != "control"], tables)
-        | {"control": _control_ahead(rows[rows["method"] != ORACLE], tables)}
+        _situation(rows, blocks, validation)
         for _, rows in main.groupby(["ways", "cross", "shots"])
         if rows.loc[rows["family"] != "control", "method"].nunique() > 1
     ]
 
 
-def _control_ahead(rows: pd.DataFrame, tables: Tables) -> str | None:
-    """Which control has a better mean than every method, and by how much; ``None``: none has."""
-    pooled, weights = pool(rows, tables)
-    controls = set(rows.loc[rows["family"] == "control", "method"]) & set(pooled)
-    first = max(pooled, key=lambda m: contrast(pooled[m], weights).mean)
-    if first not in controls:
-        return None
-    methods = {m: found for m, found in pooled.items() if m not in controls}
-    best = max(methods, key=lambda m: contrast(methods[m], weights).mean)
-    found = paired(pooled[first], pooled[best], weights)
-    p = min(1.0, found.p * len(controls) * len(methods))
-    metric = rows["metric"].iloc[0]
-    score = contrast(pooled[first], weights)
-    return (
-        f"{first} has {amount(abs(score.mean), score.half, metric)}, ahead of {best} by "
-        f"{amount(found.interval.mean, found.interval.half, metric)}, {p_text(p)}"
-    )
+def pool(rows: pd.DataFrame, blocks: Blocks) -> Block:
+    """The scores of all methods of ``rows``: a set of episodes a target, averaged over sources.
 
-
-def pool(rows: pd.DataFrame, tables: Tables) -> tuple[dict[str, list[np.ndarray]], list[float]]:
-    """Scores of each method by set of episodes, averaged over sources, and the sets' weights.
-
-    Methods that lack a block are left out. Lower-is-better scores change sign.
+    Methods that lack a block are left out.
     """
-    blocks = sorted(
-        set(zip(rows["source"], rows["target"], rows["ways"], rows["shots"], strict=True))
+    keys = sorted(set(rows[BLOCK].itertuples(index=False, name=None)))
+    methods = set(rows["method"]).intersection(*(set(blocks[key].methods) for key in keys))
+    alike = {key: blocks[key].only(methods) for key in keys}
+    by_target = {key[1]: [alike[k].sets[0] for k in keys if k[1] == key[1]] for key in keys}
+    return replace(
+        alike[keys[0]],
+        sets=tuple(np.mean(found, axis=0) for found in by_target.values()),
+        weights=tuple(len(found) / len(keys) for found in by_target.values()),
     )
-    by_target = {b[1]: [c for c in blocks if c[1] == b[1]] for b in blocks}
-    sign = sign_of(rows["metric"].iloc[0])
-    pooled = {
-        method: [
-            sign * np.mean([tables[block, method] for block in members], axis=0)
-            for members in by_target.values()
-        ]
-        for method in sorted(rows["method"].unique())
-        if all((block, method) in tables for block in blocks)
-    }
-    return pooled, [len(members) / len(blocks) for members in by_target.values()]
 
 
-def _situation(rows: pd.DataFrame, tables: Tables) -> dict[str, Any]:
-    pooled, weights = pool(rows, tables)
+def _situation(
+    rows: pd.DataFrame, blocks: Blocks, validation: Mapping[str, Validation]
+) -> dict[str, Any]:
+    first, whole = rows.iloc[0], pool(rows, blocks)
     facts = rows.groupby("method").agg(
-        family=("family", "first"), train=("train_seconds", "mean"), adapt=("adapt_ms", "mean"),
-    ).loc[list(pooled)]  # fmt: skip
+        family=("family", "first"), camp=("camp", "first"), train=("train_seconds", "mean"),
+        adapt=("adapt_ms", "mean"), adapts=("adapts", "first"),
+        source_training=("source_training", "first"),
+    ).loc[list(whole.methods)]  # fmt: skip
+    candidates = facts[facts["family"] != "control"]
     limits = {
-        "any": facts.index,
-        f"quick to adapt (within {QUICK}× the quickest)": facts.index[
-            facts["adapt"] <= QUICK * facts["adapt"].min()
+        "any": candidates,
+        "a backbone that no task changes": candidates[candidates["adapts"] == "head"],
+        "nothing to train but the shared backbone": candidates[
+            candidates["source_training"] == "none"
         ],
-        "nothing to train but the shared backbone": facts.index[facts["train"] < 1],
     }
-    first, block = rows.iloc[0], block_of_tables(pooled, weights, rows)
+    among = board(whole, list(candidates.index), first["metric"] != "accuracy")
+    targets = sorted(set(rows["target"]))
     return {
         "setting": setting_label(first["ways"], first["shots"]),
         "domain": "cross-domain" if first["cross"] else "in-domain",
-        "blocks": sorted(
-            {f"{s} → {t}" for s, t in zip(rows["source"], rows["target"], strict=True)}
-        ),
+        "blocks": sorted(set(rows["source"] + " → " + rows["target"])),
+        "domains": len(targets),
         "metric": first["metric"],
         "seeds": int(rows["seeds"].min()),
-        "detectable": detectable_difference(block, first["metric"]),
+        "detectable": points(among.detectable, first["metric"]),
         "choices": [
-            _choice(name, block, list(allowed), facts, first["metric"])
+            _choice(name, whole, allowed, first["metric"])
             for name, allowed in limits.items()
             if len(allowed)
         ],
-        "camps": _camps(pooled, weights, facts, first["metric"]),
-    }
+        "control": _control_ahead(whole, set(candidates.index), first["metric"]),
+        "camps": _camps(rows, whole, candidates["camp"], validation),
+    }  # fmt: skip
 
 
-def block_of_tables(
-    tables: Mapping[str, Sequence[np.ndarray]], weights: Sequence[float], rows: pd.DataFrame
-) -> Block:
-    """Scores by method, a table ``[S, E_k]`` for each set of episodes; higher is better."""
-    sets = tuple(np.stack(found) for found in zip(*tables.values(), strict=True))
-    return Block(tuple(tables), sets, tuple(weights), shared=shared_learners(rows))
-
-
-def detectable_difference(block: Block, metric: str) -> str | None:
-    """``2.1 points`` (or of an error); ``None`` if nothing is known of other seeds."""
-    found = board(block, relative=metric != "accuracy").detectable
-    if not np.isfinite(found):
-        return None
-    return f"{100 * found:.1f} points" if metric == "accuracy" else f"{found:.2g}"
-
-
-def _choice(
-    limit: str, block: Block, allowed: list[str], facts: pd.DataFrame, metric: str
-) -> dict[str, Any]:
-    """The best of ``allowed``, what stands beside it, and what is recommended of these."""
-    found = board(block, allowed, relative=metric != "accuracy")
-    best, words = str(found.table.index[0]), found.table["verdict"]
-    score = contrast([s[block.methods.index(best)] for s in block.sets], block.weights)
-    cheap = recommended(found, {m: float(facts["adapt"][m]) for m in allowed})
+def _choice(limit: str, block: Block, allowed: pd.DataFrame, metric: str) -> dict[str, Any]:
+    """What is recommended of ``allowed``, and what stands beside it."""
+    found = board(block, list(allowed.index), relative=metric != "accuracy")
+    take = recommended(found, {str(m): float(ms) for m, ms in allowed["adapt"].items()})
+    row, words = found.row(take), found.table["verdict"].drop(take)
+    beside = {word: list(words.index[words == word]) for word in ("best", "tied", "undecided")}
+    beside["undecided"] = [f"{m} ({found.needed(m)})" for m in beside["undecided"]]
+    said = [f"{'best mean' if w == 'best' else w}: {_some(m)}" for w, m in beside.items() if m]
+    nothing = f"none of the other {len(words)}" if len(words) else "the only one"
     return {
         "limit": limit,
-        "method": best,
-        "family": facts.loc[best, "family"],
-        "score": amount(abs(score.mean), score.half, metric),
-        "train": facts.loc[best, "train"],
-        "adapt": facts.loc[best, "adapt"],
+        "method": take,
+        "family": allowed.loc[take, "family"],
+        "score": amount(abs(row["mean"]), row["half"], metric),
+        "train": allowed.loc[take, "train"],
+        "adapt": allowed.loc[take, "adapt"],
         "compared": len(allowed),
-        "tied": words.index[words == "tied"].tolist(),
-        "undecided": words.index[words == "undecided"].tolist(),
-        "cheapest": cheap,
-        "cheapest_ms": facts.loc[cheap, "adapt"],
-    }
+        "beside": "; ".join(said) or nothing,
+    } | beside
+
+
+def _some(names: list[str]) -> str:
+    """``a, b and 4 more``."""
+    more = f" and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
+    return ", ".join(names[:SHOWN]) + more
+
+
+def _control_ahead(block: Block, methods: set[str], metric: str) -> str | None:
+    """Which control has a better mean than every method, and by how much; ``None``: none has."""
+    found = board(block, relative=metric != "accuracy")
+    first, *others = map(str, found.table.index)
+    if first in methods:
+        return None
+    best = next(m for m in others if m in methods)
+    row, score = found.row(best), found.row(first)
+    between = span(row["low"], row["high"], metric)
+    verdict = f"behind by {between}" if row["verdict"] == "behind" else row["verdict"]
+    return (
+        f"{first} has {amount(abs(score['mean']), score['half'], metric)}, and the best "
+        f"method, {best}, is {verdict}"
+    )
 
 
 def _camps(
-    pooled: dict[str, list[np.ndarray]], weights: list[float], facts: pd.DataFrame, metric: str
-) -> dict[str, Any] | None:
-    """The best meta-learner against the best transfer method.
-
-    Both are chosen by the same data, so p is multiplied by the number of pairs there were.
-    """
-    members = {
-        camp: [m for m in pooled if facts.loc[m, "family"] in families]
-        for camp, families in CAMPS.items()
-    }
-    if not all(members.values()):
-        return None
-    best = {
-        camp: max(names, key=lambda m: contrast(pooled[m], weights).mean)
-        for camp, names in members.items()
-    }
-    pairs = len(members["meta-learning"]) * len(members["transfer"])
-    found = paired(pooled[best["meta-learning"]], pooled[best["transfer"]], weights)
-    p = min(1.0, found.p * pairs)
-    return best | {"pairs": pairs, "verdict": verdict(best, found, p, metric)}
-
-
-def verdict(best: dict[str, str], found: Difference, p: float, metric: str) -> str:
-    """One sentence: who is ahead and by how much, or that it is undecided."""
-    size = amount(abs(found.interval.mean), found.interval.half, metric)
-    evidence = f"{size}, {p_text(p)}, effect size {abs(found.d_z):.2f}"
-    ahead, other = ("meta-learning", "transfer")[:: 1 if found.interval.mean >= 0 else -1]
-    if p > LEVEL:
-        return f"undecided ({best[ahead]} is ahead of {best[other]} by {evidence})"
-    return f"{ahead}: {best[ahead]} is better than {best[other]} by {evidence}"
-
-
-def amount(mean: float, half: float, metric: str) -> str:
-    """``71.2 ± 0.8`` (per cent), or ``0.43 ± 0.02`` of squared error."""
-    if metric == "accuracy":
-        return f"{100 * mean:.1f} ± {100 * half:.1f}"
-    return f"{mean:.3g} ± {half:.2g}"
-
-
-def p_text(p: float) -> str:
-    """``p = 0.012`` or ``p < 0.001``."""
-    return "p < 0.001" if p < 0.001 else f"p = {p:.2g}"
+    rows: pd.DataFrame, block: Block, camps: pd.Series, validation: Mapping[str, Validation]
+) -> str | None:
+    """What the test between the camps' champions says; ``None`` if there is none."""
+    first = rows.iloc[0]
+    scores: dict[str, list[float]] = {str(m): [] for m in camps.index}
+    for source in sorted(set(rows["source"])):
+        mine = validation.get(source, {})
+        form = form_for(mine, first["ways"], first["shots"])
+        for method, found in scores.items():
+            if form is not None and form in mine.get(method, {}):
+                found.append(mine[method][form])
+    sources = rows["source"].nunique()
+    means = {m: float(np.mean(found)) for m, found in scores.items() if len(found) == sources}
+    tests = tests_between(block, means, dict(camps), first["metric"])
+    return in_words(tests, first["metric"]) if tests else None

@@ -13,26 +13,19 @@ import yaml
 
 from metabench.files import atomic, write_text
 from metabench.reports import figures
-from metabench.reports.guide import (
-    amount,
-    block_of_tables,
-    detectable_difference,
-    guide,
-    p_text,
-)
+from metabench.reports.camps import CAMPS, Validation, form_for, tests_between, validation_of
+from metabench.reports.guide import guide
 from metabench.reports.page import write_page
-from metabench.reports.statistics.crossed import ranking
+from metabench.reports.scores import BLOCK, ORACLE, Blocks, blocks_of, condense
+from metabench.reports.statistics.ranks import ranking, unit_ranks
 from metabench.reports.summary import (
-    BLOCK,
-    Tables,
     generalisation,
     label_need,
     reliability,
-    score_tables,
     setting_label,
-    sign_of,
     summarise,
 )
+from metabench.reports.words import amount, points, standing, would_decide
 from metabench.shown import markdown
 
 COSTS_OF_INTEREST = (
@@ -51,19 +44,20 @@ def write_reports(
         costs: one record per cell.
         meta: ``profile``, ``git_commit``, ``seeds``, ``params``.
     """
-    summary = summarise(results, costs).assign(profile=meta["profile"])
-    tables, bins = score_tables(results), reliability(results)
+    scores = condense(results)
+    blocks, bins, validation = blocks_of(scores, costs), reliability(scores), validation_of(costs)
+    summary = summarise(scores, costs, blocks).assign(profile=meta["profile"])
     for stale in (folder / "figures").glob("*.svg"):
         stale.unlink()
     (folder / "figures").mkdir(parents=True, exist_ok=True)
-    common = _across(summary, tables, folder)
+    common = _across(summary, blocks, folder)
     sources = [
-        _source(name, rows, tables, bins, folder)
+        _source(name, rows, blocks, bins, validation.get(str(name), {}), folder)
         for name, rows in summary.groupby("source", sort=False)
     ]
     papers = sorted(set(zip(summary["method"], summary["paper"], strict=True)))
     _render("leaderboard.md", folder, meta=meta, sources=sources, papers=papers, common=common)
-    _render("decision_guide.md", folder, meta=meta, situations=guide(summary, tables))
+    _render("decision_guide.md", folder, meta=meta, situations=guide(summary, blocks, validation))
     with atomic(folder / "leaderboard.csv") as temporary:
         summary.to_csv(temporary, index=False, float_format="%.6g")
     write_text(folder / "params.yaml", yaml.safe_dump(meta["params"], sort_keys=False))
@@ -88,7 +82,7 @@ def anchor(*names: object) -> str:
     return re.sub(r"[^\w.:-]+", "-", "-".join(map(str, names)))
 
 
-def _across(summary: pd.DataFrame, tables: Tables, folder: Path) -> list[dict[str, str]]:
+def _across(summary: pd.DataFrame, blocks: Blocks, folder: Path) -> list[dict[str, str]]:
     """Figures over all sources: generalisation and ranks."""
     main, found = summary[(summary["steps"] == -1)], []
     for ways, part in main[main["metric"] == "accuracy"].groupby("ways"):
@@ -96,30 +90,32 @@ def _across(summary: pd.DataFrame, tables: Tables, folder: Path) -> list[dict[st
             file = f"generalisation-{ways}w.svg"
             figures.heatmap(part, folder / "figures" / file)
             found.append({"title": f"Accuracy %, {ways}-way, source → target", "file": file})
-    fair = main[~main["transductive"].astype(bool)]
-    scores = {
-        name: part.assign(score=part["mean"] * sign_of(part["metric"].iloc[0]))
-        .pivot(index=BLOCK, columns="method", values="score")
-        .dropna(axis=1)
-        for name, part in (
-            ("classification", fair[fair["metric"] == "accuracy"]),
-            ("regression", fair[fair["metric"] != "accuracy"]),
-        )
-        if len(part)
-    }
     families = dict(zip(summary["method"], summary["family"], strict=True))
-    for name, table in scores.items():
-        if table.shape[0] >= 2 and table.shape[1] >= 3:
+    fair = main[~main["transductive"].astype(bool)]
+    for name, part in (
+        ("classification", fair[fair["metric"] == "accuracy"]),
+        ("regression", fair[fair["metric"] != "accuracy"]),
+    ):
+        units = [
+            unit_ranks([block.only(set(mine["method"])) for key, block in blocks.items()
+                        if key in set(mine[BLOCK].itertuples(index=False, name=None))])
+            for _, mine in part.groupby("source")
+        ]  # fmt: skip
+        table = pd.concat(units, join="inner") if units else pd.DataFrame()
+        if table.shape[1] >= 3:
             file = f"ranks-{name}.svg"
-            figures.critical_difference(
-                ranking(table), families, len(table), folder / "figures" / file
-            )
+            figures.average_ranks(ranking(table), families, folder / "figures" / file)
             found.append({"title": f"Average ranks, {name}", "file": file})
     return found
 
 
 def _source(
-    name: Any, rows: pd.DataFrame, tables: Tables, bins: pd.DataFrame, folder: Path
+    name: Any,
+    rows: pd.DataFrame,
+    measured: Blocks,
+    bins: pd.DataFrame,
+    validation: Validation,
+    folder: Path,
 ) -> dict[str, Any]:
     main = rows[rows["steps"] == -1]
     found = []
@@ -143,15 +139,18 @@ def _source(
                 title = f"reliability on {target}, {setting_label(ways, shots)}"
                 path = add(title, f"reliability-{name}-{target}-{ways}w{shots}s.svg")
                 figures.reliability_diagram(wanted, f"{name} → {title}", path)
-    blocks = [_block(key, block, tables) for key, block in rows.groupby(BLOCK, sort=False)]
+    blocks = [
+        _block(key, block) | _camps(key, block, measured, validation)
+        for key, block in rows.groupby(BLOCK, sort=False)
+    ]
     return {
         "name": name,
         "figures": found,
         "blocks": blocks,
         "backbones": main["backbone"].nunique(),
         "overview": overview(rows),
-        "need": label_need(rows, tables).to_dict("records"),
-        "drops": _drops(generalisation(rows, tables)),
+        "need": label_need(rows, measured).to_dict("records"),
+        "drops": _drops(generalisation(rows, measured)),
     }
 
 
@@ -170,7 +169,10 @@ def _cost_figures(part: pd.DataFrame, ways: int, add: Any) -> None:
 
 
 def overview(rows: pd.DataFrame) -> dict[str, Any]:
-    """Methods × settings of one source: ``**best**``, ``≈`` tied with it, in order of rank."""
+    """Methods × settings of one source, in order of rank, each score with its verdict.
+
+    The best is bold; what is behind it has no mark.
+    """
     main = rows[rows["steps"] == -1]
     keys = list(dict.fromkeys(zip(main["target"], main["ways"], main["shots"], strict=True)))
     order = main.groupby("method").agg(
@@ -196,9 +198,9 @@ def overview(rows: pd.DataFrame) -> dict[str, Any]:
 
 def _marked(row: pd.Series) -> str:
     score = amount(row["mean"], row["half"], row["metric"])
-    if row["rank"] == 1:
+    if row["verdict"] == "best":
         return f"**{score}**"
-    return f"≈ {score}" if row["tied"] else score
+    return f"{score} {row['verdict']}" if row["verdict"] in ("tied", "undecided") else score
 
 
 def _drops(frame: pd.DataFrame) -> list[dict[str, Any]]:
@@ -212,16 +214,24 @@ def _drops(frame: pd.DataFrame) -> list[dict[str, Any]]:
     ]
 
 
-def _block(key: Any, rows: pd.DataFrame, measured: Tables) -> dict[str, Any]:
+TITLES = {
+    "fair": "",
+    "transductive": "Transductive (queries are answered together; compared among themselves):",
+    "oracle": "The oracle knows the law of the tasks; no method is compared with it:",
+}
+
+
+def _block(key: Any, rows: pd.DataFrame) -> dict[str, Any]:
     source, target, ways, shots = key
     main = rows[rows["steps"] == -1]
     accuracy = main["metric"].iloc[0] == "accuracy"
-    fair = main[~main["transductive"].astype(bool)]
-    tables = [{"title": "", "rows": _rows(fair)}]
-    transductive = main[main["transductive"].astype(bool)]
-    if len(transductive):
-        title = "Transductive (queries are answered together; not comparable with the above):"
-        tables.append({"title": title, "rows": _rows(transductive)})
+    kind = main["transductive"].astype(bool).map({True: "transductive", False: "fair"})
+    kind = kind.mask(main["method"] == ORACLE, "oracle")
+    tables = [
+        {"title": title, "rows": _rows(peers), "says": _says(peers)}
+        for name, title in TITLES.items()
+        if len(peers := main[kind == name])
+    ]
     steps = sorted(rows.loc[rows["steps"] >= 0, "steps"].unique())
     by_steps, seeds = [], main.set_index("method")["seeds"]
     for method, part in rows[rows["steps"] >= 0].groupby("method"):
@@ -242,29 +252,39 @@ def _block(key: Any, rows: pd.DataFrame, measured: Tables) -> dict[str, Any]:
         "seeds": main["seeds"].max(),
         "episodes": main["episodes"].max(),
         "hash": main["episode_hash"].iloc[0][:12],
-        "detectable": _detectable(key, fair, measured),
+        "detectable": points(main["detectable"].iloc[0], main["metric"].iloc[0]),
     }
 
 
-def _detectable(key: Any, rows: pd.DataFrame, measured: Tables) -> str | None:
-    if rows.empty:
-        return None
-    metric = rows["metric"].iloc[0]
-    mine = {str(m): [sign_of(metric) * measured[key, m]] for m in rows["method"]}
-    return detectable_difference(block_of_tables(mine, [1.0], rows), metric)
+def _camps(
+    key: Any, rows: pd.DataFrame, measured: Blocks, validation: Validation
+) -> dict[str, Any]:
+    """The test between the champions of the camps, and the ways of the episodes that chose them."""
+    _, _, ways, shots = key
+    fair = rows[(rows["steps"] == -1) & ~rows["transductive"].astype(bool)]
+    form = form_for(validation, ways, shots)
+    if form is None or key not in measured:
+        return {"champions": [], "camps": [], "chosen_on": ""}
+    scores = {m: found[form] for m, found in validation.items() if form in found}
+    camps = dict(zip(fair["method"], fair["camp"], strict=True))
+    tests = tests_between(measured[key], scores, camps, rows["metric"].iloc[0])
+    there = [camp for camp in CAMPS if tests and camp in tests[0]]
+    fewer = form if ways and not form.startswith(f"{ways}w") else ""
+    return {"champions": tests, "camps": there, "chosen_on": fewer}
+
+
+def _says(rows: pd.DataFrame) -> dict[str, list[str]]:
+    """The methods by verdict, what is undecided with the data that would decide."""
+    found: dict[str, list[str]] = {"best": [], "tied": [], "undecided": [], "behind": []}
+    for _, row in rows[rows["verdict"].notna()].iterrows():
+        needs = f" ({would_decide(row)})" if row["verdict"] == "undecided" else ""
+        found[row["verdict"]].append(markdown(row["method"]) + needs)
+    return found
 
 
 def _train(row: pd.Series) -> str:
     shared = f" (+{row['pretrain_seconds']:.0f})" if row["pretrain_seconds"] else ""
     return f"{row['train_seconds']:.0f}{shared}"
-
-
-def _behind(row: pd.Series) -> str:
-    """What the paired comparison with the best says."""
-    if row["rank"] == 1:
-        return "best"
-    gap = amount(row["behind"], row["behind_half"], row["metric"])
-    return f"≈ {gap}" if row["tied"] else f"{gap}, {p_text(row['p'])}"
 
 
 def _rows(rows: pd.DataFrame) -> list[dict[str, Any]]:
@@ -278,8 +298,7 @@ def _rows(rows: pd.DataFrame) -> list[dict[str, Any]]:
                 "family": row["family"],
                 "backbone": row["backbone"],
                 "score": amount(row["mean"], row["half"], row["metric"]),
-                "behind": _behind(row),
-                "effect": f"{row['effect']:.2f}",
+                "verdict": standing(row),
                 "ece": f"{100 * row['ece']:.1f}",
                 "train": _train(row),
                 "tflop": f"{row['train_flops'] / 1e12:.3g}",

@@ -12,6 +12,7 @@ import pandas as pd
 
 from metabench.files import write_text
 from metabench.reports.summary import setting_label
+from metabench.reports.words import span, would_decide
 from metabench.shown import visible
 
 COLUMNS = [
@@ -23,7 +24,10 @@ COLUMNS = [
     ("rank", "rank"),
     ("mean", "score"),
     ("half", "± 95 %"),
-    ("tied", "best?"),
+    ("verdict", "verdict"),
+    ("behind", "behind by"),
+    ("between", "from … to"),
+    ("needs", "would decide"),
     ("ece", "ECE %"),
     ("train_seconds", "train s"),
     ("pretrain_seconds", "pretrain s"),
@@ -32,7 +36,7 @@ COLUMNS = [
     ("adapt_ms", "adapt ms"),
     ("adapt_flops", "adapt FLOP"),
 ]
-FILTERS = ["source", "target", "setting", "family"]
+FILTERS = ["source", "target", "setting", "family", "verdict"]
 
 
 def write_page(
@@ -44,16 +48,23 @@ def write_page(
         setting_label(ways, shots) for ways, shots in zip(rows["ways"], rows["shots"], strict=True)
     ]
     accuracy = rows["metric"] == "accuracy"
-    for name in ("mean", "half", "ece"):
+    rows["between"] = [
+        span(low, high, metric)
+        for low, high, metric in zip(
+            rows["behind_low"], rows["behind_high"], rows["metric"], strict=True
+        )
+    ]
+    rows["needs"] = [
+        would_decide(row) if row["verdict"] == "undecided" else ""
+        for row in rows.to_dict("records")
+    ]
+    for name in ("mean", "half", "behind", "ece"):
         rows[name] = rows[name].where(~accuracy, 100 * rows[name])
     rows["family"] = rows["family"].where(
         ~rows["transductive"].astype(bool) | (rows["family"] == "transductive"),
         rows["family"] + " (T)",
     )
-    rows["tied"] = [
-        "best" if rank == 1 else "≈" if tied else ""
-        for rank, tied in zip(rows["rank"], rows["tied"], strict=True)
-    ]
+    rows["verdict"] = rows["verdict"].fillna("–")
     for name in ("source", "target", "method", "family"):
         rows[name] = rows[name].map(visible)
     data = json.loads(

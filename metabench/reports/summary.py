@@ -1,177 +1,143 @@
-"""From per-episode results to one row per (source, target, setting, method)."""
+"""From the scores of a board to one row per (source, target, setting, method)."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from metabench.files import InputError
-from metabench.pipeline.results import further
-from metabench.reports.statistics.crossed import (
-    Interval,
-    against_best,
-    calibration,
-    contrast,
-    interval,
-    shot_weights,
-    shots_to_reach,
-    table_of,
+from metabench.reports.camps import camp_of
+from metabench.reports.scores import (
+    BLOCK,
+    COLUMNS,
+    ORACLE,
+    Blocks,
+    block_of_scores,
+    combined,
+    shared_learners,
+    sign_of,
 )
-
-BLOCK = ["source", "target", "ways", "shots"]
-"""What makes two numbers comparable: the same source classes and the same frozen episodes."""
+from metabench.reports.statistics.board import board
+from metabench.reports.statistics.curves import calibration, shot_weights, shots_to_reach
+from metabench.reports.statistics.intervals import intervals
 
 COSTS = [
     "train_seconds", "pretrain_seconds", "train_flops", "adapt_ms", "predict_ms", "adapt_flops",
     "peak_memory_mb", "parameters", "trainable_parameters", "examples",
 ]  # fmt: skip
 
-ORACLE = "oracle"
-"""Knows the law of the tasks: its error is that of rounding, and says nothing about a problem."""
+FLAGS = [
+    "paper", "transductive", "external_pretraining", "start", "backbone", "source_training",
+    "adapts",
+]  # fmt: skip
 
-LEVEL = 0.05
-"""Of every test, after Holm."""
-
-Tables = Mapping[tuple[Any, Any], np.ndarray]
-"""Scores ``[seeds, episodes]`` by block and method, without extra rows by adaptation step."""
-
-
-def check_comparable(results: pd.DataFrame) -> None:
-    """Refuse to compare what was not measured on the same episodes.
-
-    Raises:
-        InputError: results of one target and setting carry different episode hashes, or a cell is
-            there twice.
-    """
-    for setting, rows in results.groupby(["target", "ways", "shots"]):
-        if rows["episode_hash"].nunique() > 1:
-            cells = [
-                sorted(
-                    {
-                        f"{source}/{method}"
-                        for source, method in zip(r["source"], r["method"], strict=True)
-                    }
-                )
-                for _, r in rows.groupby("episode_hash")
-            ]
-            odd = min(cells, key=len)
-            raise InputError(
-                f"{setting}: results on different episodes cannot be compared. "
-                f"{', '.join(odd)} differ from the rest: run `dvc repro` to evaluate them again."
-            )
-    twice = results.duplicated([*BLOCK, "method", "seed", "steps", "episode"])
-    if twice.any():
-        row = results[twice].iloc[0]
-        raise InputError(f"{row['source']}/{row['method']}/{row['seed']}: collected twice")
+VERDICTS = ["verdict", "behind", "behind_low", "behind_high", "seeds_needed", "episodes_needed",
+            "detectable"]  # fmt: skip
 
 
-def score_tables(results: pd.DataFrame) -> Tables:
-    """The tables that all comparisons are made of."""
-    main = results[results["steps"] == -1].groupby([*BLOCK, "method"], sort=False)
-    return {(key[:4], key[4]): table_of(frame) for key, frame in main}
+def summarise(scores: pd.DataFrame, costs: pd.DataFrame, blocks: Blocks) -> pd.DataFrame:
+    """Mean, 95 % interval, rank, verdict, calibration and cost of every method.
 
-
-def summarise(results: pd.DataFrame, costs: pd.DataFrame) -> pd.DataFrame:
-    """Mean, 95 % interval, rank, comparison with the best, calibration and cost of every method.
+    Args:
+        scores: of :func:`metabench.reports.scores.condense`.
+        costs: one record per cell.
+        blocks: of the scores.
 
     Returns:
         One row per (source, target, ways, shots, steps, method): in-domain first, then by rank.
-        Ranks and comparisons are among methods of the same standing: transductive ones by
-        themselves.
-        ``behind`` ± ``behind_half`` is the paired difference to the best, positive if worse, ``p``
-        its test after Holm, ``tied`` whether that leaves the method among the best.
+        Ranks and verdicts are among methods of the same standing: transductive ones by themselves,
+        and the oracle. ``verdict`` is best, tied, behind or undecided; ``behind`` the paired
+        difference to the best, positive if worse, from ``behind_low`` to ``behind_high``;
+        ``seeds_needed`` and ``episodes_needed`` would decide what is undecided; ``detectable`` is
+        the difference to the best that would be found 8 times in 10.
 
     Raises:
-        InputError: results on different episodes, or a metric with the name of another column.
+        InputError: a metric has the name of another column.
     """
-    check_comparable(results)
     facts = costs.groupby(["source", "method"])
     cost = facts[COSTS].mean()
-    flags = facts[["paper", "transductive", "external_pretraining", "start", "backbone"]].first()
+    flags = facts[FLAGS].first()
+    flags["camp"] = [camp_of(record) for record in facts.first().to_dict("records")]
     flags["git_commit"] = facts["git_commit"].agg(lambda found: "/".join(sorted(set(found))))
-    rows = []
-    for name, frame in results.groupby([*BLOCK, "steps", "method", "family", "metric"]):
-        source, target, ways, shots, steps, method, family, metric = name
-        table = table_of(frame)
-        found = interval(table)
-        rows.append(
-            {
-                "source": source,
-                "target": target,
-                "ways": ways,
-                "shots": shots,
-                "steps": steps,
-                "method": method,
-                "family": family,
-                "metric": metric,
-                "mean": found.mean,
-                "half": found.half,
-                "low": found.low,
-                "high": found.high,
-                "nll": frame["nll"].mean(),
-                "ece": calibration(frame)[0] if metric == "accuracy" else float("nan"),
-                "seeds": table.shape[0],
-                "episodes": table.shape[1],
-                "episode_hash": frame["episode_hash"].iloc[0],
-            }
-        )
+    shared = {source: shared_learners(mine) for source, mine in costs.groupby("source")}
+    sets: Iterable[tuple[Any, pd.DataFrame]] = scores.groupby([*BLOCK, "steps"])
+    rows = [
+        row
+        for key, found in sets
+        for row in _means(dict(zip([*BLOCK, "steps"], key, strict=True)), found, shared[key[0]])
+    ]
     summary = pd.DataFrame(rows).join(cost.join(flags), on=["source", "method"])
-    better = summary["mean"].where(summary["metric"] == "accuracy", -summary["mean"])
-    groups = summary.assign(score=better).groupby([*BLOCK, "steps", "transductive"])["score"]
-    summary["rank"] = groups.rank(ascending=False, method="min").astype(int)
-    summary = summary.join(_comparisons(summary, score_tables(results)), on=[*BLOCK, "method"])
-    extra = summary["steps"] != -1
-    summary.loc[extra, ["behind", "behind_half", "p", "effect"]] = np.nan
-    summary["tied"] = (summary["p"] > LEVEL) & ~extra
-    order = ["source", "cross", *BLOCK[1:], "steps", "transductive", "rank"]
     summary["cross"] = summary["source"] != summary["target"]
-    return _with_metrics(summary, results).sort_values(order, ignore_index=True)
+    standing = [*BLOCK, "steps", "transductive", summary["method"] == ORACLE]
+    signed = summary["mean"] * summary["metric"].map(sign_of)
+    ranks = summary.assign(score=signed).groupby(standing)["score"]
+    summary["rank"] = ranks.rank(ascending=False, method="min").astype(int)
+    summary = summary.join(_verdicts(summary, blocks), on=[*BLOCK, "method"])
+    summary.loc[summary["steps"] != -1, VERDICTS] = np.nan
+    order = ["source", "cross", *BLOCK[1:], "steps", "transductive", "rank", "method"]
+    return _with_metrics(summary, scores).sort_values(order, ignore_index=True)
 
 
-def _with_metrics(summary: pd.DataFrame, results: pd.DataFrame) -> pd.DataFrame:
+def _with_metrics(summary: pd.DataFrame, scores: pd.DataFrame) -> pd.DataFrame:
     """``summary`` with the means of the metrics that ``evaluation.metrics`` names."""
-    names, key = further(results), [*BLOCK, "steps", "method"]
+    names, key = [n for n in scores.columns if n not in COLUMNS], [*BLOCK, "steps", "method"]
     if taken := sorted(set(names) & set(summary.columns)):
         raise InputError(
             f"evaluation.metrics: a metric returns '{taken[0]}', which is a column of "
             "leaderboard.csv. Rename it there."
         )
-    return summary.join(results.groupby(key)[names].mean(), on=key) if names else summary
+    return summary.join(scores.groupby(key)[names].mean(), on=key) if names else summary
 
 
-def _comparisons(summary: pd.DataFrame, tables: Tables) -> pd.DataFrame:
-    rows = {}
-    main = summary[summary["steps"] == -1]
-    for key, block in main.groupby([*BLOCK, "transductive"]):
-        sign = sign_of(block["metric"].iloc[0])
-        compared = {m: [sign * tables[key[:4], m]] for m in block["method"]}
-        for method, found in against_best(compared).items():
-            rows[(*key[:4], method)] = {
-                "behind": found.interval.mean,
-                "behind_half": found.interval.half,
-                "p": found.p,
-                "effect": found.d_z,
-            }
-    frame = pd.DataFrame.from_dict(rows, orient="index")
-    frame.index = pd.MultiIndex.from_tuples(frame.index, names=[*BLOCK, "method"])
-    return frame
+def _means(
+    key: dict[str, Any], scores: pd.DataFrame, shared: dict[str, str]
+) -> list[dict[str, Any]]:
+    """A row a method of one set of episodes; the oracle by itself, for no method errs so little."""
+    found: list[dict[str, Any]] = []
+    for _, peers in scores.groupby(scores["method"] == ORACLE):
+        means = intervals(block_of_scores(peers, shared))
+        for method, rows in peers.groupby("method"):
+            first, (mean, half) = rows.iloc[0], means[str(method)]
+            mean *= sign_of(first["metric"])
+            found.append(
+                key
+                | {
+                    "method": method,
+                    "family": first["family"],
+                    "metric": first["metric"],
+                    "mean": mean,
+                    "half": half,
+                    "low": mean - half,
+                    "high": mean + half,
+                    "nll": rows["nll"].mean(),
+                    "ece": calibration(rows)[0] if first["metric"] == "accuracy" else np.nan,
+                    "seeds": len(rows),
+                    "episodes": len(first["values"]),
+                    "episode_hash": first["episode_hash"],
+                }
+            )
+    return found
 
 
-def shared_learners(costs: pd.DataFrame) -> dict[str, str]:
-    """The pretrained backbone that each method of one source starts from, if it shares one."""
-    shared = costs[(costs["start"] != "random") & ~costs["external_pretraining"].astype(bool)]
-    return dict(zip(shared["method"], shared["backbone"], strict=True))
+def _verdicts(summary: pd.DataFrame, blocks: Blocks) -> pd.DataFrame:
+    """The board of each block and standing, by block and method."""
+    parts = []
+    main = summary[(summary["steps"] == -1) & (summary["method"] != ORACLE)]
+    groups: Iterable[tuple[Any, pd.DataFrame]] = main.groupby([*BLOCK, "transductive"])
+    for key, peers in groups:
+        found = board(blocks[key[:4]], list(peers["method"]), peers["metric"].iloc[0] != "accuracy")
+        table = found.table.rename(columns={"low": "behind_low", "high": "behind_high"})
+        table["detectable"] = found.detectable
+        parts.append(table[VERDICTS].assign(**dict(zip(BLOCK, key[:4], strict=True))))
+    if not parts:
+        return pd.DataFrame(columns=[*BLOCK, "method", *VERDICTS]).set_index([*BLOCK, "method"])
+    return pd.concat(parts).reset_index().set_index([*BLOCK, "method"])
 
 
-def sign_of(metric: str) -> int:
-    """1 if higher is better, −1 if lower is."""
-    return 1 if metric == "accuracy" else -1
-
-
-def label_need(summary: pd.DataFrame, tables: Tables) -> pd.DataFrame:
+def label_need(summary: pd.DataFrame, blocks: Blocks) -> pd.DataFrame:
     """Area under accuracy against log₂(shots), and the shots that reach a level.
 
     The level is what the best method has with the fewest shots, so ``shots`` says how many labels
@@ -182,29 +148,30 @@ def label_need(summary: pd.DataFrame, tables: Tables) -> pd.DataFrame:
     """
     rows = []
     main = summary[(summary["steps"] == -1) & (summary["metric"] == "accuracy")]
-    for (source, target, ways), block in main.groupby(["source", "target", "ways"], sort=False):
-        fair = block[~block["transductive"].astype(bool)]
-        fair = fair if len(fair) else block
-        level = float(fair.loc[fair["shots"] == block["shots"].min(), "mean"].max())
-        for method, line in block.groupby("method", sort=False):
-            shots = sorted(line["shots"])
-            if len(shots) < 2:
-                continue
-            found = [tables[(source, target, ways, k), str(method)] for k in shots]
-            area = contrast(found, list(shot_weights(shots)))
-            means = {k: float(t.mean()) for k, t in zip(shots, found, strict=True)}
+    for (source, target, ways), lines in main.groupby(["source", "target", "ways"], sort=False):
+        shots = sorted(lines["shots"].unique())
+        if len(shots) < 2:
+            continue
+        fair = lines[~lines["transductive"].astype(bool)]
+        fair = fair if len(fair) else lines
+        level = float(fair.loc[fair["shots"] == shots[0], "mean"].max())
+        mine = [blocks[source, target, ways, k] for k in shots]
+        whole = combined(mine, list(shot_weights(shots)))
+        areas, facts = intervals(whole), lines.groupby("method").first()
+        for method in whole.methods:
+            means = lines[lines["method"] == method].set_index("shots")["mean"]
             rows.append(
                 {
                     "source": source,
                     "target": target,
                     "ways": ways,
                     "method": method,
-                    "family": line["family"].iloc[0],
-                    "transductive": line["transductive"].iloc[0],
-                    "area": area.mean,
-                    "area_half": area.half,
+                    "family": facts["family"][method],
+                    "transductive": facts["transductive"][method],
+                    "area": areas[method][0],
+                    "area_half": areas[method][1],
                     "level": level,
-                    "shots": shots_to_reach(means, level),
+                    "shots": shots_to_reach(dict(means), level),
                     "most": shots[-1],
                 }
             )
@@ -212,7 +179,7 @@ def label_need(summary: pd.DataFrame, tables: Tables) -> pd.DataFrame:
     return frame.sort_values("area", ascending=False, ignore_index=True) if rows else frame
 
 
-def generalisation(summary: pd.DataFrame, tables: Tables) -> pd.DataFrame:
+def generalisation(summary: pd.DataFrame, blocks: Blocks) -> pd.DataFrame:
     """The drop from in-domain to cross-domain, with its interval.
 
     Returns:
@@ -220,25 +187,27 @@ def generalisation(summary: pd.DataFrame, tables: Tables) -> pd.DataFrame:
     """
     rows = []
     main = summary[(summary["steps"] == -1) & (summary["metric"] == "accuracy")]
-    for row in main[main["source"] != main["target"]].to_dict("records"):
-        source, ways, shots, method = (row[k] for k in ("source", "ways", "shots", "method"))
-        home = tables.get(((source, source, ways, shots), method))
-        if home is not None:
-            away = tables[(source, row["target"], ways, shots), method]
-            drop = contrast([home, away], [1, -1])
+    away = main[main["cross"]]
+    for key, lines in away.groupby(BLOCK, sort=False):
+        source, _, ways, shots = key
+        home = blocks.get((source, source, ways, shots))
+        if home is None:
+            continue
+        both = combined([home, blocks[key]], [1, -1])
+        drops, homes = intervals(both), intervals(home)
+        for row in lines[lines["method"].isin(both.methods)].to_dict("records"):
+            method = row["method"]
             kept = {k: row[k] for k in [*BLOCK, "method", "family", "transductive"]}
-            rows.append(kept | {"home": home.mean(), "away": away.mean()} | _span(drop))
+            drop, half = drops[method]
+            both_means = {"home": homes[method][0], "away": row["mean"]}
+            rows.append(kept | both_means | {"drop": drop, "drop_half": half})
     frame = pd.DataFrame(rows)
     return frame.sort_values("drop", ignore_index=True) if rows else frame
 
 
-def _span(drop: Interval) -> dict[str, float]:
-    return {"drop": drop.mean, "drop_half": drop.half}
-
-
-def reliability(results: pd.DataFrame) -> pd.DataFrame:
+def reliability(scores: pd.DataFrame) -> pd.DataFrame:
     """Mean confidence, accuracy and count by bin, for every block and method (accuracy only)."""
-    main = results[(results["steps"] == -1) & (results["metric"] == "accuracy")]
+    main = scores[(scores["steps"] == -1) & (scores["metric"] == "accuracy")]
     parts = []
     for key, frame in main.groupby([*BLOCK, "method", "family"]):
         bins = calibration(frame)[1].query("count > 0")

@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 
 from metabench.pipeline.results import CONTRACT
+from metabench.reports.scores import blocks_of, condense
 from metabench.reports.summary import summarise
 
 META: dict[str, Any] = {
@@ -57,13 +58,20 @@ def made_up(
                             ways=ways, shots=k, queries=15, steps=-1, episode=range(episodes),
                             episode_hash=f"hash-{target}-{k}", metric="accuracy" if ways else "mse",
                         ))  # fmt: skip
-                records.append(_record(source, method, family, seed, i))
+                val = {f"{ways}w{k}s" if ways else f"{k}s": skill + 0.1 * (k > 1) for k in shots}
+                records.append(_record(source, method, family, seed, i) | {"val_scores": val})
     return pd.concat(frames, ignore_index=True)[CONTRACT], pd.DataFrame(records)
+
+
+def summary_of(results: pd.DataFrame, costs: pd.DataFrame) -> pd.DataFrame:
+    """The summary of made-up results."""
+    scores = condense(results)
+    return summarise(scores, costs, blocks_of(scores, costs))
 
 
 def save_board(folder: Path, profile: str, *args: Any, **changes: Any) -> pd.DataFrame:
     """``folder/leaderboard.csv`` of made-up results, without the figures."""
-    summary = summarise(*made_up(*args, **changes)).assign(profile=profile)
+    summary = summary_of(*made_up(*args, **changes)).assign(profile=profile)
     folder.mkdir(parents=True, exist_ok=True)
     summary.to_csv(folder / "leaderboard.csv", index=False)
     return summary
@@ -84,10 +92,13 @@ def _frame(value: np.ndarray) -> pd.DataFrame:
 
 def _record(source: str, method: str, family: str, seed: int, i: int) -> dict[str, Any]:
     transfer = family in ("feature", "parameter", "transductive")
+    learned = family in ("optimisation", "metric", "model", "hybrid")
     return {
         "source": source, "method": method, "family": family, "seed": seed,
         "paper": "Doe 2020", "transductive": family == "transductive",
         "external_pretraining": False, "start": "pretrained" if transfer else "random",
+        "source_training": "episodic" if learned else "none",
+        "adapts": "backbone" if family in ("optimisation", "parameter") else "head",
         "backbone": "conv4-32", "git_commit": "0123456789",
         "train_seconds": 0.0 if transfer else 30.0 + i, "pretrain_seconds": 20.0 * transfer,
         "train_flops": 1e12 * (i + 1), "adapt_ms": 2.0 + i, "predict_ms": 1.0,

@@ -12,8 +12,7 @@ import pytest
 
 from metabench.reports.leaderboard import write_reports
 from metabench.reports.page import write_page
-from metabench.reports.summary import summarise
-from tests.reports.synthetic import BOARD, META, made_up
+from tests.reports.synthetic import BOARD, META, made_up, summary_of
 
 BROWSER = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("chrome")
 
@@ -67,7 +66,7 @@ def test_the_page_loads_nothing_from_elsewhere(folder) -> None:
 
 
 def test_a_name_cannot_end_the_script(tmp_path) -> None:
-    summary = summarise(*made_up({"</script><b>": ("metric", 0.5), "b": ("model", 0.6)}))
+    summary = summary_of(*made_up({"</script><b>": ("metric", 0.5), "b": ("model", 0.6)}))
     write_page(summary, [], tmp_path, META)
     assert "</script><b>" not in (tmp_path / "index.html").read_text()
 

@@ -75,7 +75,10 @@ def test_the_readme_says_what_the_committed_leaderboard_says() -> None:
     board = root_of_repository() / "reports/leaderboard.csv"
     if not board.exists():
         pytest.skip("no committed leaderboard: the README has no excerpt to compare")
-    assert "profile" in pd.read_csv(board, nrows=1), "made by older code: run `dvc repro`"
+    columns = pd.read_csv(board, nrows=1).columns
+    assert "profile" in columns, "made by older code: run `dvc repro`"
+    if "verdict" not in columns:
+        pytest.skip("the committed leaderboard is from before verdicts")
     assert excerpt(board) in (root_of_repository() / "README.md").read_text(), (
         "README.md is stale: run `metabench report --readme`"
     )

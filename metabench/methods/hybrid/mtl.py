@@ -34,6 +34,7 @@ class MTL(GradientMethod):
     family = "hybrid"
     paper = "Sun et al. 2019"
     start = "half"
+    adapts = "head"
     kinds = frozenset({"image", "text", "vector"})
 
     def __init__(self, backbone: Backbone, task: Task, settings: InnerLoopSettings):

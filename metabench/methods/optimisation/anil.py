@@ -23,6 +23,7 @@ class ANIL(GradientMethod):
 
     family = "optimisation"
     paper = "Raghu et al. 2020"
+    adapts = "head"
 
     def initial(self, episodes: Episodes) -> dict[str, Tensor]:
         """The head only."""

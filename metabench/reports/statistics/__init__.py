@@ -2,6 +2,6 @@
 
 ``tables`` holds the scores of a block; ``moderation`` and ``intervals`` say how sure a mean is;
 ``comparisons``, ``champions`` and ``ranks`` compare; ``power`` says what more data would decide;
-``board`` puts a block's answers together. ``crossed`` is one method or one pair by itself, with
-what curves and calibration need. docs/statistics.md explains, benchmarks/power.py measures.
+``board`` puts a block's answers together; ``curves`` is what calibration and label need rest on.
+docs/statistics.md explains, benchmarks/power.py measures.
 """

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -14,7 +15,7 @@ from metabench.reports.statistics.comparisons import (
     Comparison,
     against_best,
 )
-from metabench.reports.statistics.intervals import estimates, half_widths
+from metabench.reports.statistics.intervals import estimates, intervals
 from metabench.reports.statistics.power import (
     MOST_EPISODES,
     MOST_SEEDS,
@@ -45,17 +46,25 @@ class Board:
     seeds: int
     episodes: int
 
+    def row(self, method: str) -> dict[str, Any]:
+        """What ``table`` says of ``method``."""
+        return {str(name): value for name, value in self.table.loc[method].items()}
+
     def needed(self, method: str) -> str:
         """In words, what would decide an undecided comparison: ``7 seeds and 120 episodes``."""
-        seeds = float(self.table["seeds_needed"][method])
-        episodes = float(self.table["episodes_needed"][method])
-        if np.isinf(seeds) and self.seeds == 1:
-            return "three seeds or more"
-        if np.isinf(seeds):
-            return f"more than {MOST_SEEDS} seeds and {MOST_EPISODES * self.episodes} episodes"
-        more = [f"{seeds:.0f} seeds"] if seeds > self.seeds else []
-        more += [f"{episodes:.0f} episodes"] if episodes > self.episodes else []
-        return " and ".join(more)
+        row = self.row(method)
+        return needed(row["seeds_needed"], row["episodes_needed"], self.seeds, self.episodes)
+
+
+def needed(seeds: float, episodes: float, has_seeds: int, has_episodes: int) -> str:
+    """In words, the data that would decide, where ``has_seeds`` and ``has_episodes`` do not."""
+    if np.isinf(seeds) and has_seeds == 1:
+        return "three seeds or more"
+    if np.isinf(seeds):
+        return f"more than {MOST_SEEDS} seeds and {MOST_EPISODES * has_episodes} episodes"
+    more = [f"{seeds:.0f} seeds"] if seeds > has_seeds else []
+    more += [f"{episodes:.0f} episodes"] if episodes > has_episodes else []
+    return " and ".join(more)
 
 
 def board(
@@ -72,7 +81,7 @@ def board(
     """
     methods = tuple(block.methods if among is None else among)
     rows = [block.methods.index(m) for m in methods]
-    found = estimates(block.moments()).only(rows)
+    found, widths = estimates(block.moments()).only(rows), intervals(block)
     margin = RELATIVE_MARGIN * abs(float(found.mean.max())) if relative else MARGIN
     compared = against_best(found, margin, families)
     seeds = int(block.present[rows].sum(1).max())
@@ -84,7 +93,7 @@ def board(
     table = pd.DataFrame(
         {
             "mean": found.mean,
-            "half": half_widths(found),
+            "half": [widths[m][1] for m in methods],
             "behind": compared.difference.mean,
             "low": compared.low,
             "high": compared.high,

@@ -13,13 +13,13 @@ the truth 93 to 97 times in 100, and those of the method that varies most at lea
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from scipy import special
 
 from metabench.reports.statistics.moderation import Part, Seeds, seed_parts, shared_parts
-from metabench.reports.statistics.tables import Moments
+from metabench.reports.statistics.tables import Block, Moments
 
 LEVEL = 0.95
 MODERATED_LEVEL = 0.92
@@ -74,6 +74,20 @@ def estimates(moments: Moments) -> Estimates:
         episodes=moments.episodes,
         episode_df=moments.episode_df,
     )
+
+
+def intervals(block: Block) -> dict[str, tuple[float, float]]:
+    """Mean and half of the interval's width of each method of a block.
+
+    Where no method has a second seed, nothing is known of other training runs, and the intervals
+    are over episodes alone.
+    """
+    moments = block.moments()
+    if moments.seeds.max() == 1:
+        moments = replace(moments, deterministic=np.ones(len(block.methods), bool))
+    found = estimates(moments)
+    pairs = zip(found.mean.tolist(), half_widths(found).tolist(), strict=True)
+    return dict(zip(block.methods, pairs, strict=True))
 
 
 def half_widths(found: Estimates) -> np.ndarray:

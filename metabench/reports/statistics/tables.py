@@ -17,10 +17,9 @@ of variance), and are all that intervals and comparisons look at.
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
-import pandas as pd
 
 
 @dataclass(frozen=True)
@@ -88,6 +87,12 @@ class Block:
             if (missing[..., 0] != np.isnan(self.sets[0][..., 0])).any():
                 raise ValueError("a method must have the same seeds in all sets of episodes")
 
+    def only(self, methods: Collection[str]) -> Block:
+        """The block of those of ``methods`` that it has."""
+        rows = [i for i, method in enumerate(self.methods) if method in methods]
+        kept = tuple(self.methods[i] for i in rows)
+        return replace(self, methods=kept, sets=tuple(scores[rows] for scores in self.sets))
+
     @property
     def present(self) -> np.ndarray:
         """``[k, seeds]``: which seeds each method has."""
@@ -135,24 +140,6 @@ class Block:
         found = np.array([names.index(shared[m]) if m in shared else -1 for m in self.methods])
         alone = [g for g in range(len(names)) if (found == g).sum() < 2]
         return np.where(np.isin(found, alone), -1, found)
-
-
-def block_of(
-    frame: pd.DataFrame,
-    deterministic: Collection[str] = (),
-    shared: Mapping[str, str] | None = None,
-) -> Block:
-    """A block of rows with ``method``, ``seed``, ``episode`` and ``value``: one set of episodes.
-
-    Raises:
-        ValueError: a method has an episode twice, or for some of its seeds only.
-    """
-    wide = frame.pivot(index=["method", "seed"], columns="episode", values="value")
-    methods = tuple(str(m) for m in dict.fromkeys(frame["method"]))
-    seeds = sorted(frame["seed"].unique())
-    full = wide.reindex(pd.MultiIndex.from_product([methods, seeds]))
-    scores = full.to_numpy(float).reshape(len(methods), len(seeds), -1)
-    return Block(methods, (scores,), (1.0,), deterministic, shared)
 
 
 def _filled(scores: np.ndarray) -> np.ndarray:

@@ -7,7 +7,7 @@ import pytest
 from scipy import stats
 
 from benchmarks.worlds import SCATTERS, World, coverage
-from metabench.reports.statistics.intervals import LEVEL, estimates, half_widths
+from metabench.reports.statistics.intervals import LEVEL, estimates, half_widths, intervals
 from metabench.reports.statistics.tables import Block
 from tests.reports.statistics.scores import scores
 
@@ -48,3 +48,21 @@ def test_a_deterministic_method_has_the_t_interval_over_episodes() -> None:
 def test_seeds_that_nobody_has_repeated_leave_the_interval_open() -> None:
     table = scores((0.7, 0.6), np.random.default_rng(0), seeds=1)
     assert np.isinf(half_widths(estimates(Block(("a", "b"), (table,)).moments()))).all()
+
+
+def test_with_one_seed_for_all_the_interval_is_that_of_the_episodes() -> None:
+    table = scores((0.7, 0.6), np.random.default_rng(0), seeds=1, episodes=50)
+    mean, half = intervals(Block(("a", "b"), (table,)))["a"]
+    expected = stats.t.interval(LEVEL, 49, table[0, 0].mean(), stats.sem(table[0, 0]))
+    assert (mean - half, mean + half) == pytest.approx(expected)
+
+
+def test_a_bootstrap_over_seeds_and_episodes_agrees_where_seeds_are_many() -> None:
+    draw = np.random.default_rng(4)
+    table = scores((0.7, 0.6, 0.5), draw, seeds=40, episodes=200)
+    found = intervals(Block(("a", "b", "c"), (table,)))
+    seeds = draw.multinomial(40, np.full(40, 1 / 40), 2000)
+    episodes = draw.multinomial(200, np.full(200, 1 / 200), 2000)
+    for method, scored in zip("abc", table, strict=True):
+        low, high = np.quantile(((seeds @ scored) * episodes).sum(1) / 8000, [0.025, 0.975])
+        assert found[method][1] == pytest.approx((high - low) / 2, rel=0.1)

@@ -3,6 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 import pytest
+import scikit_posthocs
 
 from benchmarks.worlds import rank_alarms
 from metabench.reports.statistics.ranks import ranking, unit_ranks
@@ -47,3 +48,14 @@ def test_a_deterministic_method_is_in_every_unit() -> None:
 def test_units_that_share_nothing_raise_no_false_alarms_and_those_that_share_episodes_do() -> None:
     assert rank_alarms(12, 15, 400) <= 7
     assert rank_alarms(12, 15, 400, own_share=False) > 30
+
+
+def test_nemenyi_pairs_and_the_critical_difference_agree_with_scikit_posthocs() -> None:
+    draw = np.random.default_rng(6)
+    scores = pd.DataFrame(draw.random((12, 5)) + np.arange(5) * 0.4, columns=list("abcde"))
+    found = ranking(scores.rank(axis=1, ascending=False))
+    pairs = scikit_posthocs.posthoc_nemenyi_friedman(scores.to_numpy())
+    for i, a in enumerate(scores):
+        for j, b in enumerate(scores):
+            gap = abs(found.ranks[a] - found.ranks[b])
+            assert (gap > found.critical_difference) == (pairs.iloc[i, j] < 0.05)

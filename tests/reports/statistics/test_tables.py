@@ -7,7 +7,7 @@ import statsmodels.formula.api as smf
 from statsmodels.stats.anova import anova_lm
 
 from benchmarks.worlds import World
-from metabench.reports.statistics.tables import Block, block_of
+from metabench.reports.statistics.tables import Block
 from tests.reports.statistics.scores import scores
 
 NAMES = ("a", "b", "c")
@@ -52,19 +52,6 @@ def test_what_cannot_be_compared_is_refused() -> None:
         Block(NAMES, (torn,))
     with pytest.raises(ValueError, match="2 sets of episodes, 1 weights"):
         Block(NAMES, block().sets * 2)
-
-
-def test_a_frame_becomes_a_block_and_methods_keep_their_order() -> None:
-    table = scores((0.7, 0.6), np.random.default_rng(1), seeds=3, episodes=4)
-    rows = [
-        {"method": m, "seed": s, "episode": e, "value": table[i, s, e]}
-        for i, m in enumerate(("z", "a")) for s in range(3) for e in range(4)
-        if (m, s) != ("a", 1)
-    ]  # fmt: skip
-    found = block_of(pd.DataFrame(rows), deterministic={"z"})
-    assert found.methods == ("z", "a") and found.deterministic == {"z"}
-    assert found.present.tolist() == [[True] * 3, [True, False, True]]
-    np.testing.assert_array_equal(found.sets[0][0], table[0])
 
 
 def test_learners_on_which_a_seed_has_no_influence_are_found() -> None:

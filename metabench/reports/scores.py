@@ -1,0 +1,124 @@
+"""The scores of a board, as small as reports need them: a row a cell and set of episodes.
+
+Reports are made of this alone, whether it comes from result files or from the table that is stored
+with a board: so a board and its verdicts can be made again from a clone, byte by byte.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from metabench.files import InputError
+from metabench.pipeline.results import further
+from metabench.reports.statistics.tables import Block
+
+BLOCK = ["source", "target", "ways", "shots"]
+"""What makes two numbers comparable: the same source classes and the same frozen episodes."""
+
+ORACLE = "oracle"
+"""Knows the law of the tasks: its error is that of rounding, and says nothing about a problem."""
+
+KEY = [*BLOCK, "steps", "method", "family", "seed", "metric", "episode_hash"]
+BINS = ["bin_count", "bin_correct", "bin_confidence"]
+COLUMNS = [*KEY, "values", "nll", *BINS]
+"""Of condensed scores; then come the means of the metrics that ``evaluation.metrics`` names."""
+
+Blocks = dict[tuple[Any, ...], Block]
+"""By source, target, ways and shots; the oracle apart, for no method is its peer."""
+
+
+def condense(results: pd.DataFrame) -> pd.DataFrame:
+    """A row for each cell, target, setting and number of steps, in a fixed order.
+
+    Args:
+        results: per-episode rows (``metabench.pipeline.results.CONTRACT``).
+
+    Returns:
+        ``COLUMNS``: ``values`` are the scores of the episodes as float32 (accuracies of up to some
+        thousand queries stay apart, errors are of that type); ``nll`` is a mean, ``BINS`` are sums.
+
+    Raises:
+        InputError: a cell is there twice, or cells have other episodes than the rest.
+    """
+    rows = []
+    cells: Iterable[tuple[Any, pd.DataFrame]] = results.groupby(KEY)
+    for key, frame in cells:
+        if frame["episode"].duplicated().any():
+            where = dict(zip(KEY, key, strict=True))
+            raise InputError("{source}/{method}/{seed}: collected twice".format(**where))
+        ordered = frame.sort_values("episode")
+        facts: dict[str, Any] = dict(zip(KEY, key, strict=True))
+        facts |= {"values": ordered["value"].to_numpy(np.float32), "nll": ordered["nll"].mean()}
+        for name in BINS:
+            bins = ordered[name].map(np.asarray) if facts["metric"] == "accuracy" else [np.empty(0)]
+            facts[name] = np.sum(np.stack(list(bins)), axis=0, dtype=float)
+        rows.append(facts | ordered[further(ordered)].mean().to_dict())
+    scores = pd.DataFrame(rows)
+    _check_comparable(scores)
+    return scores
+
+
+def _check_comparable(scores: pd.DataFrame) -> None:
+    for setting, rows in scores.groupby(["target", "ways", "shots"]):
+        if rows["episode_hash"].nunique() > 1:
+            cells: list[list[str]] = [
+                sorted(set(r["source"] + "/" + r["method"]))
+                for _, r in rows.groupby("episode_hash")
+            ]
+            odd = min(cells, key=len)
+            raise InputError(
+                f"{setting}: results on different episodes cannot be compared. "
+                f"{', '.join(odd)} differ from the rest: run `dvc repro` to "
+                "evaluate them again."
+            )
+
+
+def block_of_scores(
+    rows: pd.DataFrame,
+    shared: Mapping[str, str] | None = None,
+    deterministic: Collection[str] = (),
+) -> Block:
+    """The block of rows of one set of episodes, each method with the seeds that it has.
+
+    Args:
+        rows: of :func:`condense`.
+        shared: the backbone that a method shares with others, as :func:`shared_learners` tells.
+        deterministic: methods on which a seed has no influence, where their scores do not tell.
+    """
+    methods, seeds = sorted(rows["method"].unique()), sorted(rows["seed"].unique())
+    found = np.full((len(methods), len(seeds), len(rows["values"].iloc[0])), np.nan)
+    for method, seed, values in zip(rows["method"], rows["seed"], rows["values"], strict=True):
+        found[methods.index(method), seeds.index(seed)] = values
+    signed = sign_of(rows["metric"].iloc[0]) * found
+    return Block(tuple(methods), (signed,), (1.0,), deterministic, shared)
+
+
+def blocks_of(scores: pd.DataFrame, costs: pd.DataFrame) -> Blocks:
+    """The blocks that comparisons are made of."""
+    main = scores[(scores["steps"] == -1) & (scores["method"] != ORACLE)]
+    shared = {source: shared_learners(mine) for source, mine in costs.groupby("source")}
+    groups: Iterable[tuple[Any, pd.DataFrame]] = main.groupby(BLOCK, sort=False)
+    return {key: block_of_scores(rows, shared[key[0]]) for key, rows in groups}
+
+
+def shared_learners(costs: pd.DataFrame) -> dict[str, str]:
+    """The pretrained backbone that each method of one source starts from, if it shares one."""
+    shared = costs[(costs["start"] != "random") & ~costs["external_pretraining"].astype(bool)]
+    return dict(zip(shared["method"], shared["backbone"], strict=True))
+
+
+def combined(blocks: Sequence[Block], weights: Sequence[float]) -> Block:
+    """A weighted sum of the blocks of one source, for the methods that all of them have."""
+    methods = set.intersection(*(set(block.methods) for block in blocks))
+    alike = [block.only(methods) for block in blocks]
+    return replace(alike[0], sets=tuple(b.sets[0] for b in alike), weights=tuple(weights))
+
+
+def sign_of(metric: str) -> int:
+    """1 if higher is better, −1 if lower is."""
+    return 1 if metric == "accuracy" else -1

@@ -1,0 +1,47 @@
+"""How reports write scores, differences and verdicts."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from metabench.reports.statistics.board import needed
+
+
+def amount(mean: float, half: float, metric: str) -> str:
+    """``71.2 ± 0.8`` (per cent), or ``0.43 ± 0.02`` of squared error."""
+    if metric == "accuracy":
+        return f"{100 * mean:.1f} ± {100 * half:.1f}"
+    return f"{mean:.3g} ± {half:.2g}"
+
+
+def points(size: float, metric: str) -> str | None:
+    """``2.1 points``, or so much of an error; ``None`` where it is not known."""
+    if not np.isfinite(size):
+        return None
+    return f"{100 * size:.1f} points" if metric == "accuracy" else f"{size:.2g}"
+
+
+def span(low: float, high: float, metric: str) -> str:
+    """``0.3 to 2.1`` points, or of an error; nothing where nothing is known of other seeds."""
+    if not np.isfinite([low, high]).all():
+        return ""
+    ends = (100 * low, 100 * high) if metric == "accuracy" else (low, high)
+    return " to ".join(f"{end:.1f}" if metric == "accuracy" else f"{end:.3g}" for end in ends)
+
+
+def standing(row: Any) -> str:
+    """``behind by 2.1 to 4.0``: the verdict on a row of the summary; the best is bold."""
+    if row["verdict"] == "best":
+        return "**best**"
+    if not isinstance(row["verdict"], str):
+        return "–"
+    between = span(row["behind_low"], row["behind_high"], row["metric"])
+    return f"{row['verdict']}{' by' if row['verdict'] == 'behind' else ':'} {between}".rstrip(": ")
+
+
+def would_decide(row: Any) -> str:
+    """``7 seeds``: the data that would decide an undecided row of the summary."""
+    asked = row["seeds_needed"], row["episodes_needed"]
+    return needed(*asked, row["seeds"], row["episodes"])
