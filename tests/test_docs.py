@@ -19,8 +19,8 @@ from metabench.pipeline.evaluating import evaluate_cell
 from metabench.pipeline.keys import evaluate_key, train_key
 from metabench.pipeline.results import collect
 from metabench.pipeline.validation import validate_names
-from metabench.reports.summary import summarise
 from tests.pipeline.test_fingerprint import forget
+from tests.reports.synthetic import summary_of
 from tests.toy import TOY_NAME, params, prepared, root_of_repository
 
 ROOT = root_of_repository()
@@ -149,7 +149,7 @@ def test_the_metric_of_the_page_is_in_results_and_board_and_an_edit_evaluates_ag
     results, costs = collect(config, layout)
     assert (results["worst_class"] <= results["value"] + 1e-6).all()
     assert set(results["worst_class"].mul(3).round(6)) <= {0, 1, 2, 3}  # of three queries a class
-    summarise(results, costs).to_csv("leaderboard.csv")
+    summary_of(results, costs).to_csv("leaderboard.csv")
     (row,) = pd.read_csv("leaderboard.csv").to_dict("records")
     assert row["worst_class"] == pytest.approx(results["worst_class"].mean())
     keys = [train_key(config, layout, *cell), evaluate_key(config, layout, *cell)]

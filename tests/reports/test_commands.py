@@ -8,8 +8,7 @@ import pytest
 import yaml
 from typer.testing import CliRunner
 
-from metabench import cli
-from metabench.cli import app
+from metabench.cli import app, base
 from metabench.config import Config
 from metabench.files import InputError, digest, write_json
 from metabench.pipeline.keys import evaluate_key
@@ -47,7 +46,7 @@ def project(tmp_path_factory):
 @pytest.fixture
 def run(project, monkeypatch):
     monkeypatch.chdir(project)
-    monkeypatch.setattr(cli.console, "width", 200)
+    monkeypatch.setattr(base.console, "width", 200)
     return lambda *words: CliRunner().invoke(app, list(words))
 
 
