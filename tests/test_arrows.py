@@ -37,6 +37,7 @@ FLOOR = {
 METHODS, PARTS = "metabench.methods.", "metabench.methods.parts"
 SHARED_BY_METHODS = (PARTS, "metabench.methods.base")
 READ_FILES = {"metabench.files", "os", "pathlib", "shutil"}
+KNOW_NO_FILES = ("metabench.methods.", "metabench.learning.")
 USERS = {
     "dvc": {"metabench.pipeline"},
     "mlflow": {"metabench.tracking", "metabench.practice", "metabench.cli"},
@@ -93,17 +94,25 @@ def wrong_arrows(root: Path) -> list[str]:
 
 
 def wrong_in_methods(root: Path) -> list[str]:
-    """Imports in ``methods`` of a single method, and of what reads and writes files."""
+    """Imports in ``methods`` of a single method."""
     return [
         f"{name} imports {imported}"
         for name, path in modules(root).items()
         if name.startswith(METHODS)
         for imported in imports(name, path)
-        if (imported.startswith(METHODS) and not imported.startswith(SHARED_BY_METHODS))
-        or (
-            {imported, imported.split(".")[0], imported.rpartition(".")[0]} & READ_FILES
-            and imported != "metabench.files.InputError"
-        )
+        if imported.startswith(METHODS) and not imported.startswith(SHARED_BY_METHODS)
+    ]
+
+
+def readers_of_files(root: Path) -> list[str]:
+    """Imports of what reads and writes files, in rooms that shall know none."""
+    return [
+        f"{name} imports {imported}"
+        for name, path in modules(root).items()
+        if name.startswith(KNOW_NO_FILES)
+        for imported in imports(name, path)
+        if {imported, imported.split(".")[0], imported.rpartition(".")[0]} & READ_FILES
+        and imported != "metabench.files.InputError"
     ]
 
 
@@ -134,8 +143,12 @@ def test_imports_run_down() -> None:
     assert wrong_arrows(ROOT) == []
 
 
-def test_a_method_imports_the_shared_parts_and_neither_other_methods_nor_files() -> None:
+def test_a_method_imports_the_shared_parts_and_no_other_method() -> None:
     assert wrong_in_methods(ROOT) == []
+
+
+def test_methods_and_learning_know_no_files() -> None:
+    assert readers_of_files(ROOT) == []
 
 
 def test_dvc_and_mlflow_are_known_to_the_rooms_that_serve_them() -> None:
@@ -170,15 +183,9 @@ def test_an_import_that_runs_up_or_aside_is_caught(tmp_path, module, line) -> No
 
 @pytest.mark.parametrize(
     "line",
-    [
-        "from metabench.methods.metric.protonet import ProtoNet",
-        "from ..metric import protonet",
-        "from metabench.files import write_json",
-        "import os.path",
-        "def f():\n    from pathlib import Path",
-    ],
+    ["from metabench.methods.metric.protonet import ProtoNet", "from ..metric import protonet"],
 )
-def test_a_method_that_imports_a_method_or_reads_files_is_caught(tmp_path, line) -> None:
+def test_a_method_that_imports_a_method_is_caught(tmp_path, line) -> None:
     path = tmp_path / "metabench/methods/model/mine.py"
     path.parent.mkdir(parents=True)
     path.write_text(
@@ -186,6 +193,22 @@ def test_a_method_that_imports_a_method_or_reads_files_is_caught(tmp_path, line)
         f"from metabench.methods.base import Method\n{line}\n"
     )
     assert len(wrong_in_methods(tmp_path)) == 1
+
+
+@pytest.mark.parametrize("room", ["methods/model", "learning"])
+@pytest.mark.parametrize(
+    "line",
+    [
+        "from metabench.files import write_json",
+        "import os.path",
+        "def f():\n    from pathlib import Path",
+    ],
+)
+def test_a_method_or_a_loop_that_reads_files_is_caught(tmp_path, room, line) -> None:
+    path = tmp_path / f"metabench/{room}/mine.py"
+    path.parent.mkdir(parents=True)
+    path.write_text(f"import torch\nfrom metabench.files import InputError\n{line}\n")
+    assert len(readers_of_files(tmp_path)) == 1
 
 
 @pytest.mark.parametrize(

@@ -1,18 +1,18 @@
 """The training loop that pretraining and every method share: budget, validation, checkpoints.
 
-All randomness of a step is named by (seed, step), and a checkpoint holds everything else, so a run
-that is killed at any moment and resumed ends in the same bits as one that was not.
+All randomness of a step is named by (seed, step), and a snapshot holds everything else, so a
+training that is killed at any moment and resumed ends in the same bits as one that was not. Where
+snapshots are kept is the caller's: this module knows no files.
 """
 
 from __future__ import annotations
 
+import functools
 import math
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
-from pathlib import Path
-from pickle import UnpicklingError
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor
@@ -22,13 +22,14 @@ from metabench.config import Budget, Training
 from metabench.episodes import Episodes
 from metabench.episodes.sampling import ArraySource, TaskSource
 from metabench.episodes.source import Examples
-from metabench.files import DAMAGED, InputError, atomic
 from metabench.learning.flops import FlopCounter
 from metabench.methods.base import Diverged, Method
 
 AnySource = ArraySource | TaskSource
 Report = Callable[[float, str], None]
 """``(share done 0..1, text)``, for progress bars."""
+Snapshot = dict[str, Any]
+"""Everything that a training needs to go on, as plain values and tensors."""
 
 
 @dataclass
@@ -45,6 +46,23 @@ class State:
     best: float = -math.inf
     losses: list[float] = field(default_factory=list)
     curve: list[tuple[int, float, float]] = field(default_factory=list)
+
+
+Resumed = tuple[State, dict[str, Tensor]]
+"""Progress, and the weights that were best so far."""
+
+
+class Checkpoint(Protocol):
+    """Where a training keeps its last snapshot, so that a crash costs little."""
+
+    def save(self, snapshot: Snapshot) -> None:
+        """Replace what was kept."""
+
+    def load(self, restore: Callable[[Snapshot], Resumed]) -> Resumed | None:
+        """What ``restore`` makes of the last snapshot; None where there is none.
+
+        ``restore`` fails with an error of torch's or a KeyError if that is of another training.
+        """
 
 
 def draw(method: Method, source: AnySource, training: Training, step: int) -> Episodes | Examples:
@@ -64,8 +82,8 @@ def train(
     validate: Callable[[Method], float],
     budget: Budget,
     training: Training,
-    checkpoint: Path,
     report: Report,
+    checkpoint: Checkpoint | None = None,
     on_half: Callable[[dict[str, Tensor]], None] | None = None,
     save_every: float = 30.0,
 ) -> State:
@@ -74,21 +92,26 @@ def train(
     Args:
         method: on its device; trained in place.
         validate: score on ``val`` episodes, higher is better.
-        checkpoint: file that is read at the start, if it is there, and kept up to date.
+        checkpoint: is asked at the start for what to go on from, and kept up to date.
         on_half: receives the best weights so far when half the budget is spent.
         save_every: seconds between checkpoints (one is always written at a validation).
 
     Raises:
         Diverged: a loss is not finite, or no validation score is.
-        InputError: ``checkpoint`` is damaged. It is set aside, so that the next run starts again.
     """
     optimizer = torch.optim.AdamW(
         method.parameter_groups(), lr=method.settings.lr, weight_decay=method.settings.weight_decay
     )
     peaks = [group["lr"] for group in optimizer.param_groups]
-    state, best_weights = State(), _weights(method)
-    if checkpoint.exists():
-        state, best_weights = _resume(checkpoint, method, optimizer)
+    resumed = (
+        checkpoint.load(functools.partial(_restore, method, optimizer)) if checkpoint else None
+    )
+    state, best_weights = resumed or (State(), _weights(method))
+
+    def save() -> None:
+        if checkpoint:
+            checkpoint.save(_snapshot(state, method, optimizer, best_weights))
+
     interval = budget.examples / budget.validations
     saved = time.monotonic()
     while state.spent < budget.examples:
@@ -113,10 +136,10 @@ def train(
             if on_half and before < budget.examples / 2 <= after:
                 on_half(best_weights)
             report(state.spent / budget.examples, f"loss {mean:.3f}  val {score:.3f}")
-            _save(checkpoint, state, method, optimizer, best_weights)
+            save()
             saved = time.monotonic()
         elif time.monotonic() - saved > save_every:
-            _save(checkpoint, state, method, optimizer, best_weights)
+            save()
             saved = time.monotonic()
             report(state.spent / budget.examples, f"loss {state.losses[-1]:.3f}")
     if not math.isfinite(state.best):
@@ -180,38 +203,19 @@ def _weights(method: Method) -> dict[str, Tensor]:
     return {name: value.detach().clone() for name, value in method.state_dict().items()}
 
 
-def _save(
-    path: Path,
-    state: State,
-    method: Method,
-    optimizer: torch.optim.Optimizer,
-    best: dict[str, Tensor],
-) -> None:
-    with atomic(path) as temporary:
-        torch.save(
-            {
-                "state": asdict(state),
-                "method": method.state_dict(),
-                "optimizer": optimizer.state_dict(),
-                "best": best,
-            },
-            temporary,
-        )
+def _snapshot(
+    state: State, method: Method, optimizer: torch.optim.Optimizer, best: dict[str, Tensor]
+) -> Snapshot:
+    return {
+        "state": asdict(state),
+        "method": method.state_dict(),
+        "optimizer": optimizer.state_dict(),
+        "best": best,
+    }
 
 
-def _resume(
-    path: Path, method: Method, optimizer: torch.optim.Optimizer
-) -> tuple[State, dict[str, Tensor]]:
-    try:
-        data: dict[str, Any] = torch.load(path, weights_only=True)
-        method.load_state_dict(data["method"])
-        optimizer.load_state_dict(data["optimizer"])
-    except (*DAMAGED, RuntimeError, UnpicklingError) as error:
-        aside = path.with_suffix(".damaged")
-        path.replace(aside)
-        reason = str(error).partition("\n")[0]
-        raise InputError(
-            f"{path}: damaged checkpoint ({reason}), set aside as {aside.name}. Run `dvc repro` "
-            "again: this cell trains from its start."
-        ) from error
-    return State(**data["state"]), data["best"]
+def _restore(method: Method, optimizer: torch.optim.Optimizer, snapshot: Snapshot) -> Resumed:
+    """Put ``method`` and ``optimizer`` where they were."""
+    method.load_state_dict(snapshot["method"])
+    optimizer.load_state_dict(snapshot["optimizer"])
+    return State(**snapshot["state"]), snapshot["best"]

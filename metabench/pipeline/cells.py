@@ -40,6 +40,7 @@ from metabench.learning.scoring import EpisodeSet, mean_score
 from metabench.learning.training import AnySource, Report, State, train
 from metabench.methods import METHODS
 from metabench.methods.base import Method, Task
+from metabench.pipeline.checkpoint import CheckpointFile
 from metabench.pipeline.embeddings import encoder_of, with_vectors
 from metabench.pipeline.fingerprint import git_commit
 from metabench.pipeline.keys import frozen_episodes_of, pretrain_key, pretrain_settings, train_key
@@ -198,7 +199,7 @@ def pretrain_cell(report: Report, config: Config, layout: Layout, source: str, s
 
     state = train(
         method, data, validator(config, layout, source, device), task_type.budget,
-        task_type.training, folder / f"state-{key}.pt", report, keep_half,
+        task_type.training, report, CheckpointFile(folder / f"state-{key}.pt"), keep_half,
     )  # fmt: skip
     cell = _describe(BACKBONE, settings, choice, task, shape, source, seed, key, state)
     _finish_cell(folder, method, state, cell, _costs(method, state, {}))
@@ -279,9 +280,8 @@ def train_cell(
                 }
             )
         validate = validator(config, layout, source, device, choice)
-        state = train(
-            learner, data, validate, budget, task_type.training, folder / f"state-{key}.pt", report
-        )
+        checkpoint = CheckpointFile(folder / f"state-{key}.pt")
+        state = train(learner, data, validate, budget, task_type.training, report, checkpoint)
     learner.eval()
     learner.fit_source_statistics(data)
     cell = _describe(name, settings, choice, task, shape, source, seed, key, state)
