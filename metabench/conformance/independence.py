@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import torch
 
-from metabench.conformance.made_up_data import permutations, take, with_queries
+from metabench.conformance.made_up_data import permutations, take
 from metabench.conformance.subject import NotApplicable, Subject, differ, difference
 from metabench.methods.base import FeatureMethod
 
@@ -16,7 +16,7 @@ def queries_apart(subject: Subject) -> str | None:
     e, found = subject.episodes, subject.prediction
     size = e.query_x.shape[1]
     order = permutations("queries", tasks=len(e), size=size)
-    reordered, expected = subject.predict(with_queries(e, order)), take(found, order)
+    reordered, expected = subject.predict(e.reorder_queries(order)), take(found, order)
     if differ(reordered, expected):
         if subject.method.transductive:
             return "the order of the queries changes the answers: not even transduction may see it"
@@ -24,12 +24,12 @@ def queries_apart(subject: Subject) -> str | None:
     if subject.method.transductive:
         raise NotApplicable("transductive, as declared: queries may inform each other")
     first = torch.zeros(len(e), 1, dtype=torch.long)
-    alone = subject.predict(with_queries(e, first))
+    alone = subject.predict(e.reorder_queries(first))
     if differ(alone, found[:, :1]):
         return _told("when it is asked alone", difference(alone, found[:, :1]))
     # the first query stays, the others become copies of the second one
     others = torch.tensor([[0] + [1] * (size - 1)]).repeat(len(e), 1)
-    replaced = subject.predict(with_queries(e, others))[:, :1]
+    replaced = subject.predict(e.reorder_queries(others))[:, :1]
     if differ(replaced, found[:, :1]):
         return _told("when the other queries change", difference(replaced, found[:, :1]))
     return None

@@ -82,7 +82,7 @@ def source_of(kind: Kind) -> AnySource:
 
 @cache
 def easy_episodes(kind: Kind, tasks: int, ways: int, shots: int) -> Episodes:
-    """Test episodes in the order in which evaluation gives them: class by class."""
+    """Test episodes whose queries come class by class: who goes by their order is seen to."""
     if kind == "regression":
         assert SINUSOID.family is not None
         frozen, table = freeze_tasks(SINUSOID.family, "test", 6, 5, tasks), None
@@ -90,9 +90,12 @@ def easy_episodes(kind: Kind, tasks: int, ways: int, shots: int) -> Episodes:
         dataset = made_up(kind)
         frozen = freeze(dataset, "test", ways, shots, QUERIES, tasks, "")
         table = torch.from_numpy(dataset.x)
-    e = frozen.episodes(slice(0, tasks), table)
+    e, labels = frozen.episodes(slice(0, tasks), table)
+    e = replace(e, query_y=labels)
     if table is None:
         e = replace(e, support_y=e.support_y.double(), query_y=e.query_y.double())
+    else:
+        e = e.reorder_queries(labels.argsort(dim=1, stable=True))
     return e.map(lambda x: x.double() if x.is_floating_point() else x)
 
 
@@ -112,11 +115,4 @@ def with_support(episodes: Episodes, rows: Tensor) -> Episodes:
     """The episodes with the support rows ``[T, M]``, in that order."""
     return replace(
         episodes, support_x=take(episodes.support_x, rows), support_y=take(episodes.support_y, rows)
-    )
-
-
-def with_queries(episodes: Episodes, rows: Tensor) -> Episodes:
-    """The episodes with the query rows ``[T, M]``, in that order."""
-    return replace(
-        episodes, query_x=take(episodes.query_x, rows), query_y=take(episodes.query_y, rows)
     )

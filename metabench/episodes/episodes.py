@@ -63,6 +63,11 @@ class Episodes:
         both = function(torch.cat([self.support_x, self.query_x], dim=1))
         return replace(self, support_x=both[:, :split], query_x=both[:, split:])
 
+    def reorder_queries(self, rows: Tensor) -> Episodes:
+        """The episodes with the queries ``rows`` ``[T, M]`` alone, in that order."""
+        task = torch.arange(len(rows), device=rows.device)[:, None]
+        return replace(self, query_x=self.query_x[task, rows], query_y=self.query_y[task, rows])
+
     def by_appearance(self) -> tuple[Episodes, Tensor]:
         """Rename the classes of each task by order of first appearance in the support.
 

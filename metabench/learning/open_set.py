@@ -14,6 +14,7 @@ import torch
 from sklearn.metrics import roc_auc_score
 from torch import Tensor
 
+from metabench import rng
 from metabench.data.formats import to_input
 from metabench.episodes import Episodes
 from metabench.learning.scoring import EpisodeSet
@@ -23,14 +24,14 @@ CHUNK = 500
 
 
 def confidence(method: Method, episodes: EpisodeSet, x: Tensor) -> Tensor:
-    """Largest probability ``[N]`` that the learner of the first episode gives to ``x`` ``[N, …]``.
+    """Largest probability ``[N]`` that the learner gives to ``x`` ``[N, ...]``.
 
-    Each example is asked as a query of its own, in chunks.
+    All are queries of the first episode, in the order given.
     """
     table = episodes.table
     assert table is not None
-    x = to_input(x.to(table.device))
-    task = episodes.frozen.episodes(slice(0, 1), table)
+    x = x.to(table.device)
+    task, _ = episodes.frozen.episodes(slice(0, 1), table)
     predict: Callable[[Episodes], Tensor] = method.predict
     if isinstance(method, FeatureMethod):
         predict = method.classify
@@ -43,9 +44,15 @@ def confidence(method: Method, episodes: EpisodeSet, x: Tensor) -> Tensor:
 
 
 def auroc(method: Method, episodes: EpisodeSet, out_of_scope: Tensor) -> float:
-    """AUROC of confidence: the first episode's queries against ``out_of_scope`` ``[N, ...]``."""
+    """AUROC of confidence: the first episode's queries against ``out_of_scope`` ``[N, ...]``.
+
+    They are asked together, in a random order, so that neither a query's place nor the company it
+    comes in says what it is.
+    """
     assert episodes.table is not None
-    inside = episodes.frozen.episodes(slice(0, 1), episodes.table).query_x[0]
-    scores = [confidence(method, episodes, x) for x in (inside, out_of_scope)]
-    truth = torch.cat([torch.full((len(s),), i == 0) for i, s in enumerate(scores)])
-    return float(roc_auc_score(truth.numpy(), torch.cat(scores).numpy()))
+    task, _ = episodes.frozen.episodes(slice(0, 1), episodes.table)
+    inside = task.query_x[0]
+    x = torch.cat([inside, to_input(out_of_scope).to(inside)])
+    order = rng.generator(episodes.frozen.hash, "open set").permutation(len(x))
+    scores = confidence(method, episodes, x[torch.from_numpy(order).to(x.device)])
+    return float(roc_auc_score(order < len(inside), scores.numpy()))

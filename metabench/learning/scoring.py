@@ -13,6 +13,7 @@ import pandas as pd
 import torch
 from torch import Tensor
 
+from metabench import rng
 from metabench.data.base import Dataset
 from metabench.data.formats import match_format, to_input
 from metabench.episodes import Episodes
@@ -28,7 +29,7 @@ ENOUGH_MS = 2000.0
 
 @dataclass(frozen=True)
 class EpisodeSet:
-    """FrozenEpisodes episodes with the inputs they need, on the device.
+    """Frozen episodes with the inputs they need, on the device.
 
     Attributes:
         frozen: the episodes; indices point into ``table``.
@@ -46,38 +47,46 @@ class EpisodeSet:
         shape: tuple[int, ...] | None,
         device: torch.device,
     ) -> EpisodeSet:
-        """Gather the examples of ``frozen`` once, in the source's input ``shape``."""
+        """Gather the examples of ``frozen`` once, in the source's input ``shape``.
+
+        In random order: a dataset's is class by class, and ``embed`` sees the table.
+        """
         if frozen.indices is None:
             return EpisodeSet(frozen, None, device)
         assert dataset is not None
         rows, inverse = np.unique(frozen.indices, return_inverse=True)
-        table = torch.from_numpy(np.ascontiguousarray(dataset.x[rows]))
+        order = rng.generator(frozen.hash, "table").permutation(len(rows))
+        table = torch.from_numpy(np.ascontiguousarray(dataset.x[rows[order]]))
         if shape is not None:
             table = match_format(table, shape)
-        compact = replace(frozen, indices=inverse.reshape(frozen.indices.shape))
+        place = order.argsort()[inverse.reshape(frozen.indices.shape)]
+        compact = replace(frozen, indices=place)
         return EpisodeSet(compact, table.to(device), device)
 
     def features(self, method: FeatureMethod, chunk: int = 500) -> Tensor:
         """Embed the table once, ``[M, D]``: every example is embedded by itself."""
         assert self.table is not None
         with torch.no_grad():
-            parts = [method.embed(to_input(part)[None])[0] for part in self.table.split(chunk)]
+            parts = [
+                method.embed(to_input(part.clone())[None])[0] for part in self.table.split(chunk)
+            ]
         return torch.cat(parts)
 
     def predictions(
         self, method: Method, predict: Callable[[Episodes], Any] | None = None
-    ) -> list[tuple[Episodes, Any]]:
-        """Chunks of episodes with what ``predict``, by default the method's, gives for them.
+    ) -> list[tuple[Tensor, Any]]:
+        """Chunk by chunk the true labels of the queries, and what ``predict`` gives without them.
 
-        A method that sees examples only through features gets them from one embedded table.
+        By default ``predict`` is the method's own; a method that sees examples only through
+        features then gets them from one embedded table.
         """
         table, function, tasks = self.table, predict or method.predict, method.eval_tasks
         if isinstance(method, FeatureMethod) and predict is None and table is not None:
             table, function, tasks = self.features(method), method.classify, 50
         chunks = []
         for start in range(0, len(self.frozen), tasks):
-            episodes = self.frozen.episodes(slice(start, start + tasks), table).to(self.device)
-            chunks.append((episodes, function(episodes)))
+            asked, labels = self.frozen.episodes(slice(start, start + tasks), table)
+            chunks.append((labels.to(self.device), function(asked.to(self.device))))
         return chunks
 
 
@@ -98,13 +107,13 @@ def score(
     """
     always = (classification if episodes.frozen.ways else regression).ALWAYS
     parts = []
-    for chunk, outputs in episodes.predictions(method, predict):
+    for labels, outputs in episodes.predictions(method, predict):
         if not outputs.isfinite().all():
             raise Diverged(
                 f"{type(method).__name__}: predictions on {episodes.frozen.dataset} are not "
                 f"finite. Lower its learning rates of adaptation; settings: {method.settings}."
             )
-        numbers = measure(always, metrics, outputs.detach(), chunk.query_y)
+        numbers = measure(always, metrics, outputs.detach(), labels)
         parts.append(pd.DataFrame({name: _column(values) for name, values in numbers.items()}))
     main, *_ = numbers
     scores = pd.concat(parts, ignore_index=True)
@@ -184,7 +193,7 @@ def episode_cost(method: Method, episodes: EpisodeSet) -> dict[str, float]:
     """
     full_ms, single_ms = [], []
     for e in range(min(TIMED_EPISODES, len(episodes.frozen))):
-        task = episodes.frozen.episodes(slice(e, e + 1), episodes.table).to(episodes.device)
+        task = episodes.frozen.episodes(slice(e, e + 1), episodes.table)[0].to(episodes.device)
         single = replace(task, query_x=task.query_x[:, :1], query_y=task.query_y[:, :1])
         single_ms.append(_milliseconds(method, single))
         full_ms.append(_milliseconds(method, task))

@@ -77,6 +77,7 @@ def test_frozen_episodes_are_the_same_every_time_and_extend_shorter_lists() -> N
     short = freeze(dataset, "test", 5, 1, 3, 4, "digest")
     long = freeze(dataset, "test", 5, 1, 3, 8, "digest")
     assert np.array_equal(short.indices, long.indices[:4])
+    assert np.array_equal(short.order, long.order[:4])
     assert short.hash == freeze(dataset, "test", 5, 1, 3, 4, "digest").hash
     assert len({short.hash, long.hash, freeze(dataset, "test", 5, 1, 3, 4, "other").hash}) == 3
 
@@ -103,6 +104,65 @@ def test_frozen_episodes_survive_a_round_trip_and_damage_is_named(tmp_path) -> N
         path.write_bytes(path.read_bytes()[:-40])
         with pytest.raises(InputError, match=r"a\.npz: damaged"):
             FrozenEpisodes.load(path)
+
+
+def test_what_is_asked_of_a_method_holds_no_label_of_a_query_and_no_order_of_classes() -> None:
+    dataset = toy_dataset()
+    frozen = freeze(dataset, "test", 5, 2, 3, 200, "")
+    rows = torch.arange(len(dataset.x)).float()[:, None]
+    asked, labels = frozen.episodes(slice(0, 200), rows)
+    assert not asked.query_y.any() and asked.query_y.dtype == torch.int64
+    truth = torch.from_numpy(dataset.y[asked.query_x[..., 0].long().numpy()])  # class in dataset
+    named = torch.from_numpy(dataset.y[frozen.indices[:, :, 0]]).gather(1, labels)
+    assert torch.equal(truth, named)  # each label is that of its own query
+    assert labels.sort(1).values.equal(torch.arange(5).repeat_interleave(3).expand(200, -1))
+    # at each place every class comes as often: 40 times of 200, with a deviation of 5.7
+    counts = torch.stack([(labels == c).sum(0) for c in range(5)])
+    assert counts.min() > 15 and counts.max() < 65
+    assert len({tuple(order) for order in frozen.order.tolist()}) == 200
+    assert asked.support_y[0].tolist() == [0, 0, 1, 1, 2, 2, 3, 3, 4, 4]  # the support may be known
+
+
+def test_targets_of_regression_queries_are_nowhere_in_the_memory_that_a_method_gets() -> None:
+    frozen = freeze_tasks(LINE, "test", 5, 7, 4)
+    asked, targets = frozen.episodes(slice(0, 4), None)
+    assert not asked.query_y.any() and targets.shape == (4, 7, 1)
+    assert np.array_equal(targets.numpy(), frozen.points[1][:, 5:])
+    for part in (asked.support_x, asked.support_y, asked.query_x, asked.query_y):
+        memory = part.new_empty(0).set_(part.untyped_storage())  # all that it is a view of
+        assert not np.isin(targets.numpy(), memory.numpy()).any()
+    asked.query_x.zero_()  # nor can it change what others are asked
+    assert frozen.points[0][:, 5:].all()
+
+
+def test_episodes_that_were_changed_or_are_of_other_code_are_refused_with_the_fix(tmp_path) -> None:
+    path = tmp_path / "5w1s.npz"
+    for frozen in (
+        freeze(toy_dataset(), "test", 5, 1, 3, 4, "d"),
+        freeze_tasks(LINE, "test", 5, 7, 4),
+    ):
+        frozen.save(path)
+        with np.load(path) as file:
+            whole = dict(file)
+        for name, value in whole.items():
+            if name in ("version", "dataset"):
+                continue
+            changed = value.copy() if value.ndim else np.array("other")
+            if value.ndim:
+                changed.flat[[0, 1]] = changed.flat[[1, 0]]
+            elif value.dtype.kind == "i":
+                changed = value + 1
+            np.savez(path, **(whole | {name: changed}))
+            with pytest.raises(
+                InputError, match=r"5w1s\.npz.*changed.*Delete it and run `dvc repro`"
+            ):
+                FrozenEpisodes.load(path)
+        older = {name: value for name, value in whole.items() if name not in ("version", "order")}
+        np.savez(path, **older)
+        with pytest.raises(InputError, match=r"5w1s\.npz: episodes of version 1.*`dvc repro`"):
+            FrozenEpisodes.load(path)
+        np.savez(path, **whole)
+        assert FrozenEpisodes.load(path).hash == frozen.hash
 
 
 def test_regression_episodes_share_the_task_between_support_and_query() -> None:

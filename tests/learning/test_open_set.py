@@ -32,7 +32,7 @@ def test_auroc_is_the_share_of_pairs_in_the_right_order(method, episodes) -> Non
     torch.manual_seed(0)
     learner = method(MLP((4,), (8,)), Task("vector", 4, 4), method.Settings()).eval()
     outside = torch.randn(7, 4)
-    task = episodes.frozen.episodes(slice(0, 1), episodes.table)
+    task, _ = episodes.frozen.episodes(slice(0, 1), episodes.table)
     x = torch.cat([task.query_x, outside[None]], dim=1)
     asked = type(task)(task.support_x, task.support_y, x, torch.zeros(1, x.shape[1]).long(), 4)
     top = learner.predict(asked)[0].detach().softmax(-1).amax(-1)

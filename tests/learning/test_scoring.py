@@ -1,19 +1,21 @@
-"""What is evaluated when adaptation diverges."""
+"""What a method is told when it is scored, and what is evaluated when adaptation diverges."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor
 
 from metabench.backbones.mlp import MLP
+from metabench.data.base import ClassInfo, Dataset
 from metabench.data.sinusoid import SINUSOID
-from metabench.episodes import Episodes
-from metabench.episodes.frozen_episodes import freeze_tasks
-from metabench.learning.scoring import EpisodeSet, evaluate
-from metabench.methods.base import Diverged, Method, Task
+from metabench.episodes import Episodes, class_means
+from metabench.episodes.frozen_episodes import freeze, freeze_tasks
+from metabench.learning.scoring import EpisodeSet, episode_cost, evaluate
+from metabench.methods.base import Diverged, FeatureMethod, Method, Task
 
 
 class Growing(Method):
@@ -51,3 +53,58 @@ def test_steps_that_lead_to_no_finite_error_have_no_rows(episodes) -> None:
 def test_a_method_s_own_answer_must_be_finite(episodes) -> None:
     with pytest.raises(Diverged, match="predictions on sinusoid are not finite"):
         evaluate(learner(own=5), [episodes], steps=(0,))
+
+
+class Recording(FeatureMethod):
+    """Nearest class mean; keeps what it is asked."""
+
+    family, paper, source_training = "control", "made up", "none"
+    kinds = frozenset({"vector"})
+
+    def __init__(self, *arguments) -> None:
+        super().__init__(*arguments)
+        self.embedded: list[Tensor] = []
+        self.asked: list[Episodes] = []
+
+    def embed(self, x: Tensor) -> Tensor:
+        self.embedded.append(x)
+        return x
+
+    def classify(self, features: Episodes) -> Tensor:
+        self.asked.append(features)
+        means = class_means(features.support_x, features.support_y, features.ways)
+        return -torch.cdist(features.query_x, means)
+
+    def predict_after(self, episodes: Episodes, steps: Sequence[int]) -> list[Tensor]:
+        return [self.predict(episodes) for _ in steps]
+
+
+def test_no_door_of_a_method_is_told_a_label_and_scores_are_those_of_the_true_ones() -> None:
+    draw = np.random.default_rng(0)
+    centre = 2 * np.eye(6)[:, None] + draw.normal(size=(6, 9, 6))
+    classes = tuple(ClassInfo(str(i), "g", "test") for i in range(6))
+    x = centre.reshape(-1, 6).astype(np.float32)
+    made = Dataset("made", "vector", x, np.repeat(np.arange(6), 9), classes)
+    frozen = freeze(made, "test", 4, 2, 5, 30, "")
+    method = Recording(MLP((6,), (8,)), Task("vector", 4, 6), Recording.Settings())
+    sets = EpisodeSet.of(frozen, made, None, torch.device("cpu"))
+    found = evaluate(method, [sets], steps=(1,))
+    episode_cost(method, sets)
+    assert len(method.asked) > 2 and not any(asked.query_y.any() for asked in method.asked)
+    # the table is not in the order of the dataset, which is class by class
+    table = method.embedded[0][0]
+    place = [int((made.x == row).all(1).nonzero()[0][0]) for row in table.numpy()]
+    assert sorted(place) != place and abs(np.corrcoef(place, np.arange(len(place)))[0, 1]) < 0.3
+    expected = [  # by hand, class by class, from the indices of the file
+        np.mean(
+            [
+                np.linalg.norm(x[rows[:, :2]].mean(1) - x[row], axis=1).argmin() == c
+                for c in range(4)
+                for row in rows[c, 2:]
+            ]
+        )
+        for rows in frozen.indices
+    ]
+    for steps in (-1, 1):
+        assert found[found.steps == steps].value.tolist() == pytest.approx(expected)
+    assert 0.4 < np.mean(expected) < 0.95

@@ -15,7 +15,7 @@ from metabench.episodes.frozen_episodes import FrozenEpisodes
 from metabench.files import InputError, write_json
 from metabench.methods import METHODS
 from metabench.pipeline.cells import examples_of
-from metabench.pipeline.keys import episode_hash, evaluation_files, train_key
+from metabench.pipeline.keys import evaluation_files, train_key
 from metabench.pipeline.layout import Layout
 from metabench.pipeline.validation import starts_shared, validate_names
 from tests.toy import TOY_NAME, params, prepared, toy_config
@@ -39,7 +39,8 @@ def with_track(**changes: Any) -> dict[str, Any]:
 
 def frozen(layout: Layout, name: str, ways: int) -> None:
     path = layout.episodes(name, "test") / f"{ways}w1s.npz"
-    FrozenEpisodes(name, ways, 1, f"{name}{ways}", np.zeros((2, ways, 2), np.int32)).save(path)
+    indices, order = np.zeros((2, ways, 2), np.int32), np.zeros((2, ways), np.int32)
+    FrozenEpisodes(name, ways, 1, f"{name}{ways}", indices, order).save(path)
 
 
 def test_who_was_trained_on_classes_of_a_setting_does_not_answer_it(tmp_path) -> None:
@@ -58,7 +59,8 @@ def test_who_was_trained_on_classes_of_a_setting_does_not_answer_it(tmp_path) ->
 
     def answered(source: str, name: str) -> set[str]:
         task_type = config.classification
-        return {episode_hash(path) for path in evaluation_files(task_type, layout, source, name)}
+        files = evaluation_files(task_type, layout, source, name)
+        return {FrozenEpisodes.load(path).content for path in files}
 
     # the toy dataset has 16 classes, of which 5 are test; 16 ways are all of them
     assert answered(TOY_NAME, "knn") == {f"{TOY_NAME}5", f"{OTHER_NAME}5", f"{OTHER_NAME}16"}
