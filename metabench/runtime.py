@@ -1,14 +1,33 @@
-"""What a process that computes sets up once: threads, allocator, device."""
+"""What a process that computes sets up once: threads, allocator, device; and what it is."""
 
 from __future__ import annotations
 
 import contextlib
 import ctypes
+import importlib.metadata
+import os
+import platform
+import re
 import sys
+from functools import cache
+from pathlib import Path
+from typing import Any
 
 import torch
 
 from metabench.files import InputError
+
+LIBRARIES = {
+    "numpy": "numpy",
+    "scipy": "scipy",
+    "sklearn": "scikit-learn",
+    "timm": "timm",
+    "tokenizers": "tokenizers",
+    "torch": "torch",
+    "transformers": "transformers",
+    "peft": "peft",
+}
+"""What computes, if it is imported: module and distribution."""
 
 _M_TRIM_THRESHOLD, _M_MMAP_MAX = -1, -4
 
@@ -38,3 +57,34 @@ def pick_device(choice: str, key: str = "compute.device") -> torch.device:
     if choice == "cuda" and not torch.cuda.is_available():
         raise InputError(f"{key}: cuda, but torch sees no GPU: use auto or cpu")
     return torch.device(choice)
+
+
+def machine(device: torch.device) -> dict[str, Any]:
+    """What this process computes with, for records: results may depend on it, and times do.
+
+    Returns:
+        ``processor``, its ``cores``, ``gpu`` (None: not used), ``threads``, and ``versions`` of
+        Python and of the libraries that are imported.
+    """
+    on_gpu = device.type == "cuda"
+    versions = {"python": platform.python_version()} | {
+        name: importlib.metadata.version(name)
+        for module, name in LIBRARIES.items()
+        if module in sys.modules
+    }
+    return {
+        "processor": _processor(),
+        "cores": os.cpu_count(),
+        "gpu": torch.cuda.get_device_name(device) if on_gpu else None,
+        "threads": torch.get_num_threads(),
+        "versions": versions | ({"cuda": torch.version.cuda} if on_gpu else {}),
+    }
+
+
+@cache
+def _processor() -> str:
+    """The model's name, where the system tells it."""
+    with contextlib.suppress(OSError):
+        if found := re.search(r"^model name\s*: (.+)$", Path("/proc/cpuinfo").read_text(), re.M):
+            return found[1]
+    return platform.processor() or platform.machine()

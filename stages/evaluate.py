@@ -25,7 +25,8 @@ def main(config: Config, layout: Layout, source: str) -> None:
         for seed in config.seeds_of(source, method)
     ]
     warm_up(jobs)
-    from metabench.tracking.runs import import_mlflow, track_cell
+    from metabench.tracking.runs import track_cell
+    from metabench.tracking.store import import_mlflow
 
     import_mlflow()  # takes as long as what the workers import meanwhile
     with lock(layout.root / "results" / source), ThreadPoolExecutor(1) as tracker:

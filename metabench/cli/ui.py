@@ -25,7 +25,7 @@ def ui(
     port: Annotated[int, typer.Option(min=1, max=65535, help="port on this machine")] = 5000,
 ) -> None:
     """Open the MLflow UI on the runs of this folder (or of MLFLOW_TRACKING_URI)."""
-    from metabench.tracking.runs import check_store, wanted_uri
+    from metabench.tracking.store import check_store, wanted_uri
 
     uri = wanted_uri()
     page = "/#/experiments?workflowType=machine_learning"  # MLflow 3 opens its GenAI pages first

@@ -89,7 +89,7 @@ class Setting(Strict):
 
 
 class Evaluation(Strict):
-    """FrozenEpisodes episodes: how many, with how many queries (per class), in which settings.
+    """Frozen episodes: how many, with how many queries (per class), in which settings.
 
     Attributes:
         steps: also record the error after these numbers of adaptation steps, for methods that

@@ -50,7 +50,7 @@ from metabench.pipeline.validation import (
     method_settings,
     starts_shared,
 )
-from metabench.runtime import pick_device
+from metabench.runtime import machine, pick_device
 
 
 class Cost(BaseModel):
@@ -202,6 +202,7 @@ def pretrain_cell(report: Report, config: Config, layout: Layout, source: str, s
         task_type.training, report, CheckpointFile(folder / f"state-{key}.pt"), keep_half,
     )  # fmt: skip
     cell = _describe(BACKBONE, settings, choice, task, shape, source, seed, key, state)
+    cell["machine"] = machine(device)
     _finish_cell(folder, method, state, cell, _costs(method, state, {}))
 
 
@@ -285,6 +286,9 @@ def train_cell(
     learner.eval()
     learner.fit_source_statistics(data)
     cell = _describe(name, settings, choice, task, shape, source, seed, key, state)
+    cell["machine"] = machine(device)
+    if shared:
+        cell["pretrained_on"] = Cell.read(pretrained).machine
     _finish_cell(folder, learner, state, cell, _costs(learner, state, spent_before))
 
 

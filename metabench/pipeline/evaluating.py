@@ -34,7 +34,7 @@ from metabench.pipeline.keys import (
 from metabench.pipeline.layout import Layout
 from metabench.pipeline.opening import load_learner
 from metabench.pipeline.results import arranged
-from metabench.runtime import pick_device
+from metabench.runtime import machine, pick_device
 
 FAULTS = MISSING, DAMAGED, OTHER = (
     "have no result",
@@ -101,6 +101,9 @@ def evaluate_cell(
             "key": key,
             "results": digest(path),
             "git_commit": git_commit(),
+            "machine": machine(device),
+            "trained_on": cell["machine"],
+            "pretrained_on": cell.get("pretrained_on"),
         },
     )
 

@@ -42,6 +42,7 @@ APART = {PACKAGE} | {
             "runtime",
             "tracking",
             "tracking.runs",
+            "tracking.store",
             "learning.metrics",
             "learning.open_set",
             "learning.pretraining",

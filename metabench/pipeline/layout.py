@@ -21,7 +21,7 @@ class Layout:
         return self.root / "data/processed" / dataset
 
     def episodes(self, dataset: str, partition: str) -> Path:
-        """FrozenEpisodes episodes."""
+        """Frozen episodes."""
         return self.root / "data/episodes" / dataset / partition
 
     def embeddings(self, dataset: str) -> Path:

@@ -56,6 +56,7 @@ class TaskFacts(BaseModel):
 class Cell(BaseModel):
     """``cell.json``: what a learner is, how it was made, and the digests of its files.
 
+    ``machine`` is what it was trained with (:func:`metabench.runtime.machine`).
     ``invert``, ``white`` and ``pieces`` say how examples are read, where a bench wrote it. Unknown
     fields are kept, since later versions may write more.
     """
@@ -74,6 +75,7 @@ class Cell(BaseModel):
     git_commit: str
     weights: str
     files: dict[Part, str] = Field(default_factory=dict)
+    machine: dict[str, Any] = Field(default_factory=dict)
     invert: bool = False
     white: dict[Literal["float", "whole"], float] = Field(default_factory=dict)
     pieces: int = Field(LENGTH, ge=1, le=LONGEST)

@@ -22,7 +22,8 @@ def excerpt(board: Path) -> str:
     parts = [START]
     for source, rows in frame.groupby("source", sort=False):
         seen = overview(rows)
-        columns = ["method", "family", *map(markdown, seen["columns"]), "train s", "adapt ms"]
+        costs = map(seen["costs"].head, ("train s", "adapt ms"))
+        columns = ["method", "family", *map(markdown, seen["columns"]), *costs]
         lines = ["| " + " | ".join(columns) + " |"]
         lines += ["| --- | --- |" + " ---: |" * (len(columns) - 2)]
         lines += [
@@ -38,6 +39,7 @@ def excerpt(board: Path) -> str:
             "with it and what is *undecided*; all others are behind):"
         )
         parts.append("\n".join(lines))
+        parts += [markdown(note)] if (note := seen["costs"].note) else []
     return "\n\n".join([*parts, END])
 
 

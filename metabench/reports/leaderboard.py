@@ -15,6 +15,7 @@ from metabench.files import atomic, write_text
 from metabench.reports import figures
 from metabench.reports.camps import CAMPS, Validation, form_for, tests_between, validation_of
 from metabench.reports.guide import guide
+from metabench.reports.machines import mixed
 from metabench.reports.page import write_page
 from metabench.reports.scores import BLOCK, ORACLE, Blocks, blocks_of, condense
 from metabench.reports.statistics.ranks import ranking, unit_ranks
@@ -193,7 +194,8 @@ def overview(rows: pd.DataFrame) -> dict[str, Any]:
         )
     heads = [f"{target} {setting_label(ways, shots)}" for target, ways, shots in keys]
     accuracy = main["metric"].iloc[0] == "accuracy"
-    return {"columns": heads, "rows": lines, "metric": "accuracy %" if accuracy else "MSE"}
+    metric = "accuracy %" if accuracy else "MSE"
+    return {"columns": heads, "rows": lines, "metric": metric, "costs": mixed(main)}
 
 
 def _marked(row: pd.Series) -> str:
@@ -245,6 +247,7 @@ def _block(key: Any, rows: pd.DataFrame) -> dict[str, Any]:
         "setting": setting_label(ways, shots),
         "anchor": anchor(source, target, f"{ways}w{shots}s"),
         "metric": "accuracy %" if accuracy else "mean squared error",
+        "costs": mixed(main),
         "accuracy": accuracy,
         "tables": tables,
         "steps": steps,

@@ -11,6 +11,7 @@ import jinja2
 import pandas as pd
 
 from metabench.files import write_text
+from metabench.reports.machines import mixed
 from metabench.reports.summary import setting_label
 from metabench.reports.words import span, would_decide
 from metabench.shown import visible
@@ -81,6 +82,7 @@ def write_page(
     )
     page = environment.get_template("index.html.j2").render(
         meta=meta,
+        costs=mixed(rows),
         figures=drawn,
         # "</script>" in a name must not end the script
         data=json.dumps({"columns": COLUMNS, "rows": data, "filters": FILTERS}).replace(

@@ -10,6 +10,7 @@ import pandas as pd
 
 from metabench.files import InputError
 from metabench.reports.camps import camp_of
+from metabench.reports.machines import listed, machines_of
 from metabench.reports.scores import (
     BLOCK,
     COLUMNS,
@@ -62,6 +63,8 @@ def summarise(scores: pd.DataFrame, costs: pd.DataFrame, blocks: Blocks) -> pd.D
     flags = facts[FLAGS].first()
     flags["camp"] = [camp_of(record) for record in facts.first().to_dict("records")]
     flags["git_commit"] = facts["git_commit"].agg(lambda found: "/".join(sorted(set(found))))
+    machines = pd.DataFrame([machines_of(record) for record in costs.to_dict("records")])
+    flags = flags.join(machines.groupby([costs["source"], costs["method"]]).agg(listed))
     shared = {source: shared_learners(mine) for source, mine in costs.groupby("source")}
     sets: Iterable[tuple[Any, pd.DataFrame]] = scores.groupby([*BLOCK, "steps"])
     rows = [

@@ -18,7 +18,7 @@ from metabench.methods.base import Method
 from metabench.pipeline.opening import load_learner
 from metabench.registry import Trust
 from metabench.shown import masked
-from metabench.tracking.runs import (
+from metabench.tracking.store import (
     experiment_of,
     finished_run,
     knock,

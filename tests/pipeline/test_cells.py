@@ -1,8 +1,10 @@
 from __future__ import annotations
 
+import importlib.metadata
 import json
 import math
 import signal
+import sys
 from types import SimpleNamespace
 
 import pandas as pd
@@ -11,7 +13,7 @@ import torch
 
 from metabench.backbones.base import Backbone
 from metabench.config import BackboneChoice, Compute
-from metabench.files import InputError
+from metabench.files import InputError, read_json
 from metabench.pipeline import executor, results
 from metabench.pipeline import fingerprint as provenance
 from metabench.pipeline.cells import pretrain_cell, train_cell
@@ -65,6 +67,23 @@ def test_a_result_has_the_contract_and_names_episodes_and_costs(project) -> None
     assert record["train_seconds"] > 0 and record["train_flops"] > 0 and record["adapt_ms"] > 0
     assert record["examples"] >= 400
     assert frame["bin_count"].map(sum).eq(15).all()  # 5 ways × 3 queries
+
+
+def test_records_say_which_machine_it_was_and_another_one_reuses_them(project, monkeypatch) -> None:
+    config, layout = project
+    folder, cell = layout.learner(TOY_NAME, "protonet", 0), (TOY_NAME, "protonet", 0)
+    record = read_json(layout.result(*cell).with_suffix(".json"))
+    made = read_json(folder / "cell.json")["machine"]
+    assert made == record["trained_on"] and record["machine"]["threads"] == torch.get_num_threads()
+    assert made["gpu"] is None and record["pretrained_on"] is None
+    assert made["versions"]["torch"] == importlib.metadata.version("torch")
+    assert made["versions"]["python"] == ".".join(map(str, sys.version_info[:3]))
+    files = (folder / "cell.json", layout.result(*cell))
+    before = [path.stat().st_mtime_ns for path in files]
+    monkeypatch.setattr("metabench.runtime._processor", lambda: "Abacus (R) 1")
+    train_cell(silent, config, layout, *cell)
+    evaluate_cell(silent, config, layout, *cell)
+    assert [path.stat().st_mtime_ns for path in files] == before
 
 
 def test_missing_cells_are_listed_and_not_averaged_over(project) -> None:

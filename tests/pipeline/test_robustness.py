@@ -202,7 +202,7 @@ def test_a_damaged_result_ends_the_report_with_its_name_and_no_report(layout) ->
 
 @pytest.fixture
 def tracked(layout, monkeypatch):
-    """TaskType the finished cell in the project's folder; returns the ids of its runs."""
+    """Track the finished cell in the project's folder; returns the ids of its runs."""
     from mlflow import MlflowClient
 
     monkeypatch.chdir(layout.root)

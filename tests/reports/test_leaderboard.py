@@ -16,9 +16,10 @@ from metabench.reports.camps import validation_of
 from metabench.reports.compare import comparisons
 from metabench.reports.guide import guide
 from metabench.reports.leaderboard import write_reports
+from metabench.reports.machines import mixed
 from metabench.reports.scores import blocks_of, condense
 from metabench.reports.summary import generalisation, label_need
-from tests.reports.synthetic import BOARD, META, made_up, summary_of
+from tests.reports.synthetic import BOARD, MACHINE, META, made_up, summary_of
 
 
 @pytest.fixture(scope="module")
@@ -255,3 +256,43 @@ def test_reports_and_statistics_do_without_torch() -> None:
     code = f"import sys, metabench.reports.reproduction, metabench.reports.excerpt, {modules}\n"
     code += "assert 'torch' not in sys.modules and 'mlflow' not in sys.modules"
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+OTHER = MACHINE | {"gpu": "Analytical Engine", "threads": 4}
+BOTH = "Abacus (R) 1, 1 thread; Analytical Engine (Abacus (R) 1, 4 threads)"
+
+
+@pytest.mark.parametrize(
+    ("measured", "columns"),
+    [("machine", "adapt ms, MB"), ("trained_on", "train s, MB"), ("pretrained_on", "train s, MB")],
+)
+def test_costs_of_several_machines_are_marked(measured, columns) -> None:
+    results, costs = made_up(shots=(1,), episodes=8)
+    assert mixed(summary_of(results, costs)).note == ""
+    costs[measured] = [OTHER if m == "tim" else MACHINE for m in costs["method"]]
+    found = mixed(summary_of(results, costs))
+    assert ", ".join(found.columns) == columns and BOTH in found.note
+
+
+def test_another_version_or_number_of_cores_is_no_other_machine() -> None:
+    results, costs = made_up(shots=(1,), episodes=8)
+    newer = MACHINE | {"cores": 64, "versions": {"torch": "9.9"}}
+    costs["machine"] = [newer if m == "tim" else MACHINE for m in costs["method"]]
+    assert not mixed(summary_of(results, costs)).columns
+
+
+def test_boards_mark_costs_of_several_machines_and_no_others(reports, tmp_path) -> None:
+    results, costs = made_up({"a": ("metric", 0.6), "b": ("feature", 0.5)}, episodes=8)
+    costs["machine"] = [OTHER if m == "a" else MACHINE for m in costs["method"]]
+    write_reports(results, costs, tmp_path, META)
+    tables = (tmp_path / "leaderboard.md").read_text(), (reports[0] / "leaderboard.md").read_text()
+    assert [("| adapt ms † |" in t, BOTH in t, "| train s † |" in t) for t in tables] == [
+        (True, True, False),
+        (False, False, False),
+    ]
+    pages = (tmp_path / "index.html").read_text(), (reports[0] / "index.html").read_text()
+    said = [
+        f"adapt ms, MB: † Measured on several machines, not to be compared: {BOTH}" in p
+        for p in pages
+    ]
+    assert said == [True, False]

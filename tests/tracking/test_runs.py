@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
+import torch
 from mlflow import MlflowClient
 from mlflow.tracking.context import registry as context
 
@@ -20,7 +21,7 @@ from metabench import FewShotClassifier
 from metabench.files import InputError, read_json
 from metabench.pipeline.cells import train_cell
 from metabench.pipeline.evaluating import evaluate_cell
-from metabench.tracking import best, models, runs
+from metabench.tracking import best, models, runs, store
 from metabench.tracking.runs import track_cell
 from tests.toy import TOY_NAME, prepared, toy_config
 
@@ -63,7 +64,7 @@ def here(tmp_path, empty_store, monkeypatch) -> MlflowClient:
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
     shutil.copy(empty_store, "mlflow.db")
-    return MlflowClient(tracking_uri=runs.default_uri())
+    return MlflowClient(tracking_uri=store.default_uri())
 
 
 def runs_of(client: MlflowClient, kind: str) -> list:
@@ -82,6 +83,8 @@ def test_a_cell_is_one_run_with_curve_costs_scores_datasets_and_the_learner(proj
     scores, setting = pd.read_parquet(layout.result(TOY_NAME, "protonet", 0)), "tests.toy.TOY.5w1s"
     for name, column in {"acc": "value", "nll": "nll", "macro_f1": "macro_f1"}.items():
         assert run.data.metrics[f"{name}/{setting}"] == pytest.approx(scores[column].mean())
+    assert run.data.tags["machine.torch"] in torch.__version__
+    assert run.data.tags["trained_on.threads"] == str(torch.get_num_threads())
     curve = here.get_metric_history(run.info.run_id, "curve/val")
     assert [m.step for m in curve] == sorted({m.step for m in curve}) and len(curve) == 4
     (used,) = run.inputs.dataset_inputs
@@ -170,7 +173,7 @@ def test_a_password_in_an_address_is_not_printed(here, monkeypatch, uri) -> None
         if "127" in uri:
             raise ConnectionRefusedError(f"{uri}: refused, as s3cret and s3/cret are wrong")
 
-    for module in (runs, models):
+    for module in (store, models):
         monkeypatch.setattr(module, "knock", knock)
     Path("reports").mkdir()
     with pytest.warns(UserWarning, match=r"127\.0\.0\.1") as warned:
