@@ -8,7 +8,7 @@ export HF_HUB_OFFLINE ?= 1
 PIP = $(BIN)/pip install -q --disable-pip-version-check -c constraints.txt
 PROFILE ?=
 
-.PHONY: bench bench-text help test test-slow lint ui clean
+.PHONY: bench bench-text help test test-slow lint docs ui clean
 .DELETE_ON_ERROR:
 
 bench: .venv/.base  ## from nothing to reports/leaderboard.md; PROFILE=x takes another of profiles/
@@ -37,6 +37,9 @@ lint: .venv/.dev  ## ruff and mypy alone
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
+docs: .venv/.docs  ## the documents and an API reference as a site: build/site/index.html
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet
+
 ui: .venv/.base  ## every run, curve and figure in MLflow, http://127.0.0.1:5000
 	$(BIN)/metabench ui
 
@@ -52,6 +55,10 @@ $(BIN)/pip:
 
 .venv/.text: .venv/.base
 	$(PIP) -e '.[text]'
+	@touch $@
+
+.venv/.docs: .venv/.base
+	$(PIP) -e '.[docs]'
 	@touch $@
 
 .venv/.dev: .venv/.text

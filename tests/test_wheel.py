@@ -49,7 +49,7 @@ class Elsewhere:
             env=self.environment,
             capture_output=True,
             text=True,
-            timeout=300,
+            timeout=1200,
         )
         assert ended.returncode == 0, ended.stdout + ended.stderr
         return ended.stdout

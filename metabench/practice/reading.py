@@ -196,7 +196,8 @@ def read_texts(
     without the header. Labels lose outer space and nothing else.
 
     Args:
-        separator, encoding: of the file; empty: found.
+        separator: of the columns; empty: found.
+        encoding: of the file; empty: found.
         pieces: the most word pieces of a text to read; up to there, texts are compared.
 
     Raises:
