@@ -6,9 +6,10 @@ export MLFLOW_DISABLE_TELEMETRY := true
 export DVC_NO_ANALYTICS := true
 export HF_HUB_OFFLINE ?= 1
 PIP = $(BIN)/pip install -q --disable-pip-version-check -c constraints.txt
+PYTEST = $(BIN)/pytest -q -n 2 --dist loadfile --no-loadscope-reorder -m "not slow"
 PROFILE ?=
 
-.PHONY: bench bench-text help test test-slow lint docs ui clean
+.PHONY: bench bench-text help test coverage test-slow lint docs ui clean
 .DELETE_ON_ERROR:
 
 bench: .venv/.base  ## from nothing to reports/leaderboard.md; PROFILE=x takes another of profiles/
@@ -27,7 +28,11 @@ help:  ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "%-12s%s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
 
 test: lint  ## ruff, mypy and pytest: under 8 minutes on 2 cores
-	$(BIN)/pytest -q -n 2 --dist loadfile --no-loadscope-reorder -m "not slow"
+	$(PYTEST)
+
+coverage: lint  ## the same, and the share of lines that the tests run: a third slower
+	$(PYTEST) --cov --cov-report=
+	@echo "coverage: $$($(BIN)/coverage report --format=total) % of lines, without what only stages and workers run"
 
 test-slow: .venv/.dev  ## the full-size checks
 	$(BIN)/pytest -q -m slow
