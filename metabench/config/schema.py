@@ -94,14 +94,22 @@ class Evaluation(Strict):
     Attributes:
         steps: also record the error after these numbers of adaptation steps, for methods that
             adapt by steps.
+        val_episodes: of the source, in each setting, to choose the camps' champions by; a third of
+            ``episodes`` by default.
         metrics: what to measure beside accuracy, likelihood and calibration, or squared error.
     """
 
     episodes: Many = Field(600, ge=2)
     queries: Count = 15
     settings: tuple[Setting, ...]
+    val_episodes: Many | None = Field(None, ge=2)
     steps: Distinct[Whole] = ()
     metrics: Distinct[CodeName] = ()
+
+    @property
+    def champion_episodes(self) -> int:
+        """``val_episodes``, or their default."""
+        return self.val_episodes or max(2, self.episodes // 3)
 
 
 class Variant(Strict):

@@ -145,7 +145,14 @@ def _fix() -> str:
 
 
 def freeze(
-    dataset: Dataset, partition: str, ways: int, shots: int, queries: int, count: int, content: str
+    dataset: Dataset,
+    partition: str,
+    ways: int,
+    shots: int,
+    queries: int,
+    count: int,
+    content: str,
+    draws: str = "",
 ) -> FrozenEpisodes:
     """Draw ``count`` episodes once and for all, or take the published ones.
 
@@ -155,8 +162,10 @@ def freeze(
 
     Args:
         content: digest of the dataset's arrays; part of the hash.
+        draws: name of the draws, so that a partition has other episodes for another purpose; by
+            default the partition's.
     """
-    label = f"{partition}-{ways}w{shots}s"
+    label = f"{draws or partition}-{ways}w{shots}s"
     if label in dataset.fixed:
         indices = dataset.fixed[label]
     else:

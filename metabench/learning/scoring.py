@@ -177,7 +177,7 @@ def evaluate(
                     episode_hash=frozen.hash,
                 )
             )
-    return pd.concat(frames, ignore_index=True)
+    return pd.concat(frames, ignore_index=True) if frames else pd.DataFrame()
 
 
 def _after(method: Method, count: int) -> Callable[[Episodes], Tensor]:

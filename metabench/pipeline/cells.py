@@ -9,11 +9,12 @@ from __future__ import annotations
 
 import math
 import resource
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any, get_args
 
+import numpy as np
 import pandas as pd
 import torch
 from pydantic import BaseModel, ConfigDict
@@ -22,7 +23,7 @@ from torch import Tensor
 
 from metabench import rng
 from metabench.backbones import build_backbone
-from metabench.config import BackboneChoice, Config, TaskType
+from metabench.config import BackboneChoice, Config, Setting, TaskType
 from metabench.config.names import BACKBONE
 from metabench.data import DATASETS, Dataset
 from metabench.data.base import header_of
@@ -43,7 +44,13 @@ from metabench.methods.base import Method, Task
 from metabench.pipeline.checkpoint import CheckpointFile
 from metabench.pipeline.embeddings import encoder_of, with_vectors
 from metabench.pipeline.fingerprint import git_commit
-from metabench.pipeline.keys import frozen_episodes_of, pretrain_key, pretrain_settings, train_key
+from metabench.pipeline.keys import (
+    CHAMPIONS,
+    frozen_episodes_of,
+    pretrain_key,
+    pretrain_settings,
+    train_key,
+)
 from metabench.pipeline.layout import Layout
 from metabench.pipeline.opening import Cell, Part
 from metabench.pipeline.validation import (
@@ -297,20 +304,42 @@ def trusted_of(task_type: TaskType, method: str) -> tuple[str, str]:
     return task_type.variant(method).method, task_type.backbone_of(method).name
 
 
-def freeze_dataset(config: Config, layout: Layout, name: str) -> None:
-    """Write the frozen ``val`` episodes (sources only) and ``test`` episodes of a dataset.
+def fit_to_val(
+    setting: Setting, queries: int, members: Sequence[np.ndarray]
+) -> tuple[Setting, int] | None:
+    """The setting with as many ways, and as many queries, as ``val`` has classes and examples for.
 
-    Files that belong to no setting any more are removed.
+    Args:
+        members: examples of each ``val`` class.
+
+    Returns:
+        None where there are too few for any episode.
+    """
+    ways = min(setting.ways, len(members))
+    queries = min([queries, *(len(rows) - setting.shots for rows in members)])
+    if ways < 2 or queries < 1:
+        return None
+    return setting.model_copy(update={"ways": ways}), queries
+
+
+def freeze_dataset(config: Config, layout: Layout, name: str) -> None:
+    """Write the frozen ``val`` and champions' episodes (sources only) and ``test`` episodes.
+
+    Champions of the camps are chosen on ``val`` classes, in the settings of the evaluation as far
+    as there are classes, but on other draws than those that validate training and tuning. Files
+    that belong to no setting any more are removed.
     """
     task_type, family = config.task_type_of(name), DATASETS.load(name).family
     dataset = None if family else Dataset.load(layout.processed(name))
     content = header_of(layout.processed(name)).digest
 
-    def draw(partition: str, ways: int, shots: int, queries: int, count: int) -> FrozenEpisodes:
+    def draw(
+        partition: str, ways: int, shots: int, queries: int, count: int, draws: str = ""
+    ) -> FrozenEpisodes:
         if family is not None:
-            return freeze_tasks(family, partition, shots, queries, count)
+            return freeze_tasks(family, draws or partition, shots, queries, count)
         assert dataset is not None
-        frozen = freeze(dataset, partition, ways, shots, queries, count, content)
+        frozen = freeze(dataset, partition, ways, shots, queries, count, content, draws)
         return replace(frozen, dataset=name)  # a third party's name is its dotted path
 
     wanted: dict[Path, FrozenEpisodes] = {}
@@ -326,7 +355,15 @@ def freeze_dataset(config: Config, layout: Layout, name: str) -> None:
             frozen = draw("val", ways, shots, t.queries, count)
             label = f"{ways}w{shots}s" if ways else f"{shots}s"
             wanted[layout.episodes(name, "val") / f"{label}.npz"] = frozen
-    for partition in ("val", "test"):
+        e, members = task_type.evaluation, [] if dataset is None else dataset.members("val")
+        for setting in e.settings:
+            asked = fit_to_val(setting, e.queries, members) if dataset else (setting, e.queries)
+            if asked is not None:
+                form, queries = asked
+                path = layout.episodes(name, CHAMPIONS) / f"{form.label}.npz"
+                size = (form.ways, form.shots, queries, e.champion_episodes)
+                wanted[path] = draw("val", *size, CHAMPIONS)
+    for partition in ("val", CHAMPIONS, "test"):
         folder = layout.episodes(name, partition)
         folder.mkdir(parents=True, exist_ok=True)
         for path in folder.glob("*.npz"):

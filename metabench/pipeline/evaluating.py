@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import torch
 
 from metabench.config import BackboneChoice, Config, TaskType
@@ -26,6 +27,7 @@ from metabench.methods.base import Method
 from metabench.pipeline.cells import Cost, examples_of, peak_memory_mb, trusted_of
 from metabench.pipeline.fingerprint import git_commit
 from metabench.pipeline.keys import (
+    champion_files,
     count_test_classes,
     evaluate_key,
     evaluation_files,
@@ -63,14 +65,24 @@ def evaluate_cell(
         )
     learner.to(device)
     shape = tuple(cell["input_shape"])
-    sets = []
-    for frozen in map(FrozenEpisodes.load, evaluation_files(task_type, layout, source, method)):
+
+    def opened(path: Path) -> EpisodeSet:
+        frozen = FrozenEpisodes.load(path)
         regression = DATASETS.load(frozen.dataset).family is not None
         dataset = None if regression else examples_of(layout, frozen.dataset, choice)
-        sets.append(EpisodeSet.of(frozen, dataset, shape, device))
+        return EpisodeSet.of(frozen, dataset, shape, device)
+
+    sets = [opened(path) for path in evaluation_files(task_type, layout, source, method)]
+    val = [opened(path) for path in champion_files(task_type, layout, source, method)]
     cost = read_record(folder / "cost.json", Cost).model_dump() | episode_cost(learner, sets[0])
     asked = task_type.evaluation
-    frame = evaluate(learner, sets, asked.steps, report, asked.metrics)
+    frame = pd.concat(
+        [
+            evaluate(learner, sets, asked.steps, report, asked.metrics).assign(partition="test"),
+            evaluate(learner, val, report=report).assign(partition="val"),
+        ],
+        ignore_index=True,
+    )
     cost["open_set_auroc"] = _open_set(task_type, layout, choice, learner, sets)
     cost["peak_memory_mb"] = max(peak_memory_mb(), cost.pop("train_peak_memory_mb"))
     facts: dict[str, Any] = {

@@ -20,6 +20,9 @@ from metabench.pipeline.fingerprint import code_fingerprint, files_of, key_of
 from metabench.pipeline.layout import Layout
 from metabench.pipeline.validation import method_settings, starts_shared
 
+CHAMPIONS = "champions"
+"""Folder of the episodes, and name of their draws, on which the camps' champions are chosen."""
+
 TRAINING, EVALUATION = "metabench.pipeline.cells", "metabench.pipeline.evaluating"
 OPEN_SET = "metabench.learning.open_set"
 """Modules whose code, with all that it imports, trains and evaluates cells; they import this."""
@@ -130,6 +133,19 @@ def evaluation_files(task_type: TaskType, layout: Layout, source: str, name: str
     return found
 
 
+def champion_files(task_type: TaskType, layout: Layout, source: str, name: str) -> list[Path]:
+    """Files of the ``val`` episodes on which (source, name) is scored to choose champions.
+
+    One for each setting that it answers, of the most ways up to the setting's that there are.
+    """
+    folder, found = layout.episodes(source, CHAMPIONS), []
+    for _, setting in task_type.evaluations_of(name):
+        forms = (setting.model_copy(update={"ways": w}) for w in range(setting.ways, -1, -1))
+        files = (folder / f"{form.label}.npz" for form in forms)
+        found += [path for path in files if path.exists()][:1]
+    return list(dict.fromkeys(found))
+
+
 def count_test_classes(layout: Layout, name: str) -> float:
     """Number of test classes of a dataset; no limit where tasks are drawn from a family."""
     if DATASETS.load(name).family is not None:
@@ -165,7 +181,9 @@ def evaluate_key(config: Config, layout: Layout, source: str, method: str, seed:
         **metrics_fingerprint(task_type),
         learner=train_key(config, layout, source, method, seed),
         episodes=[
-            episode_hash(path) for path in evaluation_files(task_type, layout, source, method)
+            episode_hash(path)
+            for files in (evaluation_files, champion_files)
+            for path in files(task_type, layout, source, method)
         ],
         steps=task_type.evaluation.steps,
         code=code_fingerprint(EVALUATION),

@@ -6,7 +6,7 @@ Light: nothing here imports torch. The files are written by :mod:`metabench.pipe
 from __future__ import annotations
 
 import difflib
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from typing import Any
 
 import pandas as pd
@@ -16,10 +16,13 @@ from metabench.files import DAMAGED, InputError, maker, read_json
 from metabench.pipeline.layout import Layout
 
 CONTRACT = [
-    "source", "target", "method", "family", "seed", "ways", "shots", "queries", "steps", "episode",
-    "episode_hash", "metric", "value", "nll", "brier", "bin_count", "bin_correct", "bin_confidence",
+    "source", "target", "partition", "method", "family", "seed", "ways", "shots", "queries",
+    "steps", "episode", "episode_hash", "metric", "value", "nll", "brier",
+    "bin_count", "bin_correct", "bin_confidence",
 ]  # fmt: skip
-"""First columns of a result file, one row per (target, setting, steps, episode).
+"""First columns of a result file, one row per (target, partition, setting, steps, episode).
+
+``partition`` is test, or val for the episodes by which champions are chosen: no board has these.
 
 Then come the numbers of the metrics that ``evaluation.metrics`` names.
 """
@@ -57,7 +60,10 @@ def read_result(path: Any) -> pd.DataFrame:
 def collect(
     config: Config, layout: Layout, methods: Collection[str] | None = None
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """All results and records that ``params.yaml`` asks for: listed from it, never by globbing.
+    """All test results and records that ``params.yaml`` asks for: listed from it, not by globbing.
+
+    A record has ``val_scores``: by form of episode (``5w1s``) the mean score on the ``val``
+    episodes by which champions are chosen, higher is better.
 
     Args:
         methods: only these, each of which some task type must have.
@@ -85,9 +91,24 @@ def collect(
         raise InputError("params.yaml: no task type has sources, so there is nothing to report")
     _check(config, layout, cells)
     paths = [layout.result(*cell) for cell in cells]
-    results = pd.concat([read_result(path) for path in paths], ignore_index=True)
-    records = pd.DataFrame([read_json(path.with_suffix(".json")) for path in paths])
-    return results, records
+    frames = [read_result(path) for path in paths]
+    results = pd.concat([f[f["partition"] == "test"] for f in frames], ignore_index=True)
+    records = [
+        read_json(path.with_suffix(".json")) | {"val_scores": _val_scores(frame)}
+        for path, frame in zip(paths, frames, strict=True)
+    ]
+    return results, pd.DataFrame(records)
+
+
+def _val_scores(frame: pd.DataFrame) -> dict[str, float]:
+    val = frame[frame["partition"] == "val"]
+    forms: Iterable[tuple[Any, pd.DataFrame]] = val.groupby(["ways", "shots"])
+    return {
+        f"{ways}w{shots}s" if ways else f"{shots}s": float(
+            rows["value"].mean() * (1 if ways else -1)
+        )
+        for (ways, shots), rows in forms
+    }
 
 
 def _check(config: Config, layout: Layout, cells: Sequence[tuple[str, str, int]]) -> None:

@@ -33,7 +33,10 @@ def track_cell(config: Config, layout: Layout, source: str, method: str, seed: i
         The run's id, or None when even the local store failed; never raises on MLflow's account.
     """
     path, folder = layout.result(source, method, seed), layout.learner(source, method, seed)
-    record, results = read_json(path.with_suffix(".json")), read_result(path)
+    record, results = (
+        read_json(path.with_suffix(".json")),
+        read_result(path).query("partition == 'test'"),
+    )
     curve = pd.read_csv(folder / "curve.csv")
     datasets = {
         name: read_json(layout.processed(name) / "classes.json")["digest"]

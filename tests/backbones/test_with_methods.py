@@ -46,6 +46,6 @@ def test_methods_train_save_load_and_predict_on_it(backbone, tmp_path) -> None:
         train_cell(lambda *a: None, config, layout, TOY_NAME, method, 0)
         evaluate_cell(lambda *a: None, config, layout, TOY_NAME, method, 0)
         rows = read_result(layout.result(TOY_NAME, method, 0))
-        assert len(rows) == 2 and rows["nll"].notna().all()
+        assert len(rows) == 2 + 2 and rows["nll"].notna().all()
         learner, _ = load_learner(layout.learner(TOY_NAME, method, 0))
         assert all(torch.isfinite(p).all() for p in learner.parameters())

@@ -146,7 +146,7 @@ def test_a_full_disk_leaves_the_old_result_and_no_half_of_the_new(layout, monkey
             evaluate_cell(silent, config, layout, TOY_NAME, "protonet", 0)
     assert path.read_bytes() == old and not list(path.parent.glob(".tmp-*"))
     evaluate_cell(silent, config, layout, TOY_NAME, "protonet", 0)
-    assert len(read_result(path)) == 6
+    assert read_result(path)["partition"].eq("test").sum() == 6
 
 
 # --- through the real stages ---------------------------------------------------------------------
@@ -229,7 +229,7 @@ def test_a_damaged_database_is_named_and_costs_no_result(tracked, layout) -> Non
     (layout.root / "mlflow.db").write_bytes(b"not a database " * 1000)
     with pytest.warns(UserWarning, match=r"mlflow\.db failed .*result is safe.*no store"):
         track_cell(CONFIG, layout, TOY_NAME, "protonet", 0)
-    assert len(read_result(layout.result(TOY_NAME, "protonet", 0))) == 4
+    assert len(read_result(layout.result(TOY_NAME, "protonet", 0))) == 4 + 2
 
 
 @pytest.mark.slow  # every attempt waits for the lock
@@ -243,4 +243,4 @@ def test_a_locked_database_costs_no_result(tracked, layout) -> None:
             track_cell(CONFIG, layout, TOY_NAME, "protonet", 0)
         other.rollback()
     assert len(tracked()) == 2
-    assert len(read_result(layout.result(TOY_NAME, "protonet", 0))) == 4
+    assert len(read_result(layout.result(TOY_NAME, "protonet", 0))) == 4 + 2

@@ -55,8 +55,9 @@ def made_up(
                         mean = skill + 0.1 * (k > 1) - 0.2 * (target != source)
                         value = np.clip(mean + luck + hard + draw.normal(0, 0.01, episodes), 0, 1)
                         frames.append(_frame(value).assign(
-                            source=source, target=target, method=method, family=family, seed=seed,
-                            ways=ways, shots=k, queries=15, steps=-1, episode=range(episodes),
+                            source=source, target=target, partition="test", method=method,
+                            family=family, seed=seed, ways=ways, shots=k, queries=15, steps=-1,
+                            episode=range(episodes),
                             episode_hash=f"hash-{target}-{k}", metric="accuracy" if ways else "mse",
                         ))  # fmt: skip
                 val = {f"{ways}w{k}s" if ways else f"{k}s": skill + 0.1 * (k > 1) for k in shots}
