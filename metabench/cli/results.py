@@ -52,14 +52,27 @@ def compare(
 
 @command("Results")
 def report(
+    folder: Annotated[
+        Path | None,
+        typer.Argument(help="a folder of reports: make them again from the scores stored there"),
+    ] = None,
     readme: Annotated[bool, typer.Option(help="also renew the excerpt in README.md")] = False,
 ) -> None:
-    """Write all reports again from the results on disk, and reproduction.md from all profiles."""
+    """Write all reports again from the results on disk, and reproduction.md from all profiles.
+
+    With a FOLDER, only the reports in it, from the scores that are stored with them: no results, no
+    training.
+    """
     from metabench.pipeline.layout import Layout
     from metabench.reports.excerpt import update_readme
     from metabench.reports.reproduction import write_reproduction
     from metabench.reports.writing import report as write
+    from metabench.reports.writing import report_again
 
+    if folder is not None:
+        report_again(folder)
+        say(f"written: {folder}")
+        return
     config = config_in_use()
     write(config, Layout())
     say(f"written: {config.reports}")

@@ -9,16 +9,17 @@ from typing import Any
 
 import jinja2
 import pandas as pd
-import yaml
 
 from metabench.files import atomic, write_text
 from metabench.reports import figures
 from metabench.reports.camps import CAMPS, Validation, form_for, tests_between, validation_of
 from metabench.reports.guide import guide
 from metabench.reports.machines import mixed
+from metabench.reports.open_set import open_set_figure
 from metabench.reports.page import write_page
 from metabench.reports.scores import BLOCK, ORACLE, Blocks, blocks_of, condense
 from metabench.reports.statistics.ranks import ranking, unit_ranks
+from metabench.reports.stored import store, stored
 from metabench.reports.summary import (
     generalisation,
     label_need,
@@ -45,7 +46,17 @@ def write_reports(
         costs: one record per cell.
         meta: ``profile``, ``git_commit``, ``seeds``, ``params``.
     """
-    scores = condense(results)
+    store(condense(results), costs, folder, meta)
+    return write_stored(folder)
+
+
+def write_stored(folder: Path) -> pd.DataFrame:
+    """Write the reports of the scores that are stored in ``folder``; returns their summary.
+
+    Raises:
+        InputError: there are none, or damaged ones.
+    """
+    scores, costs, meta = stored(folder)
     blocks, bins, validation = blocks_of(scores, costs), reliability(scores), validation_of(costs)
     summary = summarise(scores, costs, blocks).assign(profile=meta["profile"])
     for stale in (folder / "figures").glob("*.svg"):
@@ -61,7 +72,7 @@ def write_reports(
     _render("decision_guide.md", folder, meta=meta, situations=guide(summary, blocks, validation))
     with atomic(folder / "leaderboard.csv") as temporary:
         summary.to_csv(temporary, index=False, float_format="%.6g")
-    write_text(folder / "params.yaml", yaml.safe_dump(meta["params"], sort_keys=False))
+    open_set_figure(costs, folder / "figures/open_set.svg")
     drawn = common + [figure for source in sources for figure in source["figures"]]
     write_page(summary, drawn, folder, meta)
     return summary

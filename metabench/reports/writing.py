@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pandas as pd
 
 from metabench.config import Config
@@ -18,7 +20,6 @@ def report(config: Config, layout: Layout) -> tuple[pd.DataFrame, pd.DataFrame]:
         InputError: cells are missing or were not measured on the same episodes.
     """
     from metabench.reports.leaderboard import write_reports
-    from metabench.reports.open_set import open_set_figure
 
     results, records = collect(config, layout)
     folder = layout.root / config.reports
@@ -30,5 +31,16 @@ def report(config: Config, layout: Layout) -> tuple[pd.DataFrame, pd.DataFrame]:
     }
     with lock(folder):
         write_reports(results, records, folder, meta)
-        open_set_figure(records, folder / "figures/open_set.svg")
     return results, records
+
+
+def report_again(folder: Path) -> None:
+    """Write all reports of a board again, from the scores that are stored with it.
+
+    Raises:
+        InputError: none are, or damaged ones.
+    """
+    from metabench.reports.leaderboard import write_stored
+
+    with lock(folder):
+        write_stored(folder)

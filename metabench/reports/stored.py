@@ -1,0 +1,82 @@
+"""The scores of a board, stored beside it: from them all of it can be made again, without training.
+
+``scores.parquet`` is what :func:`metabench.reports.scores.condense` makes, the score of each
+episode included, ``cells.json`` the record of each cell; ``params.yaml`` stands with them. They are
+small enough to commit. Reports are always made of what is stored: a clone makes the same bytes.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+import yaml
+
+from metabench.config.yaml_file import parse
+from metabench.files import DAMAGED, InputError, atomic, read_json, write_json, write_text
+from metabench.reports.scores import COLUMNS
+
+SCORES, CELLS, PARAMS = NAMES = ("scores.parquet", "cells.json", "params.yaml")
+DISTINCT = 2**14
+"""Bytes of values that are written once and then numbered: accuracies are few, errors are not."""
+
+
+def store(scores: pd.DataFrame, costs: pd.DataFrame, folder: Path, meta: dict[str, Any]) -> None:
+    """Write the scores and records of a board into ``folder``.
+
+    Args:
+        scores: of :func:`metabench.reports.scores.condense`.
+        costs: one record per cell.
+        meta: ``profile``, ``git_commit``, ``seeds``, ``params``.
+    """
+    table = pa.Table.from_pandas(scores, preserve_index=False).replace_schema_metadata()
+    options = {"compression": "zstd", "compression_level": 19}
+    with (
+        atomic(folder / SCORES) as temporary,
+        pq.ParquetWriter(
+            temporary, table.schema, dictionary_pagesize_limit=DISTINCT, **options
+        ) as writer,
+    ):
+        for metric in sorted(scores["metric"].unique()):
+            writer.write_table(table.filter(pa.array(scores["metric"] == metric)))
+    facts = {name: meta[name] for name in ("profile", "git_commit", "seeds")}
+    write_json(folder / CELLS, facts | {"cells": costs.to_dict("records")})
+    write_text(folder / PARAMS, yaml.safe_dump(meta["params"], sort_keys=False))
+
+
+def stored(folder: Path) -> tuple[pd.DataFrame, pd.DataFrame, dict[str, Any]]:
+    """What :func:`store` was given.
+
+    Raises:
+        InputError: the folder has no stored board, or a damaged one.
+    """
+    missing = [name for name in NAMES if not (folder / name).is_file()]
+    if missing:
+        raise InputError(
+            f"{folder}: no {' and no '.join(missing)}, which a board can be made again from. Make "
+            "it with `dvc repro`."
+        )
+    with _named(folder / SCORES):
+        scores = pd.read_parquet(folder / SCORES)
+        if list(scores.columns[: len(COLUMNS)]) != COLUMNS:
+            raise ValueError("other columns than those of scores")
+    with _named(folder / CELLS):
+        facts = read_json(folder / CELLS)
+        costs = pd.DataFrame(facts.pop("cells"))
+        meta = {name: facts[name] for name in ("profile", "git_commit", "seeds")}
+    return scores, costs, meta | {"params": parse(folder / PARAMS)}
+
+
+@contextlib.contextmanager
+def _named(path: Path) -> Any:
+    try:
+        yield
+    except (*DAMAGED, AttributeError, TypeError) as error:
+        raise InputError(
+            f"{path}: damaged ({error}). Take it from the repository again, or make it with "
+            "`dvc repro`."
+        ) from error

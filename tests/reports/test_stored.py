@@ -1,0 +1,69 @@
+"""A board from a clone: only what is committed, no results, no training."""
+
+from __future__ import annotations
+
+import shutil
+
+import pandas as pd
+import pytest
+from typer.testing import CliRunner
+
+from metabench.cli import app
+from metabench.files import InputError
+from metabench.reports.leaderboard import write_reports
+from metabench.reports.scores import condense
+from metabench.reports.stored import CELLS, NAMES, SCORES, store, stored
+from tests.reports.synthetic import META, made_up
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("reports")
+    methods = {"protonet": ("metric", 0.8), "maml": ("model", 0.6), "ridge": ("feature", 0.7)}
+    of_images = made_up(methods, shots=(1,))
+    of_points = made_up(methods, ("sinusoid",), ("sinusoid",), (10,), ways=0)
+    both = [pd.concat(parts, ignore_index=True) for parts in zip(of_images, of_points, strict=True)]
+    both[1]["open_set_auroc"] = [{"digits/5w1s": 0.7}] * len(both[1])
+    write_reports(*both, folder, META)
+    return folder
+
+
+def test_the_reports_of_a_board_are_made_again_byte_by_byte(folder, tmp_path) -> None:
+    for name in NAMES:
+        shutil.copy(folder / name, tmp_path)
+    found = CliRunner().invoke(app, ["report", str(tmp_path)])
+    assert found.exit_code == 0, found.output
+    files = sorted(path.relative_to(folder) for path in folder.rglob("*.*"))
+    assert len(files) > 10
+    assert files == sorted(path.relative_to(tmp_path) for path in tmp_path.rglob("*.*"))
+    for name in files:
+        assert (folder / name).read_bytes() == (tmp_path / name).read_bytes(), name
+
+
+def test_every_score_is_kept_and_takes_about_a_byte(tmp_path) -> None:
+    results, costs = made_up(episodes=300)
+    results["value"] = (75 * results["value"]).round() / 75
+    store(condense(results), costs, tmp_path, META)
+    scores, records, meta = stored(tmp_path)
+    pd.testing.assert_frame_equal(scores, condense(results))
+    kept = scores.query("method == 'maml' and seed == 2 and target == 'digits' and shots == 1")
+    wanted = results.query("method == 'maml' and seed == 2 and target == 'digits' and shots == 1")
+    assert (75 * kept["values"].iloc[0]).round().tolist() == (75 * wanted["value"]).round().tolist()
+    assert records.to_dict("records") == costs.to_dict("records") and meta == META
+    assert (tmp_path / SCORES).stat().st_size < 1.5 * len(results)
+
+
+def test_a_board_without_scores_and_a_damaged_one_are_named(folder, tmp_path) -> None:
+    with pytest.raises(InputError, match=r"no scores\.parquet and no cells\.json and no params"):
+        stored(tmp_path)
+    for name in (SCORES, CELLS):
+        for file in NAMES:
+            shutil.copy(folder / file, tmp_path)
+        for content in (b"", b"[]", (folder / name).read_bytes()[:-20]):
+            (tmp_path / name).write_bytes(content)
+            with pytest.raises(InputError, match=name):
+                stored(tmp_path)
+    shutil.copy(folder / CELLS, tmp_path)
+    pd.DataFrame({"a": [1]}).to_parquet(tmp_path / SCORES)
+    with pytest.raises(InputError, match="other columns"):
+        stored(tmp_path)
