@@ -9,6 +9,9 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
+import time
+import webbrowser
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated
@@ -16,27 +19,50 @@ from typing import Annotated
 import typer
 
 from metabench import shown
-from metabench.cli.base import ELSEWHERE, command, say
+from metabench.cli.base import ELSEWHERE, command, config_in_use, say
 from metabench.files import InputError
 
 
 @command("Results")
 def ui(
     port: Annotated[int, typer.Option(min=1, max=65535, help="port on this machine")] = 5000,
+    browse: Annotated[bool, typer.Option("--open", help="show the page in a browser")] = False,
 ) -> None:
-    """Open the MLflow UI on the runs of this folder (or of MLFLOW_TRACKING_URI)."""
+    """Show the runs of this folder (or of MLFLOW_TRACKING_URI) in the MLflow UI."""
     from metabench.tracking.store import check_store, wanted_uri
+    from metabench.tracking.view import page_of
 
-    uri = wanted_uri()
-    page = "/#/experiments?workflowType=machine_learning"  # MLflow 3 opens its GenAI pages first
+    uri, profile = wanted_uri(), None
+    with contextlib.suppress(InputError):  # what is wrong with params.yaml does not matter here
+        profile = config_in_use().profile
     if uri.startswith("http"):
+        page = page_of(uri, profile)
         say(f"{shown.masked(uri).rstrip('/')}{page}")
+        if browse:
+            webbrowser.open(f"{uri.rstrip('/')}{page}")
         return
     if not os.environ.get("MLFLOW_TRACKING_URI") and not Path("mlflow.db").exists():
         raise InputError(f"no mlflow.db here: {ELSEWHERE}, after `dvc repro`")
     check_store(uri)
     _check_port(port)
+    page = page_of(uri, profile)
     say(f"http://127.0.0.1:{port}{page}  (Ctrl-C to stop)")
+    if browse:
+        threading.Thread(target=_open, args=(port, page), daemon=True).start()
+    _serve(uri, port)
+
+
+def _open(port: int, page: str) -> None:
+    """Show the page in a browser as soon as the server answers."""
+    while True:
+        with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port)):
+            webbrowser.open(f"http://127.0.0.1:{port}{page}")
+            return
+        time.sleep(0.2)
+
+
+def _serve(uri: str, port: int) -> None:
+    """Run MLflow's server until it ends, or is told to."""
     # by the environment: a list of processes shows everybody what is on a command line
     environment = {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"} | os.environ
     environment["MLFLOW_BACKEND_STORE_URI"] = uri

@@ -100,7 +100,7 @@ def log_best(folder: Path, cell: Mapping[str, Any], val: float, profile: str) ->
         from mlflow.entities import LoggedModelOutput
 
         client = MlflowClient(tracking_uri=uri, registry_uri=uri)
-        experiment = experiment_of(client, f"metabench-{profile}")
+        experiment = experiment_of(client, profile)
         found = finished_run(client, experiment, "best_key", cell["key"])
         if found:
             return found

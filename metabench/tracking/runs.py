@@ -17,6 +17,7 @@ from metabench.config import Config
 from metabench.files import digest, read_json
 from metabench.pipeline.layout import Layout
 from metabench.pipeline.results import further, read_result
+from metabench.tracking import view
 from metabench.tracking.store import experiment_of, finished_run, origin_tags, safely
 
 CHUNK = 1000
@@ -48,10 +49,11 @@ def track_cell(config: Config, layout: Layout, source: str, method: str, seed: i
         from mlflow.entities import Dataset, DatasetInput, InputTag, Metric, Param, RunTag
 
         client = MlflowClient(tracking_uri=uri)
-        experiment = experiment_of(client, f"metabench-{config.profile}")
+        experiment = experiment_of(client, config.profile)
         found = finished_run(client, experiment, "cell_key", record["key"])
         if found:
             return found
+        client.set_experiment_tag(experiment, view.TAG, view.view_of(config))
         now = int(time.time() * 1000)
         began = now - int(1000 * record["train_seconds"])  # so that the UI's duration is training's
         name = f"{source}/{method}/s{seed}"
@@ -120,10 +122,10 @@ def _scores(results: pd.DataFrame) -> dict[str, float]:
     )
     for (metric, target, ways, shots, steps), rows in groups:
         setting = f"{ways}w{shots}s" if ways else f"{shots}s"
-        where = f"{target}.{setting}".replace(":", ".") + ("" if steps < 0 else f".step{steps}")
-        found[f"{'acc' if metric == 'accuracy' else metric}/{where}"] = float(rows["value"].mean())
-        means = rows[others].mean().dropna()
-        found |= {f"{name}/{where}": float(mean) for name, mean in means.items()}
+        means = {metric: rows["value"].mean()} | dict(rows[others].mean().dropna())
+        for name, mean in means.items():
+            full = view.score_name(name, target, setting)
+            found[full if steps < 0 else f"{full}.step{steps}"] = float(mean)
     return found
 
 
@@ -140,7 +142,7 @@ def log_report(folder: Path, profile: str, git_commit: str) -> str | None:
         from mlflow import MlflowClient
 
         client = MlflowClient(tracking_uri=uri)
-        experiment = experiment_of(client, f"metabench-{profile}")
+        experiment = experiment_of(client, profile)
         found = finished_run(client, experiment, "report_digest", content)
         if found:
             return found

@@ -17,6 +17,7 @@ from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
 import filelock
+import sqlalchemy
 
 from metabench.files import InputError
 from metabench.shown import masked
@@ -30,6 +31,10 @@ os.environ.setdefault("GIT_PYTHON_REFRESH", "quiet")
 os.environ.setdefault("MLFLOW_UV_AUTO_DETECT", "false")
 
 T = TypeVar("T")
+
+DATABASES = {"postgresql": 5432, "mysql": 3306, "mssql": 1433}
+PORTS = {"http": 80, "https": 443} | DATABASES
+FIX = "Set MLFLOW_TRACKING_URI to another store, or unset it for mlflow.db in this folder"
 
 
 def import_mlflow() -> None:
@@ -59,25 +64,30 @@ def check_store(uri: str) -> None:
         return
     if not path.exists() and path.parent.is_dir() and os.access(path.parent, os.W_OK):
         return  # it will be made
-    fix = "Move it away, or set MLFLOW_TRACKING_URI"
     if path.is_dir():
-        raise InputError(f"{path}: is a folder, not MLflow's database. {fix}")
+        raise InputError(
+            f"{path}: is a folder, not MLflow's database. Move it away, or set MLFLOW_TRACKING_URI"
+        )
     try:
         with contextlib.closing(sqlite3.connect(f"{path.as_uri()}?mode=rw", uri=True)) as database:
             database.execute("PRAGMA schema_version")
     except sqlite3.Error as error:
         if "locked" not in str(error):  # in use
             reason = f"MLflow's database cannot be opened, or is no database ({error})"
-            raise InputError(f"{path}: {reason}. {fix}") from error
+            raise InputError(
+                f"{path}: {reason}. Move it away, or set MLFLOW_TRACKING_URI"
+            ) from error
 
 
 def knock(uri: str) -> None:
-    """Fail within seconds if nothing is at ``uri``; MLflow's own attempts take a minute."""
+    """Fail within seconds if nothing is at ``uri``, or not to be had; MLflow tries for minutes."""
     check_store(uri)
     parts = urlsplit(uri)
-    if parts.scheme in ("http", "https") and parts.hostname:
-        port = parts.port or (443 if parts.scheme == "https" else 80)
+    scheme = parts.scheme.partition("+")[0]
+    if parts.hostname and (port := parts.port or PORTS.get(scheme)):
         socket.create_connection((parts.hostname, port), timeout=5).close()
+    if scheme in DATABASES:  # one attempt, where MLflow makes fifteen
+        sqlalchemy.create_engine(uri).connect().close()
 
 
 def safely(write: Callable[[str], T], safe: str) -> T | None:
@@ -122,8 +132,33 @@ def finished_run(client: Any, experiment: str, tag: str, value: str) -> str | No
     return None
 
 
-def experiment_of(client: Any, name: str) -> str:
+def experiment_name(profile: str) -> str:
+    """The experiment in which the runs of a profile are."""
+    return f"metabench-{profile}"
+
+
+def experiment_of(client: Any, profile: str) -> str:
     """The experiment's id; created once, serially: first writers on a new store would collide."""
+    name, kind = experiment_name(profile), {"mlflow.experimentKind": "custom_model_development"}
     with filelock.FileLock(".mlflow.lock"):
         found = client.get_experiment_by_name(name)
-        return str(found.experiment_id if found else client.create_experiment(name))
+        return str(found.experiment_id if found else client.create_experiment(name, tags=kind))
+
+
+def look_up(uri: str, name: str) -> Any | None:
+    """The experiment called ``name`` in the store at ``uri``; None: it has none.
+
+    Raises:
+        InputError: the store cannot be used.
+    """
+    try:
+        knock(uri)
+        from mlflow import MlflowClient  # takes seconds
+
+        return MlflowClient(tracking_uri=uri).get_experiment_by_name(name)
+    except InputError:
+        raise
+    except Exception as error:  # each kind of store raises its own
+        reason = " ".join(str(error).split())[:200] or type(error).__name__
+        wrong = f"MLflow's store at {uri} cannot be used ({reason}). {FIX}"
+        raise InputError(masked(wrong, uri)) from None  # its text may hold what is masked here

@@ -215,6 +215,20 @@ def test_a_folder_or_a_file_that_is_no_database_is_named(here) -> None:
     assert "mlflow.db" in shown("ui") and "no database" in shown("ui")
 
 
+def test_the_page_of_another_server_is_printed_and_opened(here, monkeypatch) -> None:
+    opened: list[str] = []
+    monkeypatch.setattr("webbrowser.open", opened.append)
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://user:s3cret@example.org/")
+    asked: list[tuple[str, str | None]] = []
+    page = "/#/experiments/7/runs"
+    monkeypatch.setattr("metabench.tracking.view.page_of", lambda *a: asked.append(a) or page)
+    assert shown("ui", code=0) == f"http://***@example.org{page}\n" and opened == []
+    (here / "params.yaml").write_text(yaml.safe_dump(params()))
+    shown("ui", "--open", code=0)
+    assert opened == [f"http://user:s3cret@example.org{page}"]
+    assert [profile for _, profile in asked] == [None, "toy"]
+
+
 SHORT = """
 from metabench.cli import app, ui
 ui._SERVE = ui._SERVE.split("from mlflow")[0] + {work!r}

@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import json
 import re
 import shutil
+import socket
 import sqlite3
 import subprocess
 import sys
 import time
 import warnings
+from contextlib import suppress
 from pathlib import Path
 
 import pandas as pd
 import pytest
 import torch
+import yaml
 from mlflow import MlflowClient
 from mlflow.tracking.context import registry as context
 
@@ -23,8 +27,10 @@ from metabench.pipeline.cells import train_cell
 from metabench.pipeline.evaluating import evaluate_cell
 from metabench.tracking import best, models, runs, store
 from metabench.tracking.runs import track_cell
+from metabench.tracking.view import page_of
 from tests.toy import TOY_NAME, prepared, toy_config
 
+BROWSER = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("chrome")
 METHODS = {"protonet": {"ways": 5, "queries": 3}, "linear_probe": {}, "mann": {}}
 
 
@@ -94,6 +100,70 @@ def test_a_cell_is_one_run_with_curve_costs_scores_datasets_and_the_learner(proj
     assert fitted.cell_["method"] == "protonet"
     with pytest.raises(InputError, match="holds no learner, or cannot be read"):
         FewShotClassifier.from_run("0" * 32)
+
+
+def test_the_page_of_the_ui_has_a_column_for_each_score_of_a_learner(project, here) -> None:
+    config, layout = project
+    assert page_of(store.default_uri(), "toy") == "/#/experiments?workflowType=machine_learning"
+    track_cell(config, layout, TOY_NAME, "protonet", 0)
+    (run,) = runs_of(here, "cell")
+    experiment = here.get_experiment(run.info.experiment_id)
+    assert experiment.tags["mlflow.experimentKind"] == "custom_model_development"
+    view = json.loads(experiment.tags["mlflow.sharedViewState.metabench"])
+    scores = [name for name in run.data.metrics if name.startswith("acc/")]
+    assert view["selectedColumns"] == [
+        *("tags.`source`", "tags.`method`", "tags.`family`", f"metrics.`{scores[0]}`"),
+        *("metrics.`cost/train_seconds`", "metrics.`cost/adapt_ms`"),
+    ]
+    assert view["orderByKey"] == f"metrics.`{scores[0]}`" and not view["orderByAsc"]
+    assert page_of(store.default_uri(), "toy") == (
+        f"/#/experiments/{run.info.experiment_id}/runs?workflowType=machine_learning"
+        "&viewStateShareKey=metabench"
+    )
+
+
+@pytest.mark.parametrize(
+    "uri",
+    [
+        "http://127.0.0.1:9",
+        "postgresql://user:s3cret@127.0.0.1:9/mlflow",
+        "nonsense://user:s3cret@127.0.0.1",
+    ],
+)
+def test_a_store_that_cannot_be_used_is_one_message(here, uri) -> None:
+    with pytest.raises(InputError, match=r"^MLflow's store at .*127\.0\.0\.1") as raised:
+        page_of(uri, "toy")
+    assert "Set MLFLOW_TRACKING_URI" in str(raised.value) and "s3cret" not in str(raised.value)
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(BROWSER is None, reason="no chromium: the page is not looked at in a browser")
+def test_the_ui_shows_the_runs_with_the_columns(project, here) -> None:
+    config, layout = project
+    track_cell(config, layout, TOY_NAME, "protonet", 0)
+    Path("params.yaml").write_text(yaml.safe_dump(config.model_dump(mode="json")))
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    call = [sys.executable, "-m", "metabench", "ui", "--port", str(port)]
+    server = subprocess.Popen(call, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
+    try:
+        address = server.stdout.readline().split()[0]
+        while True:
+            with suppress(OSError), socket.create_connection(("127.0.0.1", port)):
+                break
+            time.sleep(0.2)
+        look = [
+            str(BROWSER), "--headless", "--no-sandbox", "--disable-gpu", "--no-first-run",
+            f"--user-data-dir={Path('browser').resolve()}", "--window-size=3000,800",
+            "--virtual-time-budget=30000", "--dump-dom", address,
+        ]  # fmt: skip
+        seen = subprocess.run(look, capture_output=True, text=True, timeout=120, check=True).stdout
+    finally:
+        server.terminate()
+        server.wait(timeout=30)
+    columns = re.findall(r'data-testid="sort-header-([^"]*)"', seen)
+    assert {"acc/tests.toy.TOY.5w1s", "cost/train_seconds", "cost/adapt_ms"} <= set(columns)
+    assert f"{TOY_NAME}/protonet/s0" in seen and "viewing a shared view" in seen
 
 
 def test_an_unreachable_server_costs_seconds_and_the_local_store_has_the_run(
