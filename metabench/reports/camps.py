@@ -7,7 +7,7 @@ on ``val`` episodes that neither training nor tuning has seen.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -16,7 +16,7 @@ import pandas as pd
 from metabench.reports.statistics.champions import Champions, robustness
 from metabench.reports.statistics.comparisons import MARGIN, RELATIVE_MARGIN
 from metabench.reports.statistics.tables import Block
-from metabench.reports.words import span
+from metabench.reports.words import stands
 
 META, TRANSFER, HYBRID = CAMPS = ("meta-learning", "transfer", "hybrid")
 
@@ -58,7 +58,7 @@ def form_for(scores: Validation, ways: int, shots: int) -> str | None:
     return next((form for form in forms if form in known), None)
 
 
-def tests_between(
+def compare_camps(
     block: Block, scores: Mapping[str, float], camps: Mapping[str, str], metric: str
 ) -> list[dict[str, Any]]:
     """The test between champions, the same without each, and with each camp's best three.
@@ -70,8 +70,8 @@ def tests_between(
 
     Returns:
         A row a test, none if fewer than two camps have methods: its ``name``, and by camp
-        ``methods`` and ``verdict`` (best, tied, behind, undecided) with ``between``, the interval
-        of the difference to the best camp.
+        ``methods``, ``verdict`` (best, tied, behind, undecided) and how that ``stands``, with the
+        interval of the difference to the best camp.
     """
     members = {
         camp: [m for m in block.methods if camps.get(m) == camp and m in scores] for camp in CAMPS
@@ -89,34 +89,41 @@ def _row(name: str, test: Champions, metric: str) -> dict[str, Any]:
         camp: {
             "methods": list(test.chosen[i]),
             "verdict": str(words[i]),
-            "between": span(compared.low[i], compared.high[i], metric),
+            "stands": stands(str(words[i]), compared.low[i], compared.high[i], metric),
         }
         for i, camp in enumerate(test.camps)
     }
 
 
-def in_words(tests: Iterable[Mapping[str, Any]], metric: str) -> str:
-    """What the tests say, in two sentences."""
+def rests_on(tests: Sequence[Mapping[str, Any]]) -> str:
+    """Whether the same camps are behind, whichever method stands for a camp."""
     main, *others = tests
-    camps = [camp for camp in CAMPS if camp in main]
-    best = next(camp for camp in camps if main[camp]["verdict"] == "best")
-    words = [main[camp]["verdict"] for camp in camps]
-    lead = next((word for word in ("undecided", "tied") if word in words), best)
-    said = [f"{best} ({main[best]['methods'][0]}) has the best mean"]
-    for camp in camps:
-        (method,), word = main[camp]["methods"], main[camp]["verdict"]
-        between = main[camp]["between"] + (" points" if metric == "accuracy" else "")
-        how = f"behind by {between}" if word == "behind" and main[camp]["between"] else word
-        said += [f"{camp} ({method}) is {how}"] if word != "best" else []
-    odd = [t["name"] for t in others if any(_word(t, c) != _word(main, c) for c in camps)]
-    named = " and ".join("with the best three" if name == "best three" else name for name in odd)
-    rest = (
-        f"It rests on single methods: another verdict {named}"
-        if odd
-        else "The same without each champion, and with the mean of each camp's best three"
+    odd = [test["name"] for test in others if _behind(test) != _behind(main)]
+    if not odd:
+        return "the same without each champion, and with the mean of each camp's best three"
+    named = ["with the best three" if name == "best three" else name for name in odd]
+    return f"another verdict {', '.join(named)}"
+
+
+def _behind(test: Mapping[str, Any]) -> set[str]:
+    return {camp for camp in CAMPS if camp in test and test[camp]["verdict"] == "behind"}
+
+
+def in_words(tests: Sequence[Mapping[str, Any]], metric: str) -> str:
+    """What the tests say, in a sentence, and what that rests on, in another."""
+    main = tests[0]
+    found = {camp: main[camp] for camp in CAMPS if camp in main}
+    best = next(camp for camp in found if found[camp]["verdict"] == "best")
+    words = [found[camp]["verdict"] for camp in found]
+    lead = next((f"{word}: " for word in ("undecided", "tied") if word in words), "")
+    unit = " points" if metric == "accuracy" else ""
+    others = [
+        f"{camp} ({it['methods'][0]}) is {it['stands']}{unit if it['stands'][-1].isdigit() else ''}"
+        for camp, it in found.items()
+        if camp != best
+    ]
+    rests = rests_on(tests)
+    return (
+        f"{lead}{best} ({found[best]['methods'][0]}) has the best mean, {', '.join(others)}. "
+        f"{rests[0].upper()}{rests[1:]}"
     )
-    return f"{lead}: {', '.join(said)}. {rest}"
-
-
-def _word(test: Mapping[str, Any], camp: str) -> str:
-    return str(test[camp]["verdict"]) if camp in test else "no method left"

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from metabench.reports.camps import Validation, form_for, in_words, tests_between
+from metabench.reports.camps import Validation, compare_camps, form_for, in_words
 from metabench.reports.scores import BLOCK, ORACLE, Blocks
 from metabench.reports.statistics.board import board, recommended
 from metabench.reports.statistics.tables import Block
@@ -103,7 +103,7 @@ def _choice(limit: str, block: Block, allowed: pd.DataFrame, metric: str) -> dic
     beside = {word: list(words.index[words == word]) for word in ("best", "tied", "undecided")}
     beside["undecided"] = [f"{m} ({found.needed(m)})" for m in beside["undecided"]]
     said = [f"{'best mean' if w == 'best' else w}: {_some(m)}" for w, m in beside.items() if m]
-    nothing = f"none of the other {len(words)}" if len(words) else "the only one"
+    nothing = f"all others ({len(words)}) are behind" if len(words) else "the only one"
     return {
         "limit": limit,
         "method": take,
@@ -152,5 +152,5 @@ def _camps(
                 found.append(mine[method][form])
     sources = rows["source"].nunique()
     means = {m: float(np.mean(found)) for m, found in scores.items() if len(found) == sources}
-    tests = tests_between(block, means, dict(camps), first["metric"])
+    tests = compare_camps(block, means, dict(camps), first["metric"])
     return in_words(tests, first["metric"]) if tests else None

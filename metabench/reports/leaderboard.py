@@ -12,7 +12,14 @@ import pandas as pd
 
 from metabench.files import atomic, write_text
 from metabench.reports import figures
-from metabench.reports.camps import CAMPS, Validation, form_for, tests_between, validation_of
+from metabench.reports.camps import (
+    CAMPS,
+    Validation,
+    compare_camps,
+    form_for,
+    rests_on,
+    validation_of,
+)
 from metabench.reports.guide import guide
 from metabench.reports.machines import mixed
 from metabench.reports.open_set import open_set_figure
@@ -27,7 +34,7 @@ from metabench.reports.summary import (
     setting_label,
     summarise,
 )
-from metabench.reports.words import amount, points, standing, would_decide
+from metabench.reports.words import amount, points, stands, would_decide
 from metabench.shown import markdown
 
 COSTS_OF_INTEREST = (
@@ -74,7 +81,13 @@ def write_stored(folder: Path) -> pd.DataFrame:
         summary.to_csv(temporary, index=False, float_format="%.6g")
     open_set_figure(costs, folder / "figures/open_set.svg")
     drawn = common + [figure for source in sources for figure in source["figures"]]
-    write_page(summary, drawn, folder, meta)
+    tested = [
+        block | {"source": source["name"]}
+        for source in sources
+        for block in source["blocks"]
+        if block["champions"]
+    ]
+    write_page(summary, drawn, tested, folder, meta)
     return summary
 
 
@@ -183,7 +196,7 @@ def _cost_figures(part: pd.DataFrame, ways: int, add: Any) -> None:
 def overview(rows: pd.DataFrame) -> dict[str, Any]:
     """Methods × settings of one source, in order of rank, each score with its verdict.
 
-    The best is bold; what is behind it has no mark.
+    The best is bold; what is behind it has no mark. The oracle's scores are in brackets.
     """
     main = rows[rows["steps"] == -1]
     keys = list(dict.fromkeys(zip(main["target"], main["ways"], main["shots"], strict=True)))
@@ -191,7 +204,8 @@ def overview(rows: pd.DataFrame) -> dict[str, Any]:
         transductive=("transductive", "first"), rank=("rank", "mean")
     )
     lines = []
-    for method in order.sort_values(["transductive", "rank"]).index:
+    order["bound"] = order.index == ORACLE
+    for method in order.sort_values(["transductive", "bound", "rank"]).index:
         mine = main[main["method"] == method].set_index(["target", "ways", "shots"])
         first = mine.iloc[0]
         lines.append(
@@ -213,6 +227,8 @@ def _marked(row: pd.Series) -> str:
     score = amount(row["mean"], row["half"], row["metric"])
     if row["verdict"] == "best":
         return f"**{score}**"
+    if row["method"] == ORACLE:
+        return f"({score})"
     return f"{score} {row['verdict']}" if row["verdict"] in ("tied", "undecided") else score
 
 
@@ -220,7 +236,7 @@ def _drops(frame: pd.DataFrame) -> list[dict[str, Any]]:
     """One table of drops for each target and setting."""
     if frame.empty:
         return []
-    by_setting: Iterable[tuple[Any, pd.DataFrame]] = frame.groupby(BLOCK[1:], sort=False)
+    by_setting: Iterable[tuple[Any, pd.DataFrame]] = frame.groupby(BLOCK[1:])
     return [
         {"target": target, "setting": setting_label(ways, shots), "rows": part.to_dict("records")}
         for (target, ways, shots), part in by_setting
@@ -278,13 +294,14 @@ def _camps(
     fair = rows[(rows["steps"] == -1) & ~rows["transductive"].astype(bool)]
     form = form_for(validation, ways, shots)
     if form is None or key not in measured:
-        return {"champions": [], "camps": [], "chosen_on": ""}
+        return {"champions": []}
     scores = {m: found[form] for m, found in validation.items() if form in found}
     camps = dict(zip(fair["method"], fair["camp"], strict=True))
-    tests = tests_between(measured[key], scores, camps, rows["metric"].iloc[0])
+    tests = compare_camps(measured[key], scores, camps, rows["metric"].iloc[0])
     there = [camp for camp in CAMPS if tests and camp in tests[0]]
     fewer = form if ways and not form.startswith(f"{ways}w") else ""
-    return {"champions": tests, "camps": there, "chosen_on": fewer}
+    rests = rests_on(tests) if tests else ""
+    return {"champions": tests, "camps": there, "chosen_on": fewer, "rests_on": rests}
 
 
 def _says(rows: pd.DataFrame) -> dict[str, list[str]]:
@@ -301,6 +318,13 @@ def _train(row: pd.Series) -> str:
     return f"{row['train_seconds']:.0f}{shared}"
 
 
+def _verdict(row: pd.Series) -> str:
+    if not isinstance(row["verdict"], str):
+        return "–"
+    said = stands(row["verdict"], row["behind_low"], row["behind_high"], row["metric"])
+    return f"**{said}**" if said == "best" else said
+
+
 def _rows(rows: pd.DataFrame) -> list[dict[str, Any]]:
     found = []
     for _, row in rows.iterrows():
@@ -312,7 +336,7 @@ def _rows(rows: pd.DataFrame) -> list[dict[str, Any]]:
                 "family": row["family"],
                 "backbone": row["backbone"],
                 "score": amount(row["mean"], row["half"], row["metric"]),
-                "verdict": standing(row),
+                "verdict": _verdict(row),
                 "ece": f"{100 * row['ece']:.1f}",
                 "train": _train(row),
                 "tflop": f"{row['train_flops'] / 1e12:.3g}",

@@ -11,6 +11,7 @@ import jinja2
 import pandas as pd
 
 from metabench.files import write_text
+from metabench.reports.camps import CAMPS
 from metabench.reports.machines import mixed
 from metabench.reports.summary import setting_label
 from metabench.reports.words import span, would_decide
@@ -22,6 +23,7 @@ COLUMNS = [
     ("setting", "setting"),
     ("method", "method"),
     ("family", "family"),
+    ("camp", "camp"),
     ("rank", "rank"),
     ("mean", "score"),
     ("half", "± 95 %"),
@@ -37,13 +39,23 @@ COLUMNS = [
     ("adapt_ms", "adapt ms"),
     ("adapt_flops", "adapt FLOP"),
 ]
-FILTERS = ["source", "target", "setting", "family", "verdict"]
+FILTERS = ["source", "target", "setting", "family", "camp", "verdict"]
 
 
 def write_page(
-    summary: pd.DataFrame, figures: list[dict[str, str]], folder: Path, meta: dict[str, Any]
+    summary: pd.DataFrame,
+    figures: list[dict[str, str]],
+    tested: list[dict[str, Any]],
+    folder: Path,
+    meta: dict[str, Any],
 ) -> None:
-    """Write ``folder/index.html``; nothing in it is loaded from elsewhere."""
+    """Write ``folder/index.html``; nothing in it is loaded from elsewhere.
+
+    Args:
+        summary: of all sources.
+        figures: ``title`` and ``file`` of each.
+        tested: the blocks that have a test between the camps' champions.
+    """
     rows = summary[summary["steps"] == -1].copy()
     rows["setting"] = [
         setting_label(ways, shots) for ways, shots in zip(rows["ways"], rows["shots"], strict=True)
@@ -59,6 +71,8 @@ def write_page(
         would_decide(row) if row["verdict"] == "undecided" else ""
         for row in rows.to_dict("records")
     ]
+    first = rows["verdict"] == "best"
+    rows["between"], rows["behind"] = rows["between"].mask(first, ""), rows["behind"].mask(first)
     for name in ("mean", "half", "behind", "ece"):
         rows[name] = rows[name].where(~accuracy, 100 * rows[name])
     rows["family"] = rows["family"].where(
@@ -80,10 +94,13 @@ def write_page(
         undefined=jinja2.StrictUndefined,
         autoescape=True,
     )
+    environment.filters["shown"] = visible
     page = environment.get_template("index.html.j2").render(
         meta=meta,
         costs=mixed(rows),
         figures=drawn,
+        camps=[camp for camp in CAMPS if any(camp in block["camps"] for block in tested)],
+        tested=tested,
         # "</script>" in a name must not end the script
         data=json.dumps({"columns": COLUMNS, "rows": data, "filters": FILTERS}).replace(
             "<", "\\u003c"

@@ -80,8 +80,9 @@ def summarise(scores: pd.DataFrame, costs: pd.DataFrame, blocks: Blocks) -> pd.D
     summary["rank"] = ranks.rank(ascending=False, method="min").astype(int)
     summary = summary.join(_verdicts(summary, blocks), on=[*BLOCK, "method"])
     summary.loc[summary["steps"] != -1, VERDICTS] = np.nan
-    order = ["source", "cross", *BLOCK[1:], "steps", "transductive", "rank", "method"]
-    return _with_metrics(summary, scores).sort_values(order, ignore_index=True)
+    order = ["source", "cross", *BLOCK[1:], "steps", "transductive", "bound", "rank", "method"]
+    summary = _with_metrics(summary, scores).assign(bound=summary["method"] == ORACLE)
+    return summary.sort_values(order, ignore_index=True).drop(columns="bound")
 
 
 def _with_metrics(summary: pd.DataFrame, scores: pd.DataFrame) -> pd.DataFrame:
@@ -155,7 +156,7 @@ def label_need(summary: pd.DataFrame, blocks: Blocks) -> pd.DataFrame:
         shots = sorted(lines["shots"].unique())
         if len(shots) < 2:
             continue
-        fair = lines[~lines["transductive"].astype(bool)]
+        fair = lines[~lines["transductive"].astype(bool) & (lines["method"] != ORACLE)]
         fair = fair if len(fair) else lines
         level = float(fair.loc[fair["shots"] == shots[0], "mean"].max())
         mine = [blocks[source, target, ways, k] for k in shots]

@@ -31,14 +31,12 @@ def span(low: float, high: float, metric: str) -> str:
     return " to ".join(f"{end:.1f}" if metric == "accuracy" else f"{end:.3g}" for end in ends)
 
 
-def standing(row: Any) -> str:
-    """``behind by 2.1 to 4.0``: the verdict on a row of the summary; the best is bold."""
-    if row["verdict"] == "best":
-        return "**best**"
-    if not isinstance(row["verdict"], str):
-        return "–"
-    between = span(row["behind_low"], row["behind_high"], row["metric"])
-    return f"{row['verdict']}{' by' if row['verdict'] == 'behind' else ':'} {between}".rstrip(": ")
+def stands(verdict: str, low: float, high: float, metric: str) -> str:
+    """``behind by 2.1 to 4.0``: a verdict, and the interval of the difference to the best."""
+    between = span(low, high, metric)
+    if verdict == "best" or not between:
+        return verdict
+    return f"{verdict}{' by' if verdict == 'behind' else ':'} {between}"
 
 
 def would_decide(row: Any) -> str:

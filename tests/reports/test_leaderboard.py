@@ -100,9 +100,9 @@ def test_the_guide_takes_the_best_and_names_what_is_tied_with_it_or_undecided(re
 def test_the_guide_says_so_when_one_camp_is_better() -> None:
     found = guide_of(*made_up(BOARD | {"protonet": ("metric", 0.95)}, seeds=5))
     assert re.match(
-        r"meta-learning: meta-learning \(protonet\) has the best mean, transfer "
-        r"\(linear_probe\) is behind by 13\.\d to 1[56]\.\d points\. It rests on single methods: "
-        r"another verdict without protonet and with the best three$",
+        r"meta-learning \(protonet\) has the best mean, transfer "
+        r"\(linear_probe\) is behind by 13\.\d to 1[56]\.\d points\. Another "
+        r"verdict without protonet, with the best three$",
         found[0]["camps"],
     )
 

@@ -42,6 +42,9 @@ pick("target", "digits"); seen.targets = [...new Set(cells(at("target")))];
 pick("setting", "5-way 1-shot"); seen.one = cells(0).length;
 pick("search", "MAML"); seen.found = cells(at("method"));
 seen.count = document.getElementById("count").textContent;
+pick("search", "");
+pick("verdict", "best"); seen.best = lines().map(line => line.className);
+seen.champions = [...document.querySelectorAll("#champions tbody tr")].length;
 seen.figures = document.querySelectorAll("figure svg").length;
 seen.problems = problems;
 const result = document.createElement("pre");
@@ -67,7 +70,7 @@ def test_the_page_loads_nothing_from_elsewhere(folder) -> None:
 
 def test_a_name_cannot_end_the_script(tmp_path) -> None:
     summary = summary_of(*made_up({"</script><b>": ("metric", 0.5), "b": ("model", 0.6)}))
-    write_page(summary, [], tmp_path, META)
+    write_page(summary, [], [], tmp_path, META)
     assert "</script><b>" not in (tmp_path / "index.html").read_text()
 
 
@@ -93,4 +96,6 @@ def test_a_click_sorts_a_choice_filters_and_the_console_stays_empty(folder, tmp_
     assert seen["names"] == sorted(seen["names"])
     assert seen["targets"] == ["digits"] and seen["one"] == len(BOARD)
     assert seen["found"] == ["maml"] and seen["count"] == "1"
+    assert seen["best"] == ["best", "best"]  # one of them transductive, among its own
+    assert seen["champions"] == 4
     assert seen["figures"] == len(list((folder / "figures").glob("*.svg")))
