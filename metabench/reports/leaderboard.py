@@ -11,7 +11,7 @@ import jinja2
 import pandas as pd
 
 from metabench.files import atomic, write_text
-from metabench.reports import figures
+from metabench.reports import figures, for_dvc
 from metabench.reports.camps import (
     CAMPS,
     Validation,
@@ -79,6 +79,8 @@ def write_stored(folder: Path) -> pd.DataFrame:
     _render("decision_guide.md", folder, meta=meta, situations=guide(summary, blocks, validation))
     with atomic(folder / "leaderboard.csv") as temporary:
         summary.to_csv(temporary, index=False, float_format="%.6g")
+    for_dvc.write_metrics(summary, folder / "metrics.json")
+    for_dvc.write_shots(summary, folder / "shots.csv")
     open_set_figure(costs, folder / "figures/open_set.svg")
     drawn = common + [figure for source in sources for figure in source["figures"]]
     tested = [
