@@ -16,7 +16,8 @@ from torch import Tensor
 from benchmarks.timing import compare, configure
 from metabench.episodes import Episodes, one_hot
 from metabench.episodes.sampling import assemble
-from metabench.methods.parts.heads import logistic, ridge
+from metabench.methods.feature.ridge import ridge
+from metabench.methods.parts.logistic import logistic
 
 EPISODES, WAYS, SHOTS, QUERIES, WIDTH = 100, 5, 5, 15, 64
 C, PENALTY = 10.0, 1.0

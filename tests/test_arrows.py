@@ -189,7 +189,7 @@ def test_a_method_that_imports_a_method_is_caught(tmp_path, line) -> None:
     path = tmp_path / "metabench/methods/model/mine.py"
     path.parent.mkdir(parents=True)
     path.write_text(
-        "from ..parts.heads import Cosine\nfrom metabench.files import InputError\n"
+        "from ..parts.logistic import logistic\nfrom metabench.files import InputError\n"
         f"from metabench.methods.base import Method\n{line}\n"
     )
     assert len(wrong_in_methods(tmp_path)) == 1

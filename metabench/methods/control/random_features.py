@@ -1,4 +1,4 @@
-"""Random features: the linear probe on a backbone that was never trained.
+"""Random features: a logistic regression on a backbone that was never trained.
 
 Differs from ``linear_probe`` in the weights alone, and so says what pretraining is worth beyond the
 architecture (Saxe et al. 2011, "On random weights and unsupervised feature learning").
@@ -6,12 +6,35 @@ architecture (Saxe et al. 2011, "On random weights and unsupervised feature lear
 
 from __future__ import annotations
 
-from metabench.methods.parts.probe import Probe
+import torch.nn.functional as F
+from torch import Tensor
+
+from metabench.config.bounds import Positive
+from metabench.episodes import Episodes
+from metabench.methods.base import FeatureMethod, Settings
+from metabench.methods.parts.logistic import logistic
 
 
-class RandomFeatures(Probe):
+class RandomFeaturesSettings(Settings):
+    """``c``: inverse penalty, as of ``linear_probe``."""
+
+    c: Positive = 10.0
+
+
+class RandomFeatures(FeatureMethod):
     """Logistic probe on the initial weights."""
 
     family = "control"
     paper = "Saxe et al. 2011"
     source_training = "none"
+    Settings = RandomFeaturesSettings
+
+    def embed(self, x: Tensor) -> Tensor:
+        """Unit vectors ``[T, N, D]`` of the network as it was drawn."""
+        return F.normalize(self.backbone(x), dim=-1)
+
+    def classify(self, features: Episodes) -> Tensor:
+        """``[T, Q, ways]``, by logistic regression on the support."""
+        assert features.ways is not None
+        support, query, labels = features.support_x, features.query_x, features.support_y
+        return logistic(support, labels, query, features.ways, self.settings.c)

@@ -1,18 +1,43 @@
 """Linear probe: logistic regression on frozen pretrained features.
 
-The plainest transfer, and a hard one to beat (Chen et al. 2019; Tian et al. 2020): L2-normalised
-features of the source backbone, then ``min_W ½‖W‖² + C Σ CE(W f(x_i) + b, y_i)`` on the support.
+The plainest transfer, and a hard one to beat (Chen et al. 2019; Tian et al. 2020). On the support,
+with features of unit length ``f̃(x) = f(x)/‖f(x)‖``:
+
+    min_{W, b}  ½‖W‖² + C Σ_i CE(W f̃(x_i) + b, y_i)
 """
 
 from __future__ import annotations
 
-from metabench.methods.parts.probe import Probe
+import torch.nn.functional as F
+from torch import Tensor
+
+from metabench.config.bounds import Positive
+from metabench.episodes import Episodes
+from metabench.methods.base import FeatureMethod, Settings
+from metabench.methods.parts.logistic import logistic
 
 
-class LinearProbe(Probe):
+class LinearProbeSettings(Settings):
+    """``c``: C, the inverse penalty, as in scikit-learn."""
+
+    c: Positive = 10.0
+
+
+class LinearProbe(FeatureMethod):
     """Nothing is trained but the head, per task, to convergence."""
 
     family = "feature"
     paper = "Tian et al. 2020"
     source_training = "none"
     start = "pretrained"
+    Settings = LinearProbeSettings
+
+    def embed(self, x: Tensor) -> Tensor:
+        """``f̃``: unit vectors ``[T, N, D]``."""
+        return F.normalize(self.backbone(x), dim=-1)
+
+    def classify(self, features: Episodes) -> Tensor:
+        """``[T, Q, ways]``: logits ``W f̃(x) + b`` of the fitted classifier."""
+        f, ways = features, features.ways
+        assert ways is not None
+        return logistic(f.support_x, f.support_y, f.query_x, ways, self.settings.c)

@@ -19,22 +19,29 @@ from torch import Tensor, nn
 
 from metabench.backbones.base import Backbone
 from metabench.config.bounds import NonNegative, Positive
-from metabench.episodes import cross_entropy
+from metabench.episodes import Episodes, cross_entropy
 from metabench.episodes.source import Examples
-from metabench.methods.base import Task
-from metabench.methods.parts.probe import Probe, ProbeSettings
+from metabench.methods.base import FeatureMethod, Settings, Task
+from metabench.methods.parts.logistic import logistic
 
 
-class RFSSettings(ProbeSettings):
-    """Weights of the two terms (paper: 0.5 each) and the temperature τ (code: 4)."""
+class RFSSettings(Settings):
+    """Settings of the distillation and of the head.
+
+    Attributes:
+        alpha, beta: weights of the two terms (paper: 0.5 each).
+        temperature: τ (code: 4).
+        c: inverse penalty of the logistic regression, as in scikit-learn.
+    """
 
     weight_decay: NonNegative = 5e-4
+    c: Positive = 10.0
     alpha: NonNegative = 0.5
     beta: NonNegative = 0.5
     temperature: Positive = 4.0
 
 
-class RFS(Probe):
+class RFS(FeatureMethod):
     """A logistic probe on a self-distilled embedding."""
 
     family = "feature"
@@ -55,7 +62,7 @@ class RFS(Probe):
         self.teacher.load_state_dict(weights)
 
     def train(self, mode: bool = True) -> RFS:
-        """The teacher always answers in eval mode."""
+        """The teacher always is in eval mode."""
         super().train(mode)
         self.teacher.eval()
         return self
@@ -74,3 +81,13 @@ class RFS(Probe):
             reduction="batchmean",
         )
         return s.alpha * cross_entropy(logits, batch.y) + s.beta * s.temperature**2 * divergence
+
+    def embed(self, x: Tensor) -> Tensor:
+        """The student's unit features ``[T, N, D]``."""
+        return F.normalize(self.backbone(x), dim=-1)
+
+    def classify(self, features: Episodes) -> Tensor:
+        """``[T, Q, ways]``: logits of a logistic regression on the support."""
+        f, ways = features, features.ways
+        assert ways is not None
+        return logistic(f.support_x, f.support_y, f.query_x, ways, self.settings.c)

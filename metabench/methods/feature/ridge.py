@@ -1,26 +1,51 @@
-"""Ridge regression on frozen pretrained features, in closed form.
+"""Ridge regression on frozen pretrained features, in closed form (Hoerl & Kennard 1970).
 
-``W = argmin ‖XW − Y‖² + λ‖W‖²`` on the support (Hoerl & Kennard 1970). Classes are one-hot targets;
-regression takes the targets as they are.
+``W, b = argmin ‖XW + b − Y‖² + λ‖W‖²`` on the support; with ``k(x, x') = (x − x̄)·(x' − x̄)``,
+the kernel of features that are centred by the support's mean, its predictions are
+
+    ŷ = ȳ + k_q (K + λI)⁻¹ (Y − ȳ)
+
+Classes are one-hot targets; regression takes the targets as they are.
 """
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor
 
 from metabench.config.bounds import Positive
 from metabench.episodes import Episodes, one_hot
 from metabench.methods.base import FeatureMethod, Settings
-from metabench.methods.parts import heads
+from metabench.methods.parts import cholesky
+from metabench.methods.parts.logistic import centred_kernels
 
 LOGIT_SCALE = 10.0
 """Least-squares outputs lie near 0..1; as logits they would say that every class is likely."""
 
 
 class RidgeSettings(Settings):
-    """``penalty``: λ."""
+    """``penalty``: λ on the weights; the intercept has none."""
 
     penalty: Positive = 1.0
+
+
+def ridge(support: Tensor, targets: Tensor, query: Tensor, penalty: float) -> Tensor:
+    """``ŷ = ȳ + k_q (K + λI)⁻¹ (Y − ȳ)``, for all tasks at once.
+
+    Args:
+        support: ``[T, S, D]``.
+        targets: ``[T, S, K]``.
+        query: ``[T, Q, D]``.
+        penalty: λ.
+
+    Returns:
+        ``[T, Q, K]`` in the dtype of ``query``; computed in float64.
+    """
+    kernel, cross = centred_kernels(support, query)
+    y = targets.double()
+    mean = y.mean(1, keepdim=True)
+    eye = torch.eye(kernel.shape[-1], dtype=kernel.dtype, device=kernel.device)
+    return (cross @ cholesky.solve(kernel + penalty * eye, y - mean) + mean).to(query.dtype)
 
 
 class Ridge(FeatureMethod):
@@ -37,6 +62,6 @@ class Ridge(FeatureMethod):
         """Scaled least-squares outputs ``[T, Q, ways]``; regression: values ``[T, Q, D]``."""
         support, query, penalty = features.support_x, features.query_x, self.settings.penalty
         if features.ways is None:
-            return heads.ridge(support, features.support_y, query, penalty)
+            return ridge(support, features.support_y, query, penalty)
         targets = one_hot(features.support_y, features.ways, support)
-        return LOGIT_SCALE * heads.ridge(support, targets, query, penalty)
+        return LOGIT_SCALE * ridge(support, targets, query, penalty)

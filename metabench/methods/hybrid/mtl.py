@@ -12,8 +12,6 @@ A convolution before a normalisation has no bias; there the normalisation's bias
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import torch
 from torch import Tensor, nn
 
@@ -21,20 +19,19 @@ from metabench.backbones.base import Backbone
 from metabench.episodes import Episodes, task_loss
 from metabench.methods.base import Task
 from metabench.methods.parts.inner_loop import (
-    GradientMethod,
+    HeadGradientMethod,
     InnerLoopSettings,
-    apply_head,
+    Weights,
     per_task,
 )
 
 
-class MTL(GradientMethod):
+class MTL(HeadGradientMethod):
     """Scales and shifts on a frozen, pretrained backbone."""
 
     family = "hybrid"
     paper = "Sun et al. 2019"
     start = "half"
-    adapts = "head"
     kinds = frozenset({"image", "text", "vector"})
 
     def __init__(self, backbone: Backbone, task: Task, settings: InnerLoopSettings):
@@ -57,13 +54,13 @@ class MTL(GradientMethod):
             | {name: weights[name] + shift for name, shift in shifted}
         )
 
-    def initial(self, episodes: Episodes) -> dict[str, Tensor]:
+    def initial(self, episodes: Episodes) -> Weights:
         """The classifier only."""
         return per_task(self.head.start(episodes.ways), len(episodes))
 
-    def forward(self, x: Tensor, weights: dict[str, Tensor], support: int) -> Tensor:
-        """The classifier on features ``[T, N, D]``, which :meth:`features` computed once."""
-        return apply_head(x, weights)
+    def inner_step(self, weights: Weights, gradients: Weights, step: int) -> Weights:
+        """``θ' = θ − β ∇_θ L_support(Θ, Φ, θ)``."""
+        return {name: w - self.settings.inner_lr * gradients[name] for name, w in weights.items()}
 
     def features(self, episodes: Episodes) -> Episodes:
         """The episodes' features, normalised by the moments of each task's support."""
@@ -75,12 +72,6 @@ class MTL(GradientMethod):
         batch = self.features(batch)
         adapted = self.adapt(batch, self.settings.steps, second_order=True)
         return task_loss(self.query_logits(batch, adapted), batch.query_y).mean()
-
-    def predict_after(self, episodes: Episodes, steps: Sequence[int]) -> list[Tensor]:
-        """Query outputs after each of the given numbers of inner steps on the classifier."""
-        with torch.no_grad():
-            features = self.features(episodes)
-        return super().predict_after(features, steps)
 
 
 def _kernel_view(weight: Tensor) -> Tensor:

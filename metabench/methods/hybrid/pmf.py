@@ -23,7 +23,7 @@ from metabench.config.bounds import NonNegative, Positive, Whole
 from metabench.episodes import Episodes, class_means, task_loss
 from metabench.methods.base import Method, Settings, Task
 from metabench.methods.parts.distances import cosine
-from metabench.methods.parts.inner_loop import gradient_step, per_task
+from metabench.methods.parts.inner_loop import Weights, gradients_of, per_task
 
 
 class PMFSettings(Settings):
@@ -95,19 +95,18 @@ class PMF(Method):
         weights = per_task(dict(self.backbone.named_parameters()), len(episodes))
         logits: dict[int, Tensor] = {}
 
-        def pseudo_queries(both: Tensor, w: dict[str, Tensor]) -> Tensor:
-            f = self.backbone(both, w)
+        def compared(queries: Tensor, weights: Weights) -> Tensor:
+            """Logits of ``queries`` by the prototypes of the support, both under ``weights``."""
+            f = self.backbone(torch.cat([x, queries], dim=1), weights)
             return self.compare(f[:, size:], f[:, :size], y, ways)
 
         for step in range(max(steps) + 1):
             if step > 0:
                 with torch.enable_grad():
-                    both = torch.cat([x, self.augment(x, step)], dim=1)
-                    weights = gradient_step(
-                        pseudo_queries, weights, both, y, lambda name: alpha, second_order=False
-                    )
+                    losses = task_loss(compared(self.augment(x, step), weights), y)
+                    gradients = gradients_of(losses, weights)
+                    weights = {name: w - alpha * gradients[name] for name, w in weights.items()}
             if step in steps:
                 with torch.no_grad():
-                    f = self.backbone(torch.cat([x, episodes.query_x], dim=1), weights)
-                    logits[step] = self.compare(f[:, size:], f[:, :size], y, ways)
+                    logits[step] = compared(episodes.query_x, weights)
         return [logits[step] for step in steps]

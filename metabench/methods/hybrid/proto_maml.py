@@ -15,7 +15,12 @@ from torch import Tensor
 from metabench.backbones.base import Backbone
 from metabench.episodes import Episodes, class_means, task_loss
 from metabench.methods.base import Task
-from metabench.methods.parts.inner_loop import GradientMethod, InnerLoopSettings, per_task
+from metabench.methods.parts.inner_loop import (
+    GradientMethod,
+    InnerLoopSettings,
+    Weights,
+    per_task,
+)
 
 
 class ProtoMAML(GradientMethod):
@@ -29,13 +34,17 @@ class ProtoMAML(GradientMethod):
         super().__init__(backbone, task, settings)
         del self.head  # nothing to learn: the support makes the head
 
-    def initial(self, episodes: Episodes) -> dict[str, Tensor]:
+    def initial(self, episodes: Episodes) -> Weights:
         """The backbone's θ, and a head from the prototypes of each task."""
         assert episodes.ways is not None
         features = self.backbone(episodes.support_x, support=episodes.support_x.shape[1])
         means = class_means(features, episodes.support_y, episodes.ways)
         head = {"head.weight": 2 * means, "head.bias": -means.square().sum(-1)}
         return per_task(dict(self.backbone.named_parameters()), len(episodes)) | head
+
+    def inner_step(self, weights: Weights, gradients: Weights, step: int) -> Weights:
+        """``θ_i' = θ − α ∇ L_{T_i}(f_θ)``, as in MAML, of embedding and head."""
+        return {name: w - self.settings.inner_lr * gradients[name] for name, w in weights.items()}
 
     def loss(self, batch: Episodes, progress: float) -> Tensor:
         """Mean over tasks of the query loss after adaptation (second order)."""

@@ -9,29 +9,25 @@ The outer gradient reaches body and head, through the inner steps (second order)
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
-import torch
 from torch import Tensor
 
 from metabench.episodes import Episodes, task_loss
-from metabench.methods.parts.inner_loop import GradientMethod, apply_head, per_task
+from metabench.methods.parts.inner_loop import HeadGradientMethod, Weights, per_task
 
 
-class ANIL(GradientMethod):
+class ANIL(HeadGradientMethod):
     """MAML whose inner loop sees features."""
 
     family = "optimisation"
     paper = "Raghu et al. 2020"
-    adapts = "head"
 
-    def initial(self, episodes: Episodes) -> dict[str, Tensor]:
+    def initial(self, episodes: Episodes) -> Weights:
         """The head only."""
         return per_task(self.head.start(episodes.ways), len(episodes))
 
-    def forward(self, x: Tensor, weights: dict[str, Tensor], support: int) -> Tensor:
-        """The head on features ``[T, N, D]``: the body was applied once, by :meth:`features`."""
-        return apply_head(x, weights)
+    def inner_step(self, weights: Weights, gradients: Weights, step: int) -> Weights:
+        """``θ_head ← θ_head − α ∇_{θ_head} L_{T_i}(f_θ)``."""
+        return {name: w - self.settings.inner_lr * gradients[name] for name, w in weights.items()}
 
     def features(self, episodes: Episodes) -> Episodes:
         """The episodes' features, normalised by the moments of each task's support."""
@@ -43,9 +39,3 @@ class ANIL(GradientMethod):
         batch = self.features(batch)
         adapted = self.adapt(batch, self.settings.steps, second_order=True)
         return task_loss(self.query_logits(batch, adapted), batch.query_y).mean()
-
-    def predict_after(self, episodes: Episodes, steps: Sequence[int]) -> list[Tensor]:
-        """Query outputs after each of the given numbers of inner steps on the head."""
-        with torch.no_grad():
-            features = self.features(episodes)
-        return super().predict_after(features, steps)

@@ -21,6 +21,7 @@ from metabench.methods.parts.inner_loop import (
     GradientMethod,
     Head,
     InnerLoopSettings,
+    Weights,
     per_task,
 )
 from metabench.methods.parts.slots import to_slots
@@ -39,14 +40,18 @@ class BOIL(GradientMethod):
         super().__init__(backbone, task, settings)
         self.head = Head(backbone.feature_dim, task.ways)
 
-    def initial(self, episodes: Episodes) -> dict[str, Tensor]:
-        """The body only."""
-        return per_task(dict(self.backbone.named_parameters()), len(episodes))
-
-    def fixed(self, episodes: Episodes) -> dict[str, Tensor]:
-        """The head: the rows of the slots in use."""
+    def initial(self, episodes: Episodes) -> Weights:
+        """Body and head, of which the rows of the slots in use."""
         rows = {name: p[: episodes.ways] for name, p in self.head.start(None).items()}
-        return per_task(rows, len(episodes))
+        return per_task(dict(self.backbone.named_parameters()) | rows, len(episodes))
+
+    def inner_step(self, weights: Weights, gradients: Weights, step: int) -> Weights:
+        """``θ_body ← θ_body − α ∇_{θ_body} L_{T_i}(f_θ)``, and θ_head as it is."""
+        alpha = self.settings.inner_lr
+        return {
+            name: w if name.startswith("head.") else w - alpha * gradients[name]
+            for name, w in weights.items()
+        }
 
     def loss(self, batch: Episodes, progress: float) -> Tensor:
         """Mean over tasks of the query loss after adapting the body."""

@@ -10,7 +10,7 @@ from __future__ import annotations
 from torch import Tensor
 
 from metabench.episodes import Episodes, task_loss
-from metabench.methods.parts.inner_loop import GradientMethod
+from metabench.methods.parts.inner_loop import GradientMethod, Weights
 
 
 class FOMAML(GradientMethod):
@@ -18,6 +18,10 @@ class FOMAML(GradientMethod):
 
     family = "optimisation"
     paper = "Finn et al. 2017; Nichol et al. 2018"
+
+    def inner_step(self, weights: Weights, gradients: Weights, step: int) -> Weights:
+        """``θ_i' = θ − α ∇_θ L_{T_i}(f_θ)``."""
+        return {name: w - self.settings.inner_lr * gradients[name] for name, w in weights.items()}
 
     def loss(self, batch: Episodes, progress: float) -> Tensor:
         """Mean over tasks of the query loss; its gradient stops at the inner gradients."""

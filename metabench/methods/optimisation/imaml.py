@@ -13,13 +13,19 @@ The linear system is solved by a few steps of conjugate gradient, with Hessian-v
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor
 
 from metabench.config.bounds import Count, Positive, Whole
 from metabench.episodes import Episodes, task_loss
-from metabench.methods.parts.conjugate_gradient import conjugate_gradient
-from metabench.methods.parts.inner_loop import GradientMethod, InnerLoopSettings
+from metabench.methods.parts.inner_loop import (
+    GradientMethod,
+    InnerLoopSettings,
+    Weights,
+    gradients_of,
+)
 
 
 class IMAMLSettings(InnerLoopSettings):
@@ -43,30 +49,78 @@ class IMAML(GradientMethod):
     paper = "Rajeswaran et al. 2019"
     Settings = IMAMLSettings
 
-    def proximity(self) -> float:
-        """λ."""
-        return self.settings.regularisation
+    def inner_step(self, weights: Weights, gradients: Weights, step: int) -> Weights:
+        """``φ ← φ − α (∇L_i(φ) + λ (φ − θ))``: descent on the regularised inner problem."""
+        alpha, regularisation = self.settings.inner_lr, self.settings.regularisation
+        theta = dict(self.backbone.named_parameters()) | self.head.start(None)
+        return {
+            name: w - alpha * gradients[name] - alpha * regularisation * (w - theta[name])
+            for name, w in weights.items()
+        }
 
     def loss(self, batch: Episodes, progress: float) -> Tensor:
         """A scalar whose value is the query loss and whose gradient is the implicit one."""
-        start = self.initial(batch)
-        end = self.adapt(batch, self.settings.steps, second_order=False)
-        solution = {name: w.detach().requires_grad_() for name, w in end.items()}
-        names, weights = list(solution), list(solution.values())
+        theta = self.initial(batch)
+        solved = self.adapt(batch, self.settings.steps, second_order=False)
+        phi = {name: w.detach().requires_grad_() for name, w in solved.items()}
+        query_loss = task_loss(self.query_logits(batch, phi), batch.query_y)
+        query_gradients = gradients_of(query_loss, phi)
+        inner_gradients = gradients_of(self.support_loss(batch, phi), phi, second_order=True)
 
-        value = task_loss(self.query_logits(batch, solution), batch.query_y)
-        slopes = torch.autograd.grad(value.sum(), weights)
-        size = batch.support_x.shape[1]
-        inner = task_loss(self.forward(batch.support_x, solution, size), batch.support_y).sum()
-        inner_slopes = torch.autograd.grad(inner, weights, create_graph=True)
-
-        def system(v: list[Tensor]) -> list[Tensor]:
-            """``(I + ∇²L/λ) v`` of every task."""
-            curved = torch.autograd.grad(inner_slopes, weights, v, retain_graph=True)
+        def system(v: Vector) -> Vector:
+            """``(I + ∇²L_i/λ) v`` of every task."""
+            weights, slopes = list(phi.values()), list(inner_gradients.values())
+            curved = torch.autograd.grad(slopes, weights, v, retain_graph=True)
             return [a + b / self.settings.regularisation for a, b in zip(v, curved, strict=True)]
 
-        implicit = conjugate_gradient(system, list(slopes), self.settings.cg_steps)
-        surrogate = torch.stack(
-            [(start[name] * v).sum() for name, v in zip(names, implicit, strict=True)]
-        ).sum() / len(batch)
-        return value.mean().detach() + surrogate - surrogate.detach()
+        right = list(query_gradients.values())
+        implicit = conjugate_gradient(system, right, self.settings.cg_steps)
+        products = [(w * v).sum() for w, v in zip(theta.values(), implicit, strict=True)]
+        surrogate = torch.stack(products).sum() / len(batch)
+        return query_loss.mean().detach() + surrogate - surrogate.detach()
+
+
+Vector = list[Tensor]
+"""One vector per task, in pieces ``[T, ...]``."""
+
+
+def conjugate_gradient(product: Callable[[Vector], Vector], b: Vector, steps: int) -> Vector:
+    """Approximate ``A^{-1} b`` for symmetric positive definite ``A`` (Hestenes & Stiefel 1952).
+
+    Where ``A`` is not, the search of a task ends at a direction of negative curvature with what it
+    has, and if that is the first one, with ``b`` (Nocedal & Wright 2006, algorithm 7.1).
+
+    Args:
+        product: ``v -> A v``; tasks must not mix.
+        b: right-hand sides.
+        steps: iterations; exact, but for rounding, after as many as ``A`` has eigenvalues.
+    """
+    x = [torch.zeros_like(piece) for piece in b]
+    residual, direction = b, b
+    size = _dot(residual, residual)
+    tiny = torch.finfo(size.dtype).tiny
+    going = torch.ones_like(size, dtype=torch.bool)
+    for step in range(steps):
+        image = product(direction)
+        curvature = _dot(direction, image)
+        # an exact solution ends a task's search, as does negative curvature, far from a minimum
+        going = going & (curvature > tiny)
+        if step == 0:
+            x = _add(x, torch.where(going, 0.0, 1.0), b)
+        length = torch.where(going, size / curvature.clamp_min(tiny), 0)
+        x = _add(x, length, direction)
+        residual = _add(residual, -length, image)
+        new_size = _dot(residual, residual)
+        direction = _add(residual, new_size / size.clamp_min(tiny), direction)
+        size = new_size
+    return x
+
+
+def _dot(a: Vector, b: Vector) -> Tensor:
+    """Inner product of each task, ``[T]``."""
+    return torch.stack([(x * y).flatten(1).sum(1) for x, y in zip(a, b, strict=True)]).sum(0)
+
+
+def _add(a: Vector, scale: Tensor, b: Vector) -> Vector:
+    """``a + scale b`` with one scale per task."""
+    return [x + scale.view(-1, *[1] * (y.dim() - 1)) * y for x, y in zip(a, b, strict=True)]

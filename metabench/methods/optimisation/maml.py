@@ -13,7 +13,12 @@ from __future__ import annotations
 from torch import Tensor
 
 from metabench.episodes import Episodes, task_loss
-from metabench.methods.parts.inner_loop import GradientMethod, InnerLoopSettings
+from metabench.methods.parts.inner_loop import (
+    GradientMethod,
+    InnerLoopSettings,
+    Weights,
+    gradients_of,
+)
 
 
 class MAMLSettings(InnerLoopSettings):
@@ -29,7 +34,19 @@ class MAML(GradientMethod):
     paper = "Finn et al. 2017"
     Settings = MAMLSettings
 
+    def inner_step(self, weights: Weights, gradients: Weights, step: int) -> Weights:
+        """``θ_i' = θ − α ∇_θ L_{T_i}(f_θ)``."""
+        return {name: w - self.settings.inner_lr * gradients[name] for name, w in weights.items()}
+
     def loss(self, batch: Episodes, progress: float) -> Tensor:
-        """Mean over tasks of the query loss ``L_{T_i}(f_{θ_i'})``."""
-        adapted = self.adapt(batch, self.settings.steps, not self.settings.first_order)
-        return task_loss(self.query_logits(batch, adapted), batch.query_y).mean()
+        """Algorithm 2 for the batch of tasks; the training loop descends along its gradient by θ.
+
+        Returns:
+            The mean over tasks of ``L_{T_i}(f_{θ_i'})`` on the queries.
+        """
+        second_order = not self.settings.first_order
+        weights = self.initial(batch)  # θ, once for every task i
+        for step in range(self.settings.steps):
+            gradients = gradients_of(self.support_loss(batch, weights), weights, second_order)
+            weights = self.inner_step(weights, gradients, step)
+        return task_loss(self.query_logits(batch, weights), batch.query_y).mean()

@@ -22,7 +22,7 @@ from metabench.backbones.base import Backbone
 from metabench.config.bounds import Share
 from metabench.episodes import Episodes, task_loss
 from metabench.methods.base import Task
-from metabench.methods.parts.inner_loop import GradientMethod, InnerLoopSettings
+from metabench.methods.parts.inner_loop import GradientMethod, InnerLoopSettings, Weights
 
 
 class MAMLPlusPlusSettings(InnerLoopSettings):
@@ -56,6 +56,13 @@ class MAMLPlusPlus(GradientMethod):
         layer = self.layers.index(name.rpartition(".")[0])
         return self.rates[layer, min(step, self.settings.steps - 1)]
 
+    def inner_step(self, weights: Weights, gradients: Weights, step: int) -> Weights:
+        """``θ_i^{j+1} = θ_i^j − α_{layer, j} ∇L``."""
+        return {
+            name: w - self.learning_rate(name, step) * gradients[name]
+            for name, w in weights.items()
+        }
+
     def importance(self, progress: float) -> list[float]:
         """v: equal at first; all but the last fall linearly to 3% of that (the authors' code)."""
         n = self.settings.steps
@@ -65,7 +72,7 @@ class MAMLPlusPlus(GradientMethod):
     def loss(self, batch: Episodes, progress: float) -> Tensor:
         """Mean over tasks of the weighted query losses after each step."""
         second_order = progress >= self.settings.second_order_from
-        path = self.inner_steps(batch, self.settings.steps, second_order)
+        path = self.inner_loop(batch, self.settings.steps, second_order)
         next(path)  # before the first step
         losses = [task_loss(self.query_logits(batch, w), batch.query_y).mean() for w in path]
         return torch.stack(losses) @ losses[0].new_tensor(self.importance(progress))

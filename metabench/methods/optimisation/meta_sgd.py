@@ -17,7 +17,7 @@ from metabench.backbones.base import Backbone
 from metabench.config.bounds import Count, Whole
 from metabench.episodes import Episodes, task_loss
 from metabench.methods.base import Task
-from metabench.methods.parts.inner_loop import GradientMethod, InnerLoopSettings
+from metabench.methods.parts.inner_loop import GradientMethod, InnerLoopSettings, Weights
 
 
 class MetaSGDSettings(InnerLoopSettings):
@@ -43,9 +43,10 @@ class MetaSGD(GradientMethod):
             torch.full_like(w, settings.inner_lr, requires_grad=True) for w in weights.values()
         )
 
-    def learning_rate(self, name: str, step: int) -> Tensor:
-        """α of parameter ``name``, in its shape."""
-        return self.alpha[self.names.index(name)]
+    def inner_step(self, weights: Weights, gradients: Weights, step: int) -> Weights:
+        """``θ_i' = θ − α ∘ ∇_θ L_{T_i}(f_θ)``."""
+        alpha = dict(zip(self.names, self.alpha, strict=True))
+        return {name: w - alpha[name] * gradients[name] for name, w in weights.items()}
 
     def loss(self, batch: Episodes, progress: float) -> Tensor:
         """Mean over tasks of the query loss; its gradient goes to θ and α."""

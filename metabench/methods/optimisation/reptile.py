@@ -18,8 +18,8 @@ from pydantic import Field
 from torch import Tensor
 
 from metabench.config.bounds import Count, Whole
-from metabench.episodes import Episodes, task_loss
-from metabench.methods.parts.inner_loop import GradientMethod, InnerLoopSettings
+from metabench.episodes import Episodes
+from metabench.methods.parts.inner_loop import GradientMethod, InnerLoopSettings, Weights
 
 
 class ReptileSettings(InnerLoopSettings):
@@ -41,6 +41,10 @@ class Reptile(GradientMethod):
     paper = "Nichol et al. 2018"
     Settings = ReptileSettings
 
+    def inner_step(self, weights: Weights, gradients: Weights, step: int) -> Weights:
+        """A step of U: ``θ ← θ − α ∇_θ L_{T_i}(f_θ)``."""
+        return {name: w - self.settings.inner_lr * gradients[name] for name, w in weights.items()}
+
     def loss(self, batch: Episodes, progress: float) -> Tensor:
         """A scalar whose value is the loss after adaptation, whose gradient is ``θ − φ``."""
         everything = replace(
@@ -53,6 +57,5 @@ class Reptile(GradientMethod):
         products = [(w * (w - end[name]).detach()).sum() for name, w in start.items()]
         surrogate = torch.stack(products).sum() / len(batch)
         with torch.no_grad():
-            outputs = self.forward(everything.support_x, end, everything.support_x.shape[1])
-            value = task_loss(outputs, everything.support_y).mean()
+            value = self.support_loss(everything, end).mean()
         return value + surrogate - surrogate.detach()

@@ -14,8 +14,8 @@ from pydantic import Field
 from torch import Tensor
 
 from metabench.config.bounds import Count, Positive
-from metabench.methods.parts.heads import logistic
 from metabench.methods.parts.language_tuning import LanguageTuning, LanguageTuningSettings
+from metabench.methods.parts.logistic import logistic
 
 
 class SetFitSettings(LanguageTuningSettings):

@@ -1,4 +1,4 @@
-"""Gradient-based adaptation: the inner loop that MAML, its family and fine-tuning share.
+"""What methods with an inner loop share: weights of each task, their gradients, the loop itself.
 
 Weights are a dictionary of tensors with a leading task axis, so that one gradient of the *sum* of
 the task losses is the gradient of every task by itself (tasks share no adapted tensor).
@@ -6,7 +6,9 @@ the task losses is the gradient of every task by itself (tasks share no adapted 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+import abc
+from collections import deque
+from collections.abc import Iterator, Mapping, Sequence
 
 import torch
 from torch import Tensor, nn
@@ -16,39 +18,25 @@ from metabench.config.bounds import Count, Positive, Whole
 from metabench.episodes import Episodes, task_loss
 from metabench.methods.base import Method, Settings, Task
 
-Forward = Callable[[Tensor, dict[str, Tensor]], Tensor]
-"""``(x [T, N, ...], weights) -> output [T, N, K]``."""
+Weights = dict[str, Tensor]
+"""``[T, *shape]`` by name: weights of each task, or their gradients."""
 
 
-def per_task(parameters: Mapping[str, Tensor], tasks: int) -> dict[str, Tensor]:
+def per_task(parameters: Mapping[str, Tensor], tasks: int) -> Weights:
     """One copy of each parameter per task, ``[T, *shape]``, still connected to the original."""
     return {name: p.expand(tasks, *p.shape) for name, p in parameters.items()}
 
 
-def gradient_step(
-    forward: Forward,
-    weights: dict[str, Tensor],
-    x: Tensor,
-    y: Tensor,
-    learning_rate: Callable[[str], Tensor | float],
-    second_order: bool,
-) -> dict[str, Tensor]:
-    """One step ``θ' = θ − α ∇_θ L(f_θ)`` for every task (Finn et al. 2017, eq. 1).
+def gradients_of(losses: Tensor, weights: Weights, second_order: bool = False) -> Weights:
+    """Gradient of every task's loss by its weights.
 
     Args:
-        forward: the network, given adapted weights.
-        weights: the adapted tensors ``[T, ...]``; they must require gradients.
-        x: support ``[T, S, ...]``.
-        y: labels ``[T, S]`` or targets ``[T, S, D]``.
-        learning_rate: α of a parameter, by name: a number or a tensor broadcast to its shape.
-        second_order: keep the graph, so that the step itself can be differentiated.
+        losses: ``[T]``.
+        weights: must require gradients.
+        second_order: keep the graph, so that the gradients can themselves be differentiated.
     """
-    loss = task_loss(forward(x, weights), y).sum()
-    gradients = torch.autograd.grad(loss, list(weights.values()), create_graph=second_order)
-    return {
-        name: weight - learning_rate(name) * gradient
-        for (name, weight), gradient in zip(weights.items(), gradients, strict=True)
-    }
+    found = torch.autograd.grad(losses.sum(), list(weights.values()), create_graph=second_order)
+    return dict(zip(weights, found, strict=True))
 
 
 class Head(nn.Module):
@@ -98,9 +86,9 @@ class InnerLoopSettings(Settings):
 class GradientMethod(Method):
     """A method that adapts weights to the support by gradient steps, then predicts the queries.
 
-    A subclass says from where (:meth:`initial`), what stays (:meth:`fixed`), how far
-    (:meth:`learning_rate`), and how all this is learned (``loss``). Batch normalisation uses the
-    moments of the task's own support for support and queries alike.
+    A subclass says from where (:meth:`initial`), how a step goes (:meth:`inner_step`), and how all
+    this is learned (``loss``). Batch normalisation uses the moments of the task's own support for
+    support and queries alike.
     """
 
     kinds = frozenset({"image", "text", "vector", "regression"})
@@ -110,63 +98,48 @@ class GradientMethod(Method):
         super().__init__(backbone, task, settings)
         self.head = Head(backbone.feature_dim, task.outputs)
 
-    def initial(self, episodes: Episodes) -> dict[str, Tensor]:
+    def initial(self, episodes: Episodes) -> Weights:
         """θ, one copy per task: by default all parameters of backbone and head."""
         parameters = dict(self.backbone.named_parameters()) | self.head.start(episodes.ways)
         return per_task(parameters, len(episodes))
 
-    def fixed(self, episodes: Episodes) -> dict[str, Tensor]:
-        """Per-task weights that the inner loop leaves alone."""
-        return {}
+    @abc.abstractmethod
+    def inner_step(self, weights: Weights, gradients: Weights, step: int) -> Weights:
+        """Weights after inner step ``step`` = 0, 1, …, of all tasks, from those before it.
 
-    def learning_rate(self, name: str, step: int) -> Tensor | float:
-        """α of parameter ``name`` in inner step ``step``."""
-        return self.settings.inner_lr
+        Args:
+            weights: θ_i of every task i.
+            gradients: ``∇ L_{T_i}(f_{θ_i})`` on its support.
+        """
 
-    def proximity(self) -> float:
-        """λ of a penalty ``(λ/2)‖θ_i' − θ‖²`` on the distance from the start, in the inner loss."""
-        return 0.0
-
-    def forward(self, x: Tensor, weights: dict[str, Tensor], support: int) -> Tensor:
+    def forward(self, x: Tensor, weights: Weights, support: int) -> Tensor:
         """``[T, N, ...] -> [T, N, K]``; the first ``support`` examples give the moments."""
         return apply_head(self.backbone(x, weights, support), weights)
 
-    def inner_steps(
-        self, episodes: Episodes, steps: int, second_order: bool
-    ) -> Iterator[dict[str, Tensor]]:
-        """All weights of every task after 0, 1, … ``steps`` inner steps on the support."""
-        fixed, start = self.fixed(episodes), self.initial(episodes)
-        size, regularisation = episodes.support_x.shape[1], self.proximity()
-        weights = start
-        yield weights | fixed
-        for step in range(steps):
-            before = weights
-            weights = gradient_step(
-                lambda x, w: self.forward(x, w | fixed, size),
-                weights,
-                episodes.support_x,
-                episodes.support_y,
-                lambda name: self.learning_rate(name, step),  # noqa: B023 (used within this iteration)
-                second_order,
-            )
-            if regularisation:
-                weights = {
-                    name: w
-                    - self.learning_rate(name, step) * regularisation * (before[name] - start[name])
-                    for name, w in weights.items()
-                }
-            yield weights | fixed
+    def support_loss(self, episodes: Episodes, weights: Weights) -> Tensor:
+        """``L_{T_i}(f_{θ_i})`` on the support of every task, ``[T]``."""
+        x = episodes.support_x
+        return task_loss(self.forward(x, weights, x.shape[1]), episodes.support_y)
 
-    def adapt(self, episodes: Episodes, steps: int, second_order: bool) -> dict[str, Tensor]:
-        """θ_i' of every task after ``steps`` inner steps."""
-        *_, weights = self.inner_steps(episodes, steps, second_order)
-        return weights
-
-    def query_logits(self, episodes: Episodes, weights: dict[str, Tensor]) -> Tensor:
+    def query_logits(self, episodes: Episodes, weights: Weights) -> Tensor:
         """Query outputs ``[T, Q, K]``; support rides along to give the moments."""
         size = episodes.support_x.shape[1]
         both = torch.cat([episodes.support_x, episodes.query_x], dim=1)
         return self.forward(both, weights, size)[:, size:]
+
+    def inner_loop(self, episodes: Episodes, steps: int, second_order: bool) -> Iterator[Weights]:
+        """Weights of every task after 0, 1, … ``steps`` inner steps on the support."""
+        weights = self.initial(episodes)
+        yield weights
+        for step in range(steps):
+            gradients = gradients_of(self.support_loss(episodes, weights), weights, second_order)
+            weights = self.inner_step(weights, gradients, step)
+            yield weights
+
+    def adapt(self, episodes: Episodes, steps: int, second_order: bool) -> Weights:
+        """θ_i' of every task after ``steps`` inner steps."""
+        (weights,) = deque(self.inner_loop(episodes, steps, second_order), maxlen=1)
+        return weights
 
     def predict(self, episodes: Episodes) -> Tensor:
         """Adapt for ``test_steps``, then predict the queries."""
@@ -176,9 +149,29 @@ class GradientMethod(Method):
         """Query outputs after each of the given numbers of inner steps, in one run."""
         outputs = {}
         with torch.enable_grad():
-            path = enumerate(self.inner_steps(episodes, max(steps), second_order=False))
+            path = enumerate(self.inner_loop(episodes, max(steps), second_order=False))
             for count, weights in path:
                 if count in steps:
                     with torch.no_grad():
                         outputs[count] = self.query_logits(episodes, weights)
         return [outputs[count] for count in steps]
+
+
+class HeadGradientMethod(GradientMethod):
+    """A gradient method whose inner loop adapts the head alone, on features computed once."""
+
+    adapts = "head"
+
+    @abc.abstractmethod
+    def features(self, episodes: Episodes) -> Episodes:
+        """The episodes' features, normalised by the moments of each task's support."""
+
+    def forward(self, x: Tensor, weights: Weights, support: int) -> Tensor:
+        """The head on features ``[T, N, D]``."""
+        return apply_head(x, weights)
+
+    def predict_after(self, episodes: Episodes, steps: Sequence[int]) -> list[Tensor]:
+        """Query outputs after each of the given numbers of inner steps on the head."""
+        with torch.no_grad():
+            features = self.features(episodes)
+        return super().predict_after(features, steps)

@@ -7,8 +7,7 @@ import pytest
 import torch
 
 from metabench.episodes import task_loss
-from metabench.methods.optimisation.imaml import IMAML, IMAMLSettings
-from metabench.methods.parts.conjugate_gradient import conjugate_gradient
+from metabench.methods.optimisation.imaml import IMAML, IMAMLSettings, conjugate_gradient
 from tests.methods.small import DIM, build, close, episodes, gradients, numeric_gradients
 
 LAMBDA = 0.5

@@ -6,8 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from metabench.methods.optimisation.r2d2 import R2D2, R2D2Settings
-from metabench.methods.parts.closed_form import ridge_weights
+from metabench.methods.optimisation.r2d2 import R2D2, R2D2Settings, ridge_weights
 from tests.methods.small import WAYS, build, close, episodes, gradients, numeric_gradients
 
 

@@ -1,7 +1,7 @@
-"""Closed-form and convex heads on features, for all tasks at once, in the support × support form.
+"""Logistic regression on features, for all tasks at once, in the support × support form.
 
-A task has fewer support examples than features, so every solution is sought in their span: the
-kernel ``X Xᵀ`` ``[S, S]`` is all that is ever factorised. Computed in float64.
+A task has fewer support examples than features, so the solution is sought in their span: the kernel
+``X Xᵀ`` ``[S, S]`` is all that is ever factorised. Computed in float64.
 """
 
 from __future__ import annotations
@@ -13,33 +13,15 @@ from metabench.episodes import one_hot
 from metabench.methods.parts import cholesky
 
 
-def _centred(support: Tensor, query: Tensor) -> tuple[Tensor, Tensor]:
+def centred_kernels(support: Tensor, query: Tensor) -> tuple[Tensor, Tensor]:
     """Kernels ``[T, S, S]`` and ``[T, Q, S]`` of features centred by the support mean.
 
-    Centring is what an intercept without penalty amounts to.
+    Centring is what an intercept without penalty amounts to. In float64.
     """
+    support, query = support.double(), query.double()
     mean = support.mean(1, keepdim=True)
     s, q = support - mean, query - mean
     return s @ s.transpose(1, 2), q @ s.transpose(1, 2)
-
-
-def ridge(support: Tensor, targets: Tensor, query: Tensor, penalty: float | Tensor) -> Tensor:
-    """Ridge regression with intercept: ``ŷ = ȳ + k_q (K + λI)⁻¹ (Y − ȳ)``.
-
-    Args:
-        support: ``[T, S, D]``.
-        targets: ``[T, S, K]``.
-        query: ``[T, Q, D]``.
-        penalty: λ on the weights; none on the intercept.
-
-    Returns:
-        ``[T, Q, K]`` in the dtype of ``query``.
-    """
-    kernel, cross = _centred(support.double(), query.double())
-    y = targets.double()
-    mean = y.mean(1, keepdim=True)
-    eye = torch.eye(kernel.shape[-1], dtype=kernel.dtype, device=kernel.device)
-    return (cross @ cholesky.solve(kernel + penalty * eye, y - mean) + mean).to(query.dtype)
 
 
 def logistic(
@@ -50,7 +32,7 @@ def logistic(
     Böhning (1992): the Hessian of the softmax is at most ½(I − 11ᵀ/K), so each step of
     majorise-minimise is a ridge regression on ``f − 2(p − y)`` with penalty 2/C, whose matrix never
     changes: one factorisation a task, then products, with Nesterov's momentum. The number of steps
-    is fixed, so that no task's answer depends on another's.
+    is fixed, so that no task's logits depend on another's.
 
     Args:
         support: ``[T, S, D]``.
@@ -61,7 +43,7 @@ def logistic(
     Returns:
         Logits ``[T, Q, ways]`` in the dtype of ``query``.
     """
-    kernel, cross = _centred(support.double(), query.double())
+    kernel, cross = centred_kernels(support, query)
     y = one_hot(labels, ways, kernel)
     eye = torch.eye(kernel.shape[-1], dtype=kernel.dtype, device=kernel.device)
     inverse = torch.cholesky_inverse(cholesky.factor(kernel + 2 / c * eye))
