@@ -6,9 +6,12 @@ normalisation uses the moments of the task's own support.
 
 from __future__ import annotations
 
+from torch import Tensor
+
 from metabench.config.bounds import NonNegative
 from metabench.episodes import Episodes
 from metabench.methods.parts.fine_tuning import FineTuneMethod, FineTuneSettings
+from metabench.methods.parts.inner_loop import Weights
 
 
 class ScratchSettings(FineTuneSettings):
@@ -28,3 +31,11 @@ class Scratch(FineTuneMethod):
     def moments(self, episodes: Episodes) -> int | None:
         """Those of the support."""
         return episodes.support_x.shape[1]
+
+    def adapted(self) -> dict[str, Tensor]:
+        """All weights of the backbone."""
+        return dict(self.backbone.named_parameters())
+
+    def objective(self, episodes: Episodes, weights: Weights) -> Tensor:
+        """``L_S``."""
+        return self.support_loss(episodes, weights)

@@ -26,6 +26,6 @@ class BitFit(LanguageTuning):
     paper = "Ben Zaken et al. 2022"
     Settings = BitFitSettings
 
-    def chosen(self, name: str, weight: Tensor) -> bool:
-        """Whether the weight is a bias."""
-        return name.endswith(".bias")
+    def initial(self) -> dict[str, Tensor]:
+        """The biases of the encoder's blocks."""
+        return {n: w for n, w in self.encoder().items() if n.endswith(".bias")}

@@ -1,20 +1,36 @@
-"""Fine-tuning: every weight of the pretrained network adapts to the support set.
+"""Fine-tuning: every weight of the pretrained network adapts to the support set S.
 
-From the weights θ₀ that supervised pretraining on the source left, ``steps`` steps of
+Dhillon et al. (ICLR 2020) made it a strong baseline by a head that starts from the support (3.1;
+"weight imprinting", Qi et al. 2018): ``w_k`` has the direction of the class mean. From there, and
+from the weights that supervised pretraining on the source left, ``steps`` steps of
 
-    θ ← θ − α ∇_θ Σ_{(x,y) ∈ support} CE(f_θ(x), y)
+    v ← μ v + ∇_θ L_S(θ)      θ ← θ − α v      L_S(θ) = (1/|S|) Σ_{(x,y) ∈ S} CE(f_θ(x), y)
 
-with normalisation by the running moments of pretraining.
+with normalisation by the running moments of pretraining. α is ``finetune_lr`` on the backbone and
+``head_lr`` on the head. In regression, L_S is the squared error and the head is the pretrained one:
+the "pretrained" baseline of Finn et al. (2017, 5.1).
 """
 
 from __future__ import annotations
 
+from torch import Tensor
+
+from metabench.episodes import Episodes
 from metabench.methods.parts.fine_tuning import FineTuneMethod
+from metabench.methods.parts.inner_loop import Weights
 
 
 class FineTune(FineTuneMethod):
     """Backbone and head adapt, from the shared pretrained backbone."""
 
     family = "parameter"
-    paper = "Chen et al. 2019"
+    paper = "Dhillon et al. 2020"
     start = "pretrained"
+
+    def adapted(self) -> dict[str, Tensor]:
+        """θ: all weights of the backbone; the head adapts in any case."""
+        return dict(self.backbone.named_parameters())
+
+    def objective(self, episodes: Episodes, weights: Weights) -> Tensor:
+        """``L_S(θ)``, of every task by itself."""
+        return self.support_loss(episodes, weights)

@@ -9,9 +9,12 @@ block that is ``l`` places before the last has the learning rate
 from __future__ import annotations
 
 from pydantic import Field
+from torch import Tensor
 
 from metabench.config.bounds import Count, Positive
+from metabench.episodes import Episodes
 from metabench.methods.parts.fine_tuning import FineTuneMethod, FineTuneSettings
+from metabench.methods.parts.inner_loop import Weights
 
 
 class GradualSettings(FineTuneSettings):
@@ -28,6 +31,14 @@ class GradualUnfreezing(FineTuneMethod):
     paper = "Howard & Ruder 2018"
     start = "pretrained"
     Settings = GradualSettings
+
+    def adapted(self) -> dict[str, Tensor]:
+        """All weights of the backbone, each in its time (:meth:`learning_rate`)."""
+        return dict(self.backbone.named_parameters())
+
+    def objective(self, episodes: Episodes, weights: Weights) -> Tensor:
+        """``L_S``."""
+        return self.support_loss(episodes, weights)
 
     def learning_rate(self, name: str, step: int) -> float:
         """Zero until the parameter's block has joined."""

@@ -12,6 +12,7 @@ from torch import Tensor
 from metabench.config.bounds import NonNegative
 from metabench.episodes import Episodes
 from metabench.methods.parts.fine_tuning import FineTuneMethod, FineTuneSettings
+from metabench.methods.parts.inner_loop import Weights
 
 
 class L2SPSettings(FineTuneSettings):
@@ -29,12 +30,14 @@ class L2SP(FineTuneMethod):
     start = "pretrained"
     Settings = L2SPSettings
 
-    def objective(self, episodes: Episodes, weights: dict[str, Tensor]) -> Tensor:
+    def adapted(self) -> dict[str, Tensor]:
+        """All weights of the backbone."""
+        return dict(self.backbone.named_parameters())
+
+    def objective(self, episodes: Episodes, weights: Weights) -> Tensor:
         """Loss of the support, and both penalties."""
-        total = super().objective(episodes, weights)
+        s, total = self.settings, self.support_loss(episodes, weights)
         for name, start in self.backbone.named_parameters():
-            total = (
-                total + self.settings.alpha / 2 * (weights[name] - start.detach()).square().sum()
-            )
+            total = total + s.alpha / 2 * (weights[name] - start.detach()).square().sum()
         head = weights["head.weight"].square().sum() + weights["head.bias"].square().sum()
-        return total + self.settings.beta / 2 * head
+        return total + s.beta / 2 * head

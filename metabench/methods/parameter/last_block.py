@@ -2,14 +2,16 @@
 
 Early layers transfer, late ones are specific to the source (Yosinski et al. 2014):
 
-    θ_last ← θ_last − α ∇_{θ_last} Σ_{(x,y) ∈ support} CE(f_θ(x), y)
+    θ_last ← θ_last − α ∇_{θ_last} L_S(θ)        L_S(θ) = (1/|S|) Σ_{(x,y) ∈ S} CE(f_θ(x), y)
 """
 
 from __future__ import annotations
 
 from torch import Tensor
 
+from metabench.episodes import Episodes
 from metabench.methods.parts.fine_tuning import FineTuneMethod
+from metabench.methods.parts.inner_loop import Weights
 
 
 class LastBlock(FineTuneMethod):
@@ -23,3 +25,7 @@ class LastBlock(FineTuneMethod):
         """The parameters of the last block."""
         last = self.backbone.block_prefixes[-1]
         return {n: p for n, p in self.backbone.named_parameters() if n.startswith(last)}
+
+    def objective(self, episodes: Episodes, weights: Weights) -> Tensor:
+        """``L_S``."""
+        return self.support_loss(episodes, weights)

@@ -1,9 +1,15 @@
-"""Full fine-tuning of a text encoder on the support (Devlin et al. 2019).
+"""Full fine-tuning of a text encoder on the support S (Devlin et al., NAACL 2019, 4.1).
 
-θ ← AdamW(θ, ∇_θ Σ_{(x,y) ∈ support} CE(W f_θ(x) + b, y))     W starts at the class means
+    θ, W, b ← AdamW((θ, W, b), ∇ Σ_{(x,y) ∈ S} CE(W f_θ(x) + b, y))
+
+with warm-up and linear decay of the learning rates, as Mosbach et al. (2021) recommend for small
+data. ``f_θ(x)`` is the encoder's text vector at unit length, θ starts where language modelling left
+it, and W at ten times the directions of the class means (the paper: at random).
 """
 
 from __future__ import annotations
+
+from torch import Tensor
 
 from metabench.methods.parts.language_tuning import LanguageTuning
 
@@ -12,3 +18,7 @@ class LMFineTune(LanguageTuning):
     """Every weight of the encoder's blocks is tuned (word embeddings stay)."""
 
     paper = "Devlin et al. 2019"
+
+    def initial(self) -> dict[str, Tensor]:
+        """θ: all weights of the encoder's blocks."""
+        return self.encoder()

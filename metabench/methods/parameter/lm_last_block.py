@@ -15,6 +15,7 @@ class LMLastBlock(LanguageTuning):
 
     paper = "Lee et al. 2019"
 
-    def chosen(self, name: str, weight: Tensor) -> bool:
-        """Whether the weight is of the last block."""
-        return name.startswith(self.backbone.block_prefixes[-1])
+    def initial(self) -> dict[str, Tensor]:
+        """The weights of the encoder's last block."""
+        last = self.backbone.block_prefixes[-1]
+        return {n: w for n, w in self.encoder().items() if n.startswith(last)}

@@ -3,7 +3,7 @@
 Known as BitFit for language models (Ben Zaken et al. 2022) and as tuning batch-norm for images
 (Mudrakarta et al. 2019): with γ, β and b the vectors of the network,
 
-    (γ, β, b) ← (γ, β, b) − α ∇ Σ_{(x,y) ∈ support} CE(f(x; γ, β, b), y)
+    (γ, β, b) ← (γ, β, b) − α ∇ (1/|S|) Σ_{(x,y) ∈ S} CE(f(x; γ, β, b), y)
 """
 
 from __future__ import annotations
@@ -11,7 +11,9 @@ from __future__ import annotations
 from torch import Tensor
 
 from metabench.config.bounds import NonNegative
+from metabench.episodes import Episodes
 from metabench.methods.parts.fine_tuning import FineTuneMethod, FineTuneSettings
+from metabench.methods.parts.inner_loop import Weights
 
 
 class NormBiasSettings(FineTuneSettings):
@@ -31,3 +33,7 @@ class NormBias(FineTuneMethod):
     def adapted(self) -> dict[str, Tensor]:
         """The backbone's vectors: biases, and the scales of normalisation layers."""
         return {n: p for n, p in self.backbone.named_parameters() if p.dim() == 1}
+
+    def objective(self, episodes: Episodes, weights: Weights) -> Tensor:
+        """``L_S``."""
+        return self.support_loss(episodes, weights)

@@ -31,6 +31,10 @@ class SetFit(LanguageTuning):
     paper = "Tunstall et al. 2022"
     Settings = SetFitSettings
 
+    def initial(self) -> dict[str, Tensor]:
+        """θ: all weights of the encoder's blocks."""
+        return self.encoder()
+
     def pairs(self, y: Tensor, step: int) -> tuple[Tensor, Tensor]:
         """Support rows ``[P]`` of the first and of the second texts of a step's pairs.
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import abc
 import functools
 from collections.abc import Callable, Sequence
 
@@ -13,17 +14,17 @@ from metabench.backbones.base import Backbone
 from metabench.config.bounds import BelowOne, NonNegative, Whole
 from metabench.episodes import Episodes, class_means, task_loss
 from metabench.methods.base import Method, Settings, Task
-from metabench.methods.parts.inner_loop import Head, apply_head, per_task
+from metabench.methods.parts.inner_loop import Head, Weights, apply_head, per_task
 
 
 def descend(
-    loss: Callable[[dict[str, Tensor]], Tensor],
-    weights: dict[str, Tensor],
+    loss: Callable[[Weights], Tensor],
+    weights: Weights,
     learning_rate: Callable[[str, int], float],
     momentum: float,
     steps: range,
-    velocity: dict[str, Tensor],
-) -> dict[str, Tensor]:
+    velocity: Weights,
+) -> Weights:
     """Gradient descent with momentum, ``v ← μv + ∇L, θ ← θ − αv``, on detached weights.
 
     Args:
@@ -63,6 +64,9 @@ class FineTuneSettings(Settings):
 class FineTuneMethod(Method):
     """Adapts backbone and head to the support from a start that no episode changes.
 
+    A subclass says which weights of the backbone adapt (:meth:`adapted`), beside the head, and what
+    they minimise (:meth:`objective`).
+
     The classification head starts at the scaled directions of the class means of the support
     ("weight imprinting", Qi et al. 2018): it favours no name, works for any number of ways, and
     spends no steps on what is known in closed form. The regression head is the pretrained one.
@@ -81,21 +85,29 @@ class FineTuneMethod(Method):
         """Whose normalisation moments: running ones of pretraining (``None``), or the support's."""
         return None
 
+    @abc.abstractmethod
     def adapted(self) -> dict[str, Tensor]:
-        """The backbone's parameters that adapt, by name; by default all."""
-        return dict(self.backbone.named_parameters())
+        """The backbone's parameters that adapt, by name."""
 
-    def objective(self, episodes: Episodes, weights: dict[str, Tensor]) -> Tensor:
-        """What adaptation minimises, summed over tasks: the loss of the support."""
-        features = self.backbone(episodes.support_x, weights, self.moments(episodes))
-        return task_loss(apply_head(features, weights), episodes.support_y).sum()
+    @abc.abstractmethod
+    def objective(self, episodes: Episodes, weights: Weights) -> Tensor:
+        """What adaptation minimises, summed over tasks."""
+
+    def outputs(self, episodes: Episodes, x: Tensor, weights: Weights) -> Tensor:
+        """``f_θ(x)`` ``[T, N, K]`` of examples ``[T, N, ...]`` of the episodes."""
+        return apply_head(self.backbone(x, weights, self.moments(episodes)), weights)
+
+    def support_loss(self, episodes: Episodes, weights: Weights) -> Tensor:
+        """``L_S(θ) = (1/|S|) Σ CE(f_θ(x), y)`` (regression: squared error), summed over tasks."""
+        outputs = self.outputs(episodes, episodes.support_x, weights)
+        return task_loss(outputs, episodes.support_y).sum()
 
     def learning_rate(self, name: str, step: int) -> float:
         """Step size of a parameter in step ``step``."""
         s = self.settings
         return float(s.head_lr if name.startswith("head.") else s.finetune_lr)
 
-    def head_start(self, episodes: Episodes) -> dict[str, Tensor]:
+    def head_start(self, episodes: Episodes) -> Weights:
         """``head.weight`` ``[T, K, D]`` and ``head.bias`` ``[T, K]``."""
         if episodes.ways is None:
             return per_task(self.head.start(None), len(episodes))
@@ -111,11 +123,10 @@ class FineTuneMethod(Method):
 
     def predict_after(self, episodes: Episodes, steps: Sequence[int]) -> list[Tensor]:
         """Query outputs after each of the given numbers of steps, in one run."""
-        moments, size = self.moments(episodes), episodes.support_x.shape[1]
-
+        size = episodes.support_x.shape[1]
         with torch.no_grad():
             weights = per_task(self.adapted(), len(episodes)) | self.head_start(episodes)
-        outputs, velocity, done = {}, dict[str, Tensor](), 0
+        outputs, velocity, done = {}, Weights(), 0
         both = torch.cat([episodes.support_x, episodes.query_x], dim=1)
         for count in sorted(set(steps)):
             with torch.enable_grad():
@@ -129,6 +140,6 @@ class FineTuneMethod(Method):
                 )
             done = count
             with torch.no_grad():
-                features = self.backbone(both, weights, moments)[:, size:]
+                features = self.backbone(both, weights, self.moments(episodes))[:, size:]
                 outputs[count] = apply_head(features, weights)
         return [outputs[count] for count in steps]

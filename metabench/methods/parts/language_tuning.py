@@ -7,6 +7,7 @@ starts at the class means. Each task tunes copies of its own, so tasks go one by
 
 from __future__ import annotations
 
+import abc
 import functools
 from collections.abc import Callable
 from typing import Any, ClassVar
@@ -73,13 +74,9 @@ class LanguageTuning(Method):
         inside = self.backbone.block_prefixes
         return {n: w for n, w in named if n.startswith(inside) and w.is_floating_point()}
 
+    @abc.abstractmethod
     def initial(self) -> dict[str, Tensor]:
-        """What is tuned: by default the weights :meth:`chosen` of the encoder."""
-        return {n: w for n, w in self.encoder().items() if self.chosen(n, w)}
-
-    def chosen(self, name: str, weight: Tensor) -> bool:
-        """Whether a weight of the encoder is tuned."""
-        return True
+        """What is tuned beside the head, by name, as it is at the start."""
 
     def weights(self, learned: dict[str, Tensor]) -> dict[str, Tensor]:
         """Replacements of the backbone's weights; by default what is learned is one."""

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from metabench.episodes import Episodes
 from metabench.methods.parts.fine_tuning import FineTuneMethod
-from metabench.methods.parts.inner_loop import apply_head
+from metabench.methods.parts.inner_loop import Weights
 
 
 class TransductiveFineTune(FineTuneMethod):
@@ -23,9 +23,12 @@ class TransductiveFineTune(FineTuneMethod):
     transductive = True
     kinds = frozenset({"image", "text", "vector"})
 
-    def objective(self, episodes: Episodes, weights: dict[str, Tensor]) -> Tensor:
+    def adapted(self) -> dict[str, Tensor]:
+        """All weights of the backbone."""
+        return dict(self.backbone.named_parameters())
+
+    def objective(self, episodes: Episodes, weights: Weights) -> Tensor:
         """Loss of the support plus mean entropy of the queries, summed over tasks."""
-        features = self.backbone(episodes.query_x, weights, self.moments(episodes))
-        log_p = apply_head(features, weights).log_softmax(-1)
+        log_p = self.outputs(episodes, episodes.query_x, weights).log_softmax(-1)
         entropy = -(log_p.exp() * log_p).sum(-1).mean(1).sum()
-        return super().objective(episodes, weights) + entropy
+        return self.support_loss(episodes, weights) + entropy
