@@ -43,6 +43,7 @@ PROPERTIES: dict[str, Property] = {
     TRAINS: learning.trains,
     "gives the same result for the same seed": learning.same_for_a_seed,
     "is left unchanged by predict": predicting.unchanged,
+    "remembers nothing of earlier calls": independence.calls_apart,
     "answers each query by itself": independence.queries_apart,
     "answers each task by itself": independence.tasks_apart,
     "does not care how classes are called": support.class_names,
@@ -53,6 +54,7 @@ PROPERTIES: dict[str, Property] = {
     "answers other numbers of ways": support.other_ways,
     "answers after any list of steps, in its order": predicting.any_steps,
     "embeds each example by itself": independence.embeds,
+    "classifies embedded examples as it predicts": independence.classifies,
     "stays at chance when labels mean nothing": learning.chance,
     "learns an easy problem": learning.learns,
 }

@@ -1,4 +1,8 @@
-"""What an answer may depend on: not on other queries, other tasks, nor on labels of queries."""
+"""What an answer may depend on: its support and its query, and on nothing else.
+
+Not on other queries, other tasks, earlier calls or labels of queries, at whichever door of the
+learner evaluation knocks (:attr:`Subject.doors`).
+"""
 
 from __future__ import annotations
 
@@ -6,82 +10,137 @@ from dataclasses import replace
 
 import torch
 
-from metabench.conformance.made_up_data import permutations, take
-from metabench.conformance.subject import NotApplicable, Subject, differ, difference
+from metabench import rng
+from metabench.conformance.made_up_data import SHOTS, WAYS, easy_episodes, permutations, take
+from metabench.conformance.subject import (
+    NotApplicable,
+    Subject,
+    classified,
+    differ,
+    difference,
+    embedded,
+    predicted,
+)
 from metabench.methods.base import FeatureMethod
+
+COMPANY = (1, 9, 65)
+"""Sizes of the parts in which many queries are asked again: alone, as one of few, of many."""
+FEATURE_TASKS = 50
+"""Tasks that evaluation has a FeatureMethod classify at once."""
 
 
 def queries_apart(subject: Subject) -> str | None:
-    """Queries in another order, one alone, and one among others."""
-    e, found = subject.episodes, subject.prediction
-    size = e.query_x.shape[1]
-    order = permutations("queries", tasks=len(e), size=size)
-    reordered, expected = subject.predict(e.reorder_queries(order)), take(found, order)
-    if differ(reordered, expected):
-        if subject.method.transductive:
-            return "the order of the queries changes the answers: not even transduction may see it"
-        return _told("in another order of the queries", difference(reordered, expected))
+    """Queries in another order and in other company."""
+    e = subject.many
+    rows = permutations("queries", tasks=len(e), size=sum(COMPANY))
+    parts = [rows] if subject.method.transductive else rows.split(COMPANY, dim=1)
+    for door in subject.doors:
+        for part in parts:
+            found, expected = subject.ask(door, e.reorder_queries(part)), subject.answers(door)
+            size = difference(found, take(expected, part))
+            if differ(found, take(expected, part)):
+                return _leak(door, size, part.shape[1], subject.method.transductive)
     if subject.method.transductive:
         raise NotApplicable("transductive, as declared: queries may inform each other")
-    first = torch.zeros(len(e), 1, dtype=torch.long)
-    alone = subject.predict(e.reorder_queries(first))
-    if differ(alone, found[:, :1]):
-        return _told("when it is asked alone", difference(alone, found[:, :1]))
-    # the first query stays, the others become copies of the second one
-    others = torch.tensor([[0] + [1] * (size - 1)]).repeat(len(e), 1)
-    replaced = subject.predict(e.reorder_queries(others))[:, :1]
-    if differ(replaced, found[:, :1]):
-        return _told("when the other queries change", difference(replaced, found[:, :1]))
     return None
 
 
-def _told(when: str, size: float) -> str:
+def _leak(door: str, size: float, queries: int, transductive: bool) -> str:
+    if transductive:
+        return (
+            f"the order of the queries changes the answers of {door} by {size:.2g}: not even "
+            "transduction may see it"
+        )
     return (
-        f"leaks between queries: the answer to a query changes by {size:.2g} {when}, but "
-        "transductive is False. Declare `transductive = True`, or find what the queries share: "
-        "normalisation in training mode, a mean or a distance over all of query_x"
+        f"leaks between queries: what {door} answers to a query changes by {size:.2g} when it is "
+        f"one of {queries} in place of {sum(COMPANY)}, in another order, but transductive is "
+        "False. Declare `transductive = True`, or find what the queries share: normalisation in "
+        "training mode, a mean or a distance over all of query_x"
     )
 
 
 def tasks_apart(subject: Subject) -> str | None:
-    """Each task alone and in the batch."""
-    e, found = subject.episodes, subject.prediction
-    for t in range(len(e)):
-        alone = subject.predict(e[t : t + 1])
-        if differ(alone, found[t : t + 1]):
-            return (
-                f"leaks between tasks: task {t} is answered differently (by "
-                f"{difference(alone, found[t : t + 1]):.2g}) when it is alone in the batch. "
-                "Reduce over examples and features, never over the first axis; a stopping rule "
-                "must not depend on the other tasks"
-            )
+    """Each task alone, and among as many as evaluation gives at once."""
+    features = issubclass(subject.method, FeatureMethod)
+    tasks = FEATURE_TASKS if features else max(2, subject.method.eval_tasks)
+    e = easy_episodes(subject.kind, tasks, WAYS, SHOTS)
+    for door in subject.doors:
+        found = subject.ask(door, e)
+        for t in (0, tasks - 1):
+            alone = subject.ask(door, e[t : t + 1])
+            if differ(alone, found[t : t + 1]):
+                return (
+                    f"leaks between tasks: {door} answers task {t} differently (by "
+                    f"{difference(alone, found[t : t + 1]):.2g}) when it is alone in the batch. "
+                    "Reduce over examples and features, never over the first axis; a stopping rule "
+                    "must not depend on the other tasks"
+                )
+    return None
+
+
+def calls_apart(subject: Subject) -> str | None:
+    """One learner asked for other tasks, then twice for the same."""
+    for door in subject.doors:
+        learner = subject.learner()
+        subject.ask(door, subject.episodes, learner)
+        for when in ("after other tasks", "for the second time"):
+            found, fresh = subject.ask(door, subject.many, learner), subject.answers(door)
+            if differ(found, fresh):
+                return (
+                    f"leaks between calls: {door} answers the same task differently (by "
+                    f"{difference(found, fresh):.2g}) {when}. Keep nothing of an episode: neither "
+                    "in the learner nor in its class or module"
+                )
     return None
 
 
 def labels_hidden(subject: Subject) -> str | None:
-    """Queries with other labels."""
-    e, found = subject.episodes, subject.prediction
-    wrong = e.query_y + 7.0 if e.ways is None else (e.query_y + 1) % e.ways
-    answers = subject.predict(replace(e, query_y=wrong))
-    if differ(answers, found):
-        return (
-            f"label leak: other query_y change the prediction by {difference(answers, found):.2g}. "
-            "predict must not look at query_y"
-        )
+    """Queries with labels drawn anew, and with zeros, as evaluation gives them."""
+    e, labels = subject.many, subject.many.query_y
+    drawn = torch.rand(labels.shape, generator=rng.torch_generator("conformance", "labels"))
+    wrong = drawn.to(labels) if e.ways is None else (drawn * e.ways).to(labels)
+    for door in subject.doors:
+        for query_y in (wrong, torch.zeros_like(labels)):
+            found, expected = subject.ask(door, replace(e, query_y=query_y)), subject.answers(door)
+            if differ(found, expected):
+                return (
+                    f"label leak: other query_y change what {door} answers by "
+                    f"{difference(found, expected):.2g}. It must not look at query_y, which "
+                    "evaluation fills with zeros"
+                )
     return None
 
 
 def embeds(subject: Subject) -> str | None:
-    """One example alone and among others."""
+    """Examples in a table, in another order and in other company."""
     learner = subject.learner()
     if not isinstance(learner, FeatureMethod):
         raise NotApplicable("is no FeatureMethod")
-    x = subject.episodes.query_x
+    x = subject.many.query_x
     with torch.no_grad():
-        together, alone = learner.embed(x)[:, :1], learner.embed(x[:, :1])
-    if differ(together, alone):
+        together, apart = learner.embed(x), embedded(learner, x)
+        alone = learner.embed(x[:1, :1])
+    if differ(together, apart) or differ(together[:1, :1], alone):
         return (
-            "the features of an example depend on the others of the call, but evaluation embeds a "
-            "dataset once, in chunks. Make it a Method with its own predict"
+            "the features of an example depend on the others of the call, or on its place among "
+            "them, but evaluation embeds a dataset once, in chunks and in random order. Make it a "
+            "Method with its own predict"
         )
+    return None
+
+
+def classifies(subject: Subject) -> str | None:
+    """``predict``, and ``classify`` of examples that were embedded before."""
+    learner = subject.learner()
+    if not isinstance(learner, FeatureMethod):
+        raise NotApplicable("is no FeatureMethod")
+    for episodes in (subject.episodes, subject.many):
+        torch.manual_seed(0)
+        found, expected = classified(learner, episodes), predicted(learner, episodes)
+        if differ(found, expected):
+            return (
+                f"classify after embed differs from predict by {difference(found, expected):.2g}, "
+                "but evaluation calls the one and the estimator the other. Leave predict to "
+                "FeatureMethod, or make it a Method"
+            )
     return None

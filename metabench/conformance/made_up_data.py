@@ -20,16 +20,22 @@ from metabench.learning.training import AnySource
 
 PARTITIONS_USED: tuple[Partition, ...] = ("train", "test")
 WAYS, SHOTS, QUERIES, TASKS = 3, 2, 3, 3
+MANY = 75
+"""Queries of a task, as in evaluation: some leaks begin above a number of them."""
 TRAINING = Training(ways=WAYS, shots=(SHOTS,), queries=QUERIES)
 
 
 @cache
-def made_up(kind: Kind) -> Dataset:
+def made_up(kind: Kind, size: int = 12) -> Dataset:
     """Eight shapes, far apart; each is a training class and, with other noise, a test class.
 
     So a learner need only tell which shape carries which label in an episode.
+
+    Args:
+        kind: of the data.
+        size: examples of each class.
     """
-    shapes, size = 8, 12
+    shapes = 8
     made = rng.generator("conformance", kind)
     if kind == "vector":
         x = 4 * np.eye(shapes)[None, :, None] + 0.1 * made.normal(size=(2, shapes, size, shapes))
@@ -81,14 +87,17 @@ def source_of(kind: Kind) -> AnySource:
 
 
 @cache
-def easy_episodes(kind: Kind, tasks: int, ways: int, shots: int) -> Episodes:
+def easy_episodes(
+    kind: Kind, tasks: int, ways: int, shots: int, queries: int = QUERIES
+) -> Episodes:
     """Test episodes whose queries come class by class: who goes by their order is seen to."""
     if kind == "regression":
         assert SINUSOID.family is not None
-        frozen, table = freeze_tasks(SINUSOID.family, "test", 6, 5, tasks), None
+        points = queries if queries > QUERIES else 5
+        frozen, table = freeze_tasks(SINUSOID.family, "test", 6, points, tasks), None
     else:
-        dataset = made_up(kind)
-        frozen = freeze(dataset, "test", ways, shots, QUERIES, tasks, "")
+        dataset = made_up(kind, max(12, shots + queries))
+        frozen = freeze(dataset, "test", ways, shots, queries, tasks, "")
         table = torch.from_numpy(dataset.x)
     e, labels = frozen.episodes(slice(0, tasks), table)
     e = replace(e, query_y=labels)
@@ -97,6 +106,23 @@ def easy_episodes(kind: Kind, tasks: int, ways: int, shots: int) -> Episodes:
     else:
         e = e.reorder_queries(labels.argsort(dim=1, stable=True))
     return e.map(lambda x: x.double() if x.is_floating_point() else x)
+
+
+@cache
+def many_queries(kind: Kind, ways: int) -> Episodes:
+    """Tasks with :data:`MANY` queries in random order, of each class another number of them."""
+    if kind == "regression":
+        return easy_episodes(kind, TASKS, 0, 0, MANY)
+    counts = [MANY * (c + 1) * 2 // (ways * (ways + 1)) for c in range(ways)]
+    counts[-1] += MANY - sum(counts)
+    most = max(counts)
+    e = easy_episodes(kind, TASKS, ways, SHOTS, most)
+    rows = [  # the class with the most is another one in each task
+        [c * most + i for c in range(ways) for i in range(counts[(c + t) % ways])]
+        for t in range(TASKS)
+    ]
+    shuffled = permutations("many", tasks=TASKS, size=MANY)
+    return e.reorder_queries(torch.tensor(rows).gather(1, shuffled))
 
 
 def take(tensor: Tensor, rows: Tensor) -> Tensor:

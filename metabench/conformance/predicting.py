@@ -30,25 +30,26 @@ def predicts(subject: Subject) -> str | None:
 
 
 def unchanged(subject: Subject) -> str | None:
-    """Weights, modes, gradients, flags and the episodes are as they were."""
-    learner, episodes = subject.learner(), copy.deepcopy(subject.episodes)
-    before = {name: value.clone() for name, value in learner.state_dict().items()}
-    flags = {name: p.requires_grad for name, p in learner.named_parameters()}
-    learner.predict(episodes)
-    for name, value in learner.state_dict().items():
-        if name not in before or not torch.equal(value, before[name]):
-            return f"predict changes '{name}': adapt copies of the weights, not the weights"
-    if any(module.training for module in learner.modules()):
-        return "predict leaves a module in training mode"
-    if flags != {name: p.requires_grad for name, p in learner.named_parameters()}:
-        return "predict changes requires_grad of a parameter"
-    if any(p.grad is not None for p in learner.parameters()):
-        return "predict leaves gradients on parameters: use torch.autograd.grad"
-    for name, value in vars(episodes).items():
-        if isinstance(value, Tensor) and not torch.equal(value, vars(subject.episodes)[name]):
-            return f"predict writes into the episodes' {name}"
-    if not torch.is_grad_enabled():
-        return "predict leaves gradients switched off"
+    """State, gradients, modes, flags and the episodes are as they were."""
+    for door in subject.doors:
+        learner, episodes = subject.learner(), copy.deepcopy(subject.episodes)
+        before = {name: value.clone() for name, value in learner.state_dict().items()}
+        flags = {name: p.requires_grad for name, p in learner.named_parameters()}
+        subject.ask(door, episodes, learner)
+        for name, value in learner.state_dict().items():
+            if name not in before or not torch.equal(value, before[name]):
+                return f"{door} changes '{name}': adapt copies of the weights, not the weights"
+        if any(module.training for module in learner.modules()):
+            return f"{door} leaves a module in training mode"
+        if flags != {name: p.requires_grad for name, p in learner.named_parameters()}:
+            return f"{door} changes requires_grad of a parameter"
+        if any(p.grad is not None for p in learner.parameters()):
+            return f"{door} leaves gradients on parameters: use torch.autograd.grad"
+        for name, value in vars(episodes).items():
+            if isinstance(value, Tensor) and not torch.equal(value, vars(subject.episodes)[name]):
+                return f"{door} writes into the episodes' {name}"
+        if not torch.is_grad_enabled():
+            return f"{door} leaves gradients switched off"
     return None
 
 

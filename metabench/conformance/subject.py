@@ -8,7 +8,7 @@ import traceback
 from collections.abc import Callable
 from functools import cache, cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor
@@ -22,6 +22,7 @@ from metabench.conformance.made_up_data import (
     WAYS,
     easy_episodes,
     made_up,
+    many_queries,
     permutations,
     source_of,
     with_support,
@@ -30,7 +31,7 @@ from metabench.data.base import Kind
 from metabench.episodes import Episodes
 from metabench.learning.pretraining import Pretrain, PretrainSettings
 from metabench.learning.training import AnySource, draw
-from metabench.methods.base import Method, Task
+from metabench.methods.base import FeatureMethod, Method, Task
 
 BACKBONES_USED: dict[str, tuple[str, dict[str, Any]]] = {
     "image": ("conv4", {"width": 8}),
@@ -45,6 +46,10 @@ STEPS = 2
 PREDICTS = "predicts finite values of the right shape"
 NO_PREDICTION = f"does not predict, see '{PREDICTS}'"
 """Why another property does not apply to a method that predicts nothing."""
+AFTER = (0, 2)
+"""Steps after which ``predict_after`` is asked."""
+CHUNK = 50
+"""Examples that are embedded at once where a whole table of them is."""
 TOLERANCE = 1e-6
 """Double precision leaves 1e-15; iterative solvers stop when they are this close."""
 
@@ -61,7 +66,8 @@ class Subject:
     """A method on one kind of data, with a briefly trained learner.
 
     Attributes:
-        episodes: tasks with their support in random order.
+        episodes: tasks with their support in random order, and few queries.
+        many: tasks with many queries, and with other ways if the method takes them.
     """
 
     def __init__(self, method: type[Method], kind: Kind):
@@ -78,6 +84,8 @@ class Subject:
         ordered = easy_episodes(kind, TASKS, WAYS, SHOTS)
         rows = permutations("support", tasks=TASKS, size=ordered.support_x.shape[1])
         self.episodes = with_support(ordered, rows)
+        self.many = many_queries(kind, WAYS + 2 if method.variable_ways else WAYS)
+        self._answers: dict[str, Tensor] = {}
 
     def build(self, **settings: Any) -> Method:
         """An untrained learner; one that starts from a pretrained backbone gets it."""
@@ -107,10 +115,36 @@ class Subject:
         """The trained learner, a copy for every property."""
         return copy.deepcopy(self._trained)
 
+    @cached_property
+    def doors(self) -> dict[str, Callable[[Method, Episodes], Tensor]]:
+        """The ways in which evaluation asks a learner, by the name of what it calls.
+
+        A FeatureMethod that does not write a ``predict`` of its own has one door: the same code
+        answers, whether its examples are embedded before or then.
+        """
+        learner = self._trained
+        found: dict[str, Callable[[Method, Episodes], Tensor]] = {"predict": predicted}
+        own = getattr(learner.predict, "__func__", None) is not FeatureMethod.predict
+        if isinstance(learner, FeatureMethod) and own:
+            found["classify"] = classified
+        if hasattr(learner, "predict_after"):
+            found["predict_after"] = predicted_after
+        return found
+
+    def ask(self, door: str, episodes: Episodes, learner: Method | None = None) -> Tensor:
+        """What ``learner``, by default a copy of the trained one, answers at ``door``."""
+        torch.manual_seed(0)
+        return self.doors[door](learner or self.learner(), episodes)
+
+    def answers(self, door: str) -> Tensor:
+        """What it answers to :attr:`many`."""
+        if door not in self._answers:
+            self._answers[door] = self.ask(door, self.many)
+        return self._answers[door]
+
     def predict(self, episodes: Episodes) -> Tensor:
         """What the trained learner predicts."""
-        torch.manual_seed(0)
-        return predicted(self.learner(), episodes)
+        return self.ask("predict", episodes)
 
     @cached_property
     def prediction(self) -> Tensor:
@@ -147,7 +181,32 @@ def predicted(learner: Method, episodes: Episodes) -> Tensor:
     Raises:
         NoPrediction: it is of another shape or kind, or not finite.
     """
-    found: object = learner.predict(episodes)
+    return _valid(learner.predict(episodes), episodes)
+
+
+def classified(learner: Method, episodes: Episodes) -> Tensor:
+    """What a FeatureMethod says where all examples were embedded before, as :func:`predicted`."""
+    assert isinstance(learner, FeatureMethod)
+    with torch.no_grad():
+        features = episodes.map(lambda x: embedded(learner, x))
+    return _valid(learner.classify(features), episodes)
+
+
+def embedded(learner: FeatureMethod, x: Tensor) -> Tensor:
+    """Features of ``[T, N, ...]`` examples, in one table that is embedded in random order."""
+    flat = x.flatten(0, 1)
+    order = permutations("table", tasks=1, size=len(flat))[0]
+    parts = [learner.embed(flat[rows][None])[0] for rows in order.split(CHUNK)]
+    return torch.cat(parts)[order.argsort()].unflatten(0, x.shape[:2])
+
+
+def predicted_after(learner: Method, episodes: Episodes) -> Tensor:
+    """What it predicts after each number of steps, side by side: ``[T, Q, outputs · numbers]``."""
+    answers = cast(Any, learner).predict_after(episodes, list(AFTER))
+    return torch.cat([_valid(answer, episodes) for answer in answers], dim=2)
+
+
+def _valid(found: object, episodes: Episodes) -> Tensor:
     what, last = ("predictions", "outputs") if episodes.ways is None else ("logits", "ways")
     outputs = episodes.query_y.shape[2] if episodes.ways is None else episodes.ways
     wanted = [*episodes.query_x.shape[:2], outputs]
