@@ -110,18 +110,17 @@ def easy_episodes(
 
 @cache
 def many_queries(kind: Kind, ways: int) -> Episodes:
-    """Tasks with :data:`MANY` queries in random order, of each class another number of them."""
+    """Two tasks with :data:`MANY` queries in random order, of each class another number of them."""
     if kind == "regression":
-        return easy_episodes(kind, TASKS, 0, 0, MANY)
+        return easy_episodes(kind, 2, 0, 0, MANY)
     counts = [MANY * (c + 1) * 2 // (ways * (ways + 1)) for c in range(ways)]
     counts[-1] += MANY - sum(counts)
     most = max(counts)
-    e = easy_episodes(kind, TASKS, ways, SHOTS, most)
+    e = easy_episodes(kind, 2, ways, SHOTS, most)
     rows = [  # the class with the most is another one in each task
-        [c * most + i for c in range(ways) for i in range(counts[(c + t) % ways])]
-        for t in range(TASKS)
+        [c * most + i for c in range(ways) for i in range(counts[(c + t) % ways])] for t in range(2)
     ]
-    shuffled = permutations("many", tasks=TASKS, size=MANY)
+    shuffled = permutations("many", tasks=2, size=MANY)
     return e.reorder_queries(torch.tensor(rows).gather(1, shuffled))
 
 

@@ -136,10 +136,10 @@ class Subject:
         torch.manual_seed(0)
         return self.doors[door](learner or self.learner(), episodes)
 
-    def answers(self, door: str) -> Tensor:
-        """What it answers to :attr:`many`."""
+    def answers(self, door: str, learner: Method | None = None) -> Tensor:
+        """What it answered to :attr:`many` when it, or ``learner``, was first asked."""
         if door not in self._answers:
-            self._answers[door] = self.ask(door, self.many)
+            self._answers[door] = self.ask(door, self.many, learner)
         return self._answers[door]
 
     def predict(self, episodes: Episodes) -> Tensor:
