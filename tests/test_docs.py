@@ -93,25 +93,32 @@ def test_make_help_has_a_line_for_every_target() -> None:
     assert re.findall(r"^([a-z]\S*):", text, re.MULTILINE)[0] == "bench"  # what plain `make` does
 
 
-def first_program(page: str) -> dict[str, Any]:
-    """What the first Python program of a page defines."""
-    code = re.findall(r"```python\n(.*?)```", (ROOT / page).read_text(), re.DOTALL)[0]
+def code_of(page: str, module: str) -> str:
+    """The program of a page that is to be saved as ``module``."""
+    text = (ROOT / "docs" / page).read_text()
+    (code,) = re.findall(rf"```python\n(# {module}\n.*?)```", text, re.DOTALL)
+    return str(code)
+
+
+def program(page: str, module: str) -> dict[str, Any]:
+    """What it defines."""
     names: dict[str, Any] = {}
-    exec(code, names)
+    exec(code_of(page, module), names)
     return names
 
 
 def test_the_dataset_of_the_page_can_be_source_and_target(tmp_path) -> None:
-    builder = first_program("docs/add-a-dataset.md")["STRIPES"]
+    builder = program("add-a-dataset.md", "my_data.py")["STRIPES"]
     builder.build(tmp_path).save(tmp_path)
     dataset = Dataset.load(tmp_path)
     sizes = [len(dataset.class_ids(partition)) for partition in ("train", "val", "test")]
     assert sizes == [6, 5, 5] and dataset.x.shape == (320, 1, 28, 28)
 
 
-def test_the_backbone_of_the_page_takes_weights_that_differ_from_task_to_task() -> None:
+@pytest.mark.parametrize(("module", "name"), [("my_net.py", "Small"), ("my_module.py", "Plain")])
+def test_the_backbones_of_the_page_take_weights_that_differ_from_task_to_task(module, name) -> None:
     torch.manual_seed(0)
-    net = first_program("docs/add-a-backbone.md")["Small"]((1, 28, 28)).eval()
+    net = program("add-a-backbone.md", module)[name]((1, 28, 28)).eval()
     x = torch.randn(2, 5, 1, 28, 28)
     weights = {name: torch.stack([w, 2 * w]) for name, w in net.named_parameters()}
     together = net(x, weights, support=3)
@@ -134,7 +141,7 @@ def folder(tmp_path, monkeypatch):
 
 def test_the_metric_of_the_page_is_in_results_and_board_and_an_edit_evaluates_again(folder) -> None:
     page = (ROOT / "docs/add-a-metric.md").read_text()
-    (module,) = re.findall(r"```python\n# my_metrics.py\n(.*?)```", page, re.DOTALL)
+    module = code_of("add-a-metric.md", "my_metrics.py")
     (text,) = re.findall(r"```yaml\n(.*?)```", page, re.DOTALL)
     (folder / "my_metrics.py").write_text(module)
     values = params(methods={TOY_NAME: {"nearest_neighbour": {}}})

@@ -1,23 +1,20 @@
 """Any model of the ``timm`` library by its name: for those who have weights, or another network.
 
-timm's layers have one set of weights, so per-task weights are a loop over tasks
-(``torch.func.functional_call``): exact, and slower than the backbones written for tasks.
+timm's layers know no tasks: see :mod:`metabench.backbones.module`.
 """
 
 from __future__ import annotations
 
-import contextlib
 import difflib
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn.modules.batchnorm import _BatchNorm
 
 from metabench.backbones.base import Backbone
 from metabench.backbones.layers import Weights, scope
+from metabench.backbones.module import blocks, run
 from metabench.config.bounds import BelowOne, Width
 from metabench.files import InputError
 
@@ -54,40 +51,6 @@ class Network(nn.Module):
         if getattr(self.model, "output_fmt", "NCHW") == "NHWC":
             y = y.permute(0, 3, 1, 2)
         return y.flatten(2)
-
-
-@contextlib.contextmanager
-def support_moments(network: nn.Module, size: int | None) -> Iterator[dict[str, Tensor]]:
-    """Make batch norms use the moments of the first ``size`` examples; yields buffers to call with.
-
-    ``None`` leaves everything as it is.
-
-    A hook standardises the input of each batch norm; the layer itself, in eval mode, gets moments
-    that change nothing and only scales and shifts. Running moments stay as they are.
-    """
-
-    def standardise(norm: _BatchNorm, inputs: tuple[Tensor, ...]) -> tuple[Tensor]:
-        (x,) = inputs
-        axes = (0, *range(2, x.dim()))
-        var, mean = torch.var_mean(x[:size], dim=axes, correction=0, keepdim=True)
-        return ((x - mean) * torch.rsqrt(var + norm.eps),)
-
-    neutral, hooks, modes = {}, [], []
-    for name, norm in network.named_modules():
-        if size is not None and isinstance(norm, _BatchNorm):
-            assert norm.running_mean is not None and norm.running_var is not None
-            neutral[f"{name}.running_mean"] = torch.zeros_like(norm.running_mean)
-            neutral[f"{name}.running_var"] = torch.full_like(norm.running_var, 1 - norm.eps)
-            hooks.append(norm.register_forward_pre_hook(standardise))
-            modes.append((norm, norm.training))
-            norm.eval()
-    try:
-        yield neutral
-    finally:
-        for hook in hooks:
-            hook.remove()
-        for norm, training in modes:
-            norm.train(training)
 
 
 class Timm(Backbone):
@@ -128,14 +91,13 @@ class Timm(Backbone):
         self.external_pretraining = pretrained or checkpoint is not None
         network = _create(model, channels, sides, pretrained, checkpoint, drop_path)
         self.network = Network(network)
-        self.batch_norms = any(isinstance(m, _BatchNorm) for m in network.modules())
         for part in ("mean", "std"):  # of the images that external weights were trained on
             values = torch.tensor(network.pretrained_cfg[part])
             values = values if len(values) == channels else values.mean().expand(channels)
             if not self.external_pretraining:
                 values = torch.full_like(values, 0.0 if part == "mean" else 1.0)
             self.register_buffer(part, values[:, None, None].clone(), persistent=False)
-        self.block_prefixes = tuple(_blocks(self.network))
+        self.block_prefixes = tuple(f"network.model.{part}" for part in blocks(network))
         self.feature_dim, self._channels = self._sizes(model, (channels, *sides))
 
     @property
@@ -168,22 +130,7 @@ class Timm(Backbone):
                 x, (self.size, self.size), mode="bilinear", antialias=True
             )
         x = ((x - self.mean) / self.std).unflatten(0, (t, n))
-        own = dict(self.network.named_parameters())
-        given = dict(scope(weights, "network") or {})
-        shared = all(w.dim() == own[name].dim() for name, w in given.items())
-        if not self.batch_norms:
-            support = None
-        call = torch.func.functional_call
-        if shared and support is None:
-            return call(self.network, given, (x.flatten(0, 1), local)).unflatten(0, (t, n))
-        if support is None and self.batch_norms and self.training:
-            raise RuntimeError("per-task weights need eval mode or support moments")
-        with support_moments(self.network, support) as neutral:
-            tasks = []
-            for i in range(t):
-                mine = {k: w[i] if w.dim() > own[k].dim() else w for k, w in given.items()}
-                tasks.append(call(self.network, mine | neutral, (x[i], local)))
-        return torch.stack(tasks)
+        return run(self.network, x, scope(weights, "network"), support, local)
 
     def forward(
         self, x: Tensor, weights: Weights | None = None, support: int | None = None
@@ -244,13 +191,3 @@ def _require_loaded(model: nn.Module, fresh: nn.Module, checkpoint: str) -> None
             f"backbone.settings.checkpoint: {checkpoint} has no weights for {len(left)} parts of "
             f"the model, such as {left[0]}. Is it a checkpoint of this model?"
         )
-
-
-def _blocks(network: Network) -> Iterator[str]:
-    """Prefixes of the model's parts from input to output that hold more than normalisation."""
-    for name, part in network.model.named_children():
-        listed = isinstance(part, nn.Sequential | nn.ModuleList)
-        parts = part.named_children() if listed else [("", part)]
-        for inner, module in parts:
-            if any(p.dim() > 1 for p in module.parameters()):
-                yield f"network.model.{name}." + (f"{inner}." if inner else "")
