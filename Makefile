@@ -49,7 +49,7 @@ ui: .venv/.base  ## every run, curve and figure in MLflow, http://127.0.0.1:5000
 	$(BIN)/metabench ui
 
 clean:  ## remove .venv and all that was computed: data, runs, results, mlflow.db
-	rm -rf .venv data runs results mlflow.db
+	rm -rf .venv data backbones runs results mlflow.db
 
 $(BIN)/pip:
 	$(PYTHON) -m venv .venv

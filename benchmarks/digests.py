@@ -162,6 +162,7 @@ def digests_of_project(root: Path) -> dict[str, Any]:
     readers = {
         "data/processed/**/classes.json": lambda path: read_json(path)["digest"],
         "data/episodes/**/*.npz": _arrays,
+        "backbones/**/model.safetensors": _weights,
         "runs/**/model.safetensors": _weights,
         "results/**/*.parquet": _scores,
     }

@@ -40,7 +40,10 @@ from metabench.files import digest
 
 PATIENCE = 600.0
 """Seconds after which a process is taken to hang."""
-MADE = ("data", "runs", "results", "reports", "practice", "mlruns", ".dvc/tmp", ".dvc/cache")
+MADE = (
+    *("data", "backbones", "runs", "results", "reports", "practice"),
+    *("mlruns", ".dvc/tmp", ".dvc/cache"),
+)
 BUSY = "another metabench process is writing here"
 DVC_WRITES = ("dvc.lock", ".dvc/tmp/rwlock")
 
@@ -224,7 +227,8 @@ class Work:
 
     def finished(self) -> dict[Path, int]:
         """The records of finished cells, and when they were written."""
-        records = [*self.made.glob("runs/*/*/*/cell.json"), *self.made.glob("results/*/*/*.json")]
+        patterns = ("backbones/*/*/cell.json", "runs/*/*/*/cell.json", "results/*/*/*.json")
+        records = [path for pattern in patterns for path in self.made.glob(pattern)]
         return {path: path.stat().st_mtime_ns for path in records}
 
     def clear(self) -> None:
@@ -238,7 +242,8 @@ class Work:
     def content(self) -> dict[str, Any]:
         """All that must be equal, by file."""
         found: dict[str, Any] = {}
-        for part in ("data/processed", "data/episodes", "data/embeddings", "runs", "results"):
+        data = ("data/processed", "data/episodes", "data/embeddings")
+        for part in (*data, "backbones", "runs", "results"):
             for path in sorted((self.made / part).rglob("*")):
                 if path.is_file() and path.suffix != ".lock":
                     name = str(path.relative_to(self.made))

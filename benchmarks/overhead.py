@@ -70,10 +70,10 @@ def main(source: str, repeats: int = 3) -> None:
             for written in ("runs", "results"):
                 shutil.rmtree(folder / written, ignore_errors=True)
             for label, stage in (
-                ("train", ["stages.train", source, METHOD]),
-                ("evaluate and track", ["stages.evaluate", source]),
+                ("train", "stages.train"),
+                ("evaluate and track", "stages.evaluate"),
             ):
-                command = [sys.executable, "-m", *stage]
+                command = [sys.executable, "-m", stage]
                 times[label].append(seconds(command, folder)[0])
             taken, output = seconds([sys.executable, "-m", "dvc", "repro"], Path())
             if "Running stage" in output:

@@ -1,4 +1,4 @@
-"""Thin scripts, one per DVC stage; all logic is in the package, callable from Python."""
+"""Thin scripts, one per DVC stage: each lists its cells as jobs. `dvc.yaml` runs them."""
 
 from __future__ import annotations
 
@@ -37,19 +37,13 @@ from metabench.shown import message  # noqa: E402
 
 
 def run(
-    main: Callable[..., None], description: str, *names: str, load: Callable[[], Config] = load
+    main: Callable[[Config, Layout], None], description: str, load: Callable[[], Config] = load
 ) -> None:
-    """Parse ``names`` as positional arguments, call ``main(config, layout, *values)``.
-
-    Every expected failure ends in one clear message and a non-zero exit.
-    """
-    parser = argparse.ArgumentParser(description=description)
-    for name in names:
-        parser.add_argument(name)
-    values = vars(parser.parse_args())
+    """Call ``main(config, layout)``; an expected failure ends in one message and non-zero exit."""
+    argparse.ArgumentParser(description=description).parse_args()
     try:
         interruptible()
-        main(load(), Layout(), *values.values())
+        main(load(), Layout())
     except (InputError, CellFailed) as error:
         sys.exit(f"{message(error)}\n{RESUME}")
     except KeyboardInterrupt:

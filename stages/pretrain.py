@@ -1,26 +1,31 @@
-"""Pretrain the shared backbone of one source, for every seed."""
+"""Pretrain the backbone that learners of a source share, for every source and seed."""
 
 from metabench.config import Config
-from metabench.config.names import BACKBONE
 from metabench.files import lock
 from metabench.pipeline.executor import Job, run_cells
+from metabench.pipeline.finished import Finished
 from metabench.pipeline.layout import Layout
+from metabench.pipeline.part import WHOLE, Part
 from stages import run
 
 
-def main(config: Config, layout: Layout, source: str) -> None:
-    """Write ``runs/<source>/backbone/<seed>/``; finished cells are reused."""
+def main(config: Config, layout: Layout, part: Part = WHOLE) -> None:
+    """Write ``backbones/<source>/<seed>/``; what is finished is kept."""
     cell = "metabench.pipeline.cells:pretrain_cell"
-    shared = {"config": config, "layout": layout} | {"source": source}
-    with lock(layout.learner(source, BACKBONE, 0).parent):
-        run_cells(
-            [
-                Job(f"pretrain {source}/backbone/{seed}", cell, shared | {"seed": seed})
-                for seed in config.seeds
-            ],
-            config.compute,
-        )
+    shared = {"config": config, "layout": layout}
+    with lock(layout.root / "backbones"):
+        with Finished(config, layout) as finished:
+            jobs = [
+                Job(
+                    f"pretrain {source}/{seed}",
+                    cell,
+                    shared | {"source": source, "seed": seed},
+                    finished.backbone(source, seed),
+                )
+                for source, seed in part.backbones(config)
+            ]
+        run_cells(jobs, config.compute)
 
 
 if __name__ == "__main__":
-    run(main, __doc__, "source")
+    run(main, __doc__)

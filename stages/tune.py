@@ -1,7 +1,7 @@
 """Tune methods on the validation episodes of one source: equal trials and wall budget for each.
 
 Not part of the graph: tuning is done once, its result is written into params.yaml. Needs the
-source's data, episodes and backbone (`dvc repro pretrain@SOURCE`). Interrupt it at will: the study
+source's data, episodes and backbone (`dvc repro pretrain`). Interrupt it at will: the study
 goes on where it stopped.
 """
 
@@ -67,7 +67,7 @@ def require_episodes(layout: Layout, source: str) -> None:
     """
     for path in (layout.processed(source) / "classes.json", layout.episodes(source, "val")):
         if not path.exists():
-            raise InputError(f"{path}: missing. Run `dvc repro pretrain@{source}` first.")
+            raise InputError(f"{path}: missing. Run `dvc repro pretrain` first.")
 
 
 def main() -> None:

@@ -15,7 +15,8 @@ import pytest
 ROOT = Path(__file__).parent.parent
 ROOMS = """
 metabench.__init__, metabench.__main__
-metabench.cli, stages
+metabench.cli
+stages
 metabench.practice
 metabench.reports, metabench.tracking
 metabench.conformance, metabench.pipeline

@@ -16,7 +16,7 @@ from metabench.methods import METHODS
 from metabench.methods.base import FAMILIES
 from metabench.pipeline.cells import train_cell
 from metabench.pipeline.evaluating import evaluate_cell
-from metabench.pipeline.keys import evaluate_key, train_key
+from metabench.pipeline.keys import Keys
 from metabench.pipeline.results import collect
 from metabench.pipeline.validation import validate_names
 from tests.pipeline.test_fingerprint import forget
@@ -159,8 +159,10 @@ def test_the_metric_of_the_page_is_in_results_and_board_and_an_edit_evaluates_ag
     summary_of(results, costs).to_csv("leaderboard.csv")
     (row,) = pd.read_csv("leaderboard.csv").to_dict("records")
     assert row["worst_class"] == pytest.approx(results["worst_class"].mean())
-    keys = [train_key(config, layout, *cell), evaluate_key(config, layout, *cell)]
+    keys = Keys(config, layout)
+    before = keys.learner(*cell), keys.result(*cell)
     (folder / "my_metrics.py").write_text(module.replace("amin", "amax"))
     forget()
-    assert train_key(config, layout, *cell) == keys[0]
-    assert evaluate_key(config, layout, *cell) != keys[1]
+    edited = Keys(config, layout)
+    assert edited.learner(*cell) == before[0]
+    assert edited.result(*cell) != before[1]

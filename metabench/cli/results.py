@@ -33,10 +33,12 @@ def compare(
 ) -> None:
     """Compare two methods on identical episodes, block by block: tied, behind or undecided."""
     from metabench.pipeline.layout import Layout
+    from metabench.pipeline.part import part_of
     from metabench.pipeline.results import collect
     from metabench.reports.compare import comparisons
 
-    results, costs = collect(config_in_use(), Layout(), methods=(first, second))
+    config = config_in_use()
+    results, costs = collect(config, Layout(), part_of(config, methods=(first, second)))
     table = table_of("source → target", "setting", first, second, "difference", "verdict")
     wanted = {"source": source, "target": target, "shots": shots}
     asked = {k: v for k, v in wanted.items() if v}

@@ -9,8 +9,9 @@ from pydantic import AfterValidator
 from metabench.files import InputError, plain_name
 
 TAKEN = {
-    "benchmarks", "build", "data", "docs", "dvc.lock", "dvc.yaml", "examples", "makefile",
-    "metabench", "mlartifacts", "mlflow.db", "mlruns", "params.yaml", "practice", "profiles",
+    "backbones", "benchmarks", "build", "data", "docs", "dvc.lock", "dvc.yaml", "examples",
+    "makefile", "metabench", "mlartifacts", "mlflow.db", "mlruns", "params.yaml", "practice",
+    "profiles",
     "results", "runs", "stages", "studies", "tests",
 }  # fmt: skip
 """What is at the root of a project, or comes to be there."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 import resource
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any, get_args
@@ -41,16 +41,11 @@ from metabench.learning.scoring import EpisodeSet, mean_score
 from metabench.learning.training import AnySource, Report, State, train
 from metabench.methods import METHODS
 from metabench.methods.base import Method, Task
+from metabench.pipeline.cell_fingerprints import pretrain_settings
 from metabench.pipeline.checkpoint import CheckpointFile
 from metabench.pipeline.embeddings import encoder_of, with_vectors
 from metabench.pipeline.fingerprint import git_commit
-from metabench.pipeline.keys import (
-    CHAMPIONS,
-    frozen_episodes_of,
-    pretrain_key,
-    pretrain_settings,
-    train_key,
-)
+from metabench.pipeline.keys import CHAMPIONS, Keys, frozen_episodes_of
 from metabench.pipeline.layout import Layout
 from metabench.pipeline.opening import Cell, Part
 from metabench.pipeline.validation import (
@@ -74,12 +69,12 @@ class Cost(BaseModel):
     trainable_parameters: int
 
 
-def is_done(folder: Path, key: str) -> bool:
+def is_done(folder: Path, key: str, digest_of: Callable[[Path], str] = digest) -> bool:
     """Whether ``folder`` holds the finished cell ``key``, every file of it undamaged."""
     try:
         cell = Cell.read(folder)
         files = {"model.safetensors": cell.weights, **cell.files}
-        return cell.key == key and all(digest(folder / n) == found for n, found in files.items())
+        return cell.key == key and all(digest_of(folder / n) == found for n, found in files.items())
     except (InputError, OSError):
         return False
 
@@ -192,7 +187,7 @@ def _build(
 def pretrain_cell(report: Report, config: Config, layout: Layout, source: str, seed: int) -> None:
     """Pretrain the shared backbone of (source, seed); also keeps the half-budget weights."""
     task_type, device = config.task_type_of(source), pick_device(config.compute.device)
-    folder, key = layout.learner(source, BACKBONE, seed), pretrain_key(config, layout, source, seed)
+    folder, key = layout.backbone(source, seed), Keys(config, layout).backbone(source, seed)
     if is_done(folder, key):
         return
     choice = task_type.backbone
@@ -250,10 +245,8 @@ def train_cell(
 ) -> None:
     """Train (source, method, seed), or prepare it where there is nothing to train."""
     task_type, device = config.task_type_of(source), pick_device(config.compute.device)
-    folder, key = (
-        layout.learner(source, method, seed),
-        train_key(config, layout, source, method, seed),
-    )
+    folder, keys = layout.learner(source, method, seed), Keys(config, layout)
+    key = keys.learner(source, method, seed)
     if is_done(folder, key):
         return
     name, choice = task_type.variant(method).method, task_type.backbone_of(method)
@@ -264,11 +257,11 @@ def train_cell(
     spent_before: dict[str, float] = {}
     shared = starts_shared(type(learner), choice)
     if shared:
-        pretrained = layout.learner(source, BACKBONE, seed)
-        if not is_done(pretrained, pretrain_key(config, layout, source, seed)):
+        pretrained = layout.backbone(source, seed)
+        if not is_done(pretrained, keys.backbone(source, seed)):
             raise InputError(
                 f"{pretrained}: no pretrained backbone of these params (missing, damaged or of "
-                f"others). Run `dvc repro pretrain@{source}`."
+                "others). Run `dvc repro pretrain`."
             )
         spent_before = _take_start(learner, pretrained)
     learner.to(device)

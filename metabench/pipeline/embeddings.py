@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import importlib
 from collections.abc import Callable
 from dataclasses import replace
 from functools import cache
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -17,8 +15,9 @@ from metabench.backbones import BACKBONES, build_backbone
 from metabench.backbones.base import Backbone
 from metabench.config import TaskType
 from metabench.data.base import Dataset, header_of
-from metabench.files import DAMAGED, InputError, atomic, digest, once, read_record, write_json
-from metabench.pipeline.fingerprint import code_fingerprint, key_of
+from metabench.files import DAMAGED, InputError, atomic, digest, read_record, write_json
+from metabench.pipeline.cell_fingerprints import encoder_fingerprint
+from metabench.pipeline.fingerprint import key_of
 
 PART = 2048
 """Examples between two reports of progress."""
@@ -45,19 +44,9 @@ def encoders_of(task_type: TaskType) -> list[str]:
     return sorted(filter(None, found))
 
 
-def external_fingerprint(backbone: str) -> dict[str, Any]:
-    """What a learner on ``backbone`` depends on beyond this repository: its external weights."""
-    weights = external_weights(backbone)
-    return {"external": once(digest, weights)} if weights else {}
-
-
-def external_weights(backbone: str) -> Path | None:
-    """The file of external weights of ``backbone``, if its module knows of one."""
-    if not getattr(BACKBONES.load(backbone), "external_pretraining", False):
-        return None
-    module = importlib.import_module(BACKBONES.module(backbone))
-    find = getattr(module, "weights_file", None)
-    return find() if find else None
+def embedding_key(processed: Path, encoder: str) -> str:
+    """Key of the vectors of the dataset in ``processed``."""
+    return key_of(data=header_of(processed).digest, fingerprint=encoder_fingerprint(encoder))
 
 
 @cache
@@ -73,6 +62,15 @@ def embed(encoder: Backbone, x: np.ndarray) -> np.ndarray:
     return vectors
 
 
+def is_embedded(path: Path, key: str, digest_of: Callable[[Path], str] = digest) -> bool:
+    """Whether ``path`` holds the vectors that ``key`` stands for, undamaged."""
+    try:
+        record = read_record(path.with_suffix(".json"), Vectors)
+        return record.key == key and record.digest == digest_of(path)
+    except (InputError, OSError):
+        return False
+
+
 def embed_dataset(
     processed: Path,
     folder: Path,
@@ -80,16 +78,9 @@ def embed_dataset(
     report: Callable[[float, str], None] = lambda share, text: None,
 ) -> None:
     """Write ``folder/<encoder>.npy`` and its record, unless they are there and still right."""
-    content = header_of(processed).digest
-    code = code_fingerprint(BACKBONES.module(encoder))
-    key = key_of(content=content, code=code, external=external_fingerprint(encoder))
-    path = folder / f"{encoder}.npy"
-    try:
-        record = read_record(path.with_suffix(".json"), Vectors)
-        if record.key == key and record.digest == digest(path):
-            return
-    except (InputError, OSError):
-        pass
+    path, key = folder / f"{encoder}.npy", embedding_key(processed, encoder)
+    if is_embedded(path, key):
+        return
     x, parts = Dataset.load(processed).x, []
     for start in range(0, len(x), PART):
         report(start / len(x), f"{len(x)} examples")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -26,13 +26,7 @@ from metabench.learning.training import Report
 from metabench.methods.base import Method
 from metabench.pipeline.cells import Cost, examples_of, peak_memory_mb, trusted_of
 from metabench.pipeline.fingerprint import git_commit
-from metabench.pipeline.keys import (
-    champion_files,
-    count_test_classes,
-    evaluate_key,
-    evaluation_files,
-    train_key,
-)
+from metabench.pipeline.keys import Keys, champion_files, count_test_classes, evaluation_files
 from metabench.pipeline.layout import Layout
 from metabench.pipeline.opening import load_learner
 from metabench.pipeline.results import arranged
@@ -51,14 +45,14 @@ def evaluate_cell(
 ) -> None:
     """Score the learner of (source, method, seed) on every target and setting of its task type."""
     task_type, device = config.task_type_of(source), pick_device(config.compute.device)
-    path = layout.result(source, method, seed)
-    key = evaluate_key(config, layout, source, method, seed)
-    if is_evaluated(config, layout, source, method, seed, key):
+    path, keys = layout.result(source, method, seed), Keys(config, layout)
+    key = keys.result(source, method, seed)
+    if fault_of(path, key) is None:
         return
     folder = layout.learner(source, method, seed)
     choice = task_type.backbone_of(method)
     learner, cell = load_learner(folder, trusted_of(task_type, method))
-    if cell["key"] != train_key(config, layout, source, method, seed):
+    if cell["key"] != keys.learner(source, method, seed):
         raise InputError(
             f"{folder}: a learner of other params or of code as it was before an edit. Run "
             "`dvc repro` again: it is trained anew."
@@ -148,18 +142,7 @@ def _open_set(
     return found
 
 
-def is_evaluated(
-    config: Config, layout: Layout, source: str, method: str, seed: int, key: str | None = None
-) -> bool:
-    """Whether the result of (source, method, seed) is there and is the one the params ask for."""
-    try:
-        wanted = key or evaluate_key(config, layout, source, method, seed)
-    except InputError:
-        return False
-    return fault_of(layout.result(source, method, seed), wanted) is None
-
-
-def fault_of(path: Path, key: str) -> str | None:
+def fault_of(path: Path, key: str, digest_of: Callable[[Path], str] = digest) -> str | None:
     """Why the result at ``path`` is not that of ``key`` (one of ``FAULTS``); None: it is."""
     if not (path.exists() and path.with_suffix(".json").exists()):
         return MISSING
@@ -167,6 +150,6 @@ def fault_of(path: Path, key: str) -> str | None:
         record = read_json(path.with_suffix(".json"))
         if record["key"] != key:
             return OTHER
-        return None if record["results"] == digest(path) else DAMAGED
+        return None if record["results"] == digest_of(path) else DAMAGED
     except (InputError, KeyError, TypeError, OSError):
         return DAMAGED

@@ -40,12 +40,13 @@ class Job:
     """One cell to compute: ``function(report=..., **arguments)`` in a process of its own.
 
     The function is named, ``package.module:function``, so that the driver need not import it, nor
-    torch with it.
+    torch with it. A job that is ``finished`` is counted, and not run.
     """
 
     name: str
     function: str
     arguments: dict[str, Any]
+    finished: bool = False
 
 
 def _die_with_parent() -> None:
@@ -108,7 +109,7 @@ def warm_up(jobs: Sequence[Job]) -> Any:
 def run_cells(
     jobs: Sequence[Job], compute: Compute, finished: Callable[[Job], Any] = lambda job: None
 ) -> None:
-    """Run ``jobs``, at most ``compute.workers`` at a time, each in a fresh process.
+    """Run what is not finished of ``jobs``, ``compute.workers`` at a time, in fresh processes.
 
     A fresh process a cell makes its peak memory its own. Progress is a bar for all and one for each
     that runs on a terminal, and one line a finished cell elsewhere. If a cell fails the others are
@@ -120,15 +121,17 @@ def run_cells(
     Raises:
         CellFailed: naming every failed cell and its reason.
     """
-    if not jobs:
+    waiting = [job for job in jobs if not job.finished]
+    console = shown.console(stderr=True)
+    if len(waiting) < len(jobs):
+        console.print(f"{len(jobs) - len(waiting)} of {len(jobs)} cells are finished already")
+    if not waiting:
         return
-    context = warm_up(jobs)
+    context = warm_up(waiting)
     messages = context.Queue()
-    waiting = list(jobs)
-    named = {job.name: job for job in jobs}
+    named = {job.name: job for job in waiting}
     running: dict[str, Any] = {}
     failures: dict[str, str] = {}
-    console = shown.console(stderr=True)
     columns = (
         TextColumn("{task.description}", markup=False),
         BarColumn(),
@@ -138,7 +141,10 @@ def run_cells(
         TextColumn("{task.fields[text]}", markup=False),
     )
     with Progress(*columns, console=console, disable=not console.is_terminal) as progress:
-        whole = progress.add_task(f"{len(jobs)} cells", total=len(jobs), text="")
+        finished_already = len(jobs) - len(waiting)
+        whole = progress.add_task(
+            f"{len(jobs)} cells", total=len(jobs), completed=finished_already, text=""
+        )
         bars = {}
         try:
             while waiting or running:

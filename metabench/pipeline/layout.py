@@ -28,6 +28,10 @@ class Layout:
         """Vectors of frozen encoders."""
         return self.root / "data/embeddings" / dataset
 
+    def backbone(self, source: str, seed: int) -> Path:
+        """The pretrained backbone that learners of a source share."""
+        return self.root / "backbones" / source / str(seed)
+
     def learner(self, source: str, method: str, seed: int) -> Path:
         """A trained learner."""
         return self.root / "runs" / source / method / str(seed)
@@ -35,3 +39,8 @@ class Layout:
     def result(self, source: str, method: str, seed: int) -> Path:
         """Per-episode results; the record is beside it, with suffix ``.json``."""
         return self.root / "results" / source / method / f"{seed}.parquet"
+
+    @property
+    def digests(self) -> Path:
+        """Digests of files, remembered."""
+        return self.root / "data/digests.json"

@@ -5,15 +5,16 @@ Light: nothing here imports torch. The files are written by :mod:`metabench.pipe
 
 from __future__ import annotations
 
-import difflib
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import pandas as pd
 
-from metabench.config import TASK_TYPES, Config
+from metabench.config import Config
 from metabench.files import DAMAGED, InputError, maker, read_json
+from metabench.pipeline.digests import Digests
 from metabench.pipeline.layout import Layout
+from metabench.pipeline.part import WHOLE, Part
 
 CONTRACT = [
     "source", "target", "partition", "method", "family", "seed", "ways", "shots", "queries",
@@ -58,7 +59,7 @@ def read_result(path: Any) -> pd.DataFrame:
 
 
 def collect(
-    config: Config, layout: Layout, methods: Collection[str] | None = None
+    config: Config, layout: Layout, part: Part = WHOLE
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
     """All test results and records that ``params.yaml`` asks for: listed from it, not by globbing.
 
@@ -66,27 +67,13 @@ def collect(
     episodes by which champions are chosen, higher is better.
 
     Args:
-        methods: only these, each of which some task type must have.
+        part: only these.
 
     Raises:
         InputError: listing the cells that are missing, damaged, or of other params; nothing is
             averaged over what is there.
     """
-    cells = [
-        (source, method, seed)
-        for name in TASK_TYPES
-        for source in getattr(config, name).sources
-        for method in getattr(config, name).methods
-        if methods is None or method in methods
-        for seed in config.seeds_of(source, method)
-    ]
-    known = sorted({m for name in TASK_TYPES for m in getattr(config, name).methods})
-    for method in methods or ():
-        if method not in known:
-            near = difflib.get_close_matches(method, known) or known
-            raise InputError(
-                f"params.yaml has no method '{method}'. Did you mean {', '.join(near)}?"
-            )
+    cells = list(part.learners(config))
     if not cells:
         raise InputError("params.yaml: no task type has sources, so there is nothing to report")
     _check(config, layout, cells)
@@ -114,13 +101,15 @@ def _val_scores(frame: pd.DataFrame) -> dict[str, float]:
 def _check(config: Config, layout: Layout, cells: Sequence[tuple[str, str, int]]) -> None:
     """Raise, naming the cells, unless each has the result that the params ask for."""
     from metabench.pipeline.evaluating import FAULTS, fault_of  # imports torch
-    from metabench.pipeline.keys import evaluate_key  # imports torch
+    from metabench.pipeline.keys import Keys  # imports torch
 
+    keys, digests = Keys(config, layout), Digests(layout.digests)
     found: dict[str, list[str]] = {fault: [] for fault in FAULTS}
     for cell in cells:
-        fault = fault_of(layout.result(*cell), evaluate_key(config, layout, *cell))
+        fault = fault_of(layout.result(*cell), keys.result(*cell), digests)
         if fault is not None:
             found[fault].append("/".join(map(str, cell)))
+    digests.save()
     faults = [
         f"{len(names)} of {len(cells)} cells {fault}: {', '.join(names[:LISTED])}"
         + (f" and {len(names) - LISTED} more" if len(names) > LISTED else "")

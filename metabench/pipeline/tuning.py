@@ -30,7 +30,7 @@ from metabench.files import InputError, write_text
 from metabench.methods.base import Settings
 from metabench.pipeline.cells import pretrain_cell, train_cell, validator
 from metabench.pipeline.fingerprint import key_of
-from metabench.pipeline.keys import pretrain_key, train_key
+from metabench.pipeline.keys import Keys
 from metabench.pipeline.layout import Layout
 from metabench.pipeline.opening import load_learner
 from metabench.pipeline.validation import learner_class, method_settings
@@ -69,11 +69,16 @@ class TrialLayout(Layout):
     trial: str = ""
     tuned: str = ""
 
+    def backbone(self, source: str, seed: int) -> Path:
+        """Folder of the trial where backbones are tuned, of the project otherwise."""
+        return self._trial(seed) if self.tuned == BACKBONE else super().backbone(source, seed)
+
     def learner(self, source: str, method: str, seed: int) -> Path:
         """Folder of the trial for what is tuned, of the project for all else."""
-        if method != self.tuned:
-            return super().learner(source, method, seed)
-        return self.root / "studies/runs" / self.trial / method / str(seed)
+        return self._trial(seed) if method == self.tuned else super().learner(source, method, seed)
+
+    def _trial(self, seed: int) -> Path:
+        return self.root / "studies/runs" / self.trial / self.tuned / str(seed)
 
 
 def searched(settings: type[Settings], backbone: type[Backbone]) -> dict[str, tuple[float, float]]:
@@ -96,9 +101,11 @@ def score(config: Config, root: Path, source: str, method: str, settings: dict[s
     layout = TrialLayout(root, trial, method)
     if method == BACKBONE:
         pretrain_cell(_silent, config, layout, source, seed)
+        folder = layout.backbone(source, seed)
     else:
         train_cell(_silent, config, layout, source, method, seed)
-    learner, _ = load_learner(layout.learner(source, method, seed))
+        folder = layout.learner(source, method, seed)
+    learner, _ = load_learner(folder)
     device, choice = (
         pick_device(config.compute.device),
         config.task_type_of(source).backbone_of(method),
@@ -144,10 +151,9 @@ def tune(
     defaults = method_settings(name, base, where).model_dump()
     fixed = {name: value for name, value in base.items() if name not in space}
     bare, seed = with_settings(config, source, method, fixed), config.seeds[0]
-    if method == BACKBONE:
-        key = pretrain_key(bare, Layout(root), source, seed)
-    else:
-        key = train_key(bare, Layout(root), source, method, seed)
+    keys = Keys(bare, Layout(root))
+    is_backbone = method == BACKBONE
+    key = keys.backbone(source, seed) if is_backbone else keys.learner(source, method, seed)
     (root / "studies").mkdir(parents=True, exist_ok=True)
     database = root / "studies/studies.db"
     try:

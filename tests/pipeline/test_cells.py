@@ -17,9 +17,10 @@ from metabench.files import InputError, read_json
 from metabench.pipeline import executor, results
 from metabench.pipeline import fingerprint as provenance
 from metabench.pipeline.cells import pretrain_cell, train_cell
-from metabench.pipeline.evaluating import evaluate_cell, is_evaluated
+from metabench.pipeline.evaluating import evaluate_cell
 from metabench.pipeline.executor import CellFailed, Job, run_cells
-from metabench.pipeline.keys import train_key
+from metabench.pipeline.finished import Finished
+from metabench.pipeline.keys import Keys
 from metabench.pipeline.opening import load_learner
 from metabench.pipeline.results import CONTRACT, collect
 from tests.toy import TOY_NAME, prepared, toy_config
@@ -45,16 +46,16 @@ def test_a_finished_cell_is_reused_and_a_changed_one_is_not(project) -> None:
     train_cell(silent, config, layout, TOY_NAME, "protonet", 0)
     assert path.stat().st_mtime_ns == before
     changed = toy_config(methods={TOY_NAME: {"protonet": {"ways": 5, "queries": 3, "lr": 0.01}}})
-    keys = {train_key(c, layout, TOY_NAME, "protonet", 0) for c in (config, changed)}
+    keys = {Keys(c, layout).learner(TOY_NAME, "protonet", 0) for c in (config, changed)}
     assert len(keys) == 2
-    assert not is_evaluated(changed, layout, TOY_NAME, "protonet", 0)
+    assert not Finished(changed, layout).result(TOY_NAME, "protonet", 0)
 
 
 def test_another_seed_or_more_test_episodes_leave_the_training_key_alone(project) -> None:
     config, layout = project
-    key = train_key(config, layout, TOY_NAME, "protonet", 0)
-    assert train_key(toy_config(seeds=[0, 1]), layout, TOY_NAME, "protonet", 0) == key
-    assert train_key(config, layout, TOY_NAME, "protonet", 1) != key
+    key = Keys(config, layout).learner(TOY_NAME, "protonet", 0)
+    assert Keys(toy_config(seeds=[0, 1]), layout).learner(TOY_NAME, "protonet", 0) == key
+    assert Keys(config, layout).learner(TOY_NAME, "protonet", 1) != key
 
 
 def test_a_result_has_the_contract_and_names_episodes_and_costs(project) -> None:
@@ -120,7 +121,7 @@ def test_a_loaded_learner_predicts_as_the_trained_one_and_damage_is_named(projec
 def test_pretraining_keeps_whole_and_half_budget_weights(project) -> None:
     config, layout = project
     pretrain_cell(silent, config, layout, TOY_NAME, 0)
-    folder = layout.learner(TOY_NAME, "backbone", 0)
+    folder = layout.backbone(TOY_NAME, 0)
     assert (folder / "half.safetensors").exists() and (folder / "model.safetensors").exists()
 
 
@@ -128,7 +129,7 @@ def test_a_learner_never_starts_from_a_backbone_of_other_params(project) -> None
     config, layout = project
     pretrain_cell(silent, config, layout, TOY_NAME, 0)
     methods = {TOY_NAME: {"protonet": {}, "linear_probe": {}, "backbone": {"lr": 0.02}}}
-    with pytest.raises(InputError, match=r"backbone/0: no pretrained backbone of these params"):
+    with pytest.raises(InputError, match=r"backbones/.*/0: no pretrained backbone of these params"):
         train_cell(silent, toy_config(methods=methods), layout, TOY_NAME, "linear_probe", 0)
 
 

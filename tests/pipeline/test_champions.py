@@ -10,7 +10,7 @@ from metabench.data.base import Dataset
 from metabench.episodes.frozen_episodes import FrozenEpisodes
 from metabench.pipeline.cells import fit_to_val, freeze_dataset, train_cell
 from metabench.pipeline.evaluating import evaluate_cell
-from metabench.pipeline.keys import champion_files, evaluate_key, train_key
+from metabench.pipeline.keys import Keys, champion_files
 from metabench.pipeline.results import collect, read_result
 from tests.toy import TOY_NAME, params, prepared
 
@@ -56,13 +56,15 @@ def test_they_are_scored_and_no_board_has_them(project) -> None:
 
 def test_other_ones_are_another_result_of_the_same_learner(project) -> None:
     config, layout = project
-    before = evaluate_key(config, layout, *CELL), train_key(config, layout, *CELL)
+    keys = Keys(config, layout)
+    before = keys.result(*CELL), keys.learner(*CELL)
     more = config_of(val_episodes=7)
     freeze_dataset(more, layout, TOY_NAME)
-    after = evaluate_key(more, layout, *CELL), train_key(more, layout, *CELL)
+    keys = Keys(more, layout)
+    after = keys.result(*CELL), keys.learner(*CELL)
     freeze_dataset(config, layout, TOY_NAME)
     assert after[0] != before[0] and after[1] == before[1]
-    assert evaluate_key(config, layout, *CELL) == before[0]
+    assert Keys(config, layout).result(*CELL) == before[0]
 
 
 def test_val_has_as_many_ways_and_queries_as_it_can(tmp_path) -> None:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from metabench.pipeline import keys
-from metabench.pipeline.keys import evaluate_key, pretrain_key, train_key
+from metabench.pipeline import cell_fingerprints
+from metabench.pipeline.keys import Keys
 from tests.toy import TOY_NAME, prepared, toy_config
 
 TRAINS = (
@@ -22,13 +22,13 @@ SCORES = ("metabench.pipeline.evaluating", "metabench.learning.metrics.regressio
 @pytest.fixture
 def edit(monkeypatch):
     """``edit(module)``: from now on the module's code counts as another."""
-    real = keys.code_fingerprint
+    real = cell_fingerprints.code_fingerprint
 
     def edit(module: str) -> None:
         def changed(*names: str) -> dict[str, str]:
             return {n: "edited" if n == module else d for n, d in real(*names).items()}
 
-        monkeypatch.setattr(keys, "code_fingerprint", changed)
+        monkeypatch.setattr(cell_fingerprints, "code_fingerprint", changed)
 
     return edit
 
@@ -41,8 +41,8 @@ def test_an_edit_of_what_trains_or_scores_changes_the_keys_that_it_matters_to(
     layout = prepared(tmp_path, config)
 
     def found() -> tuple[str, str, str]:
-        cell = (config, layout, TOY_NAME, "protonet", 0)
-        return pretrain_key(config, layout, TOY_NAME, 0), train_key(*cell), evaluate_key(*cell)
+        keys, cell = Keys(config, layout), (TOY_NAME, "protonet", 0)
+        return keys.backbone(TOY_NAME, 0), keys.learner(*cell), keys.result(*cell)
 
     before = found()
     assert found() == before

@@ -19,8 +19,9 @@ from metabench.config import Config
 from metabench.files import InputError
 from metabench.learning.training import State
 from metabench.pipeline.cells import freeze_dataset, is_done, pretrain_cell, train_cell
-from metabench.pipeline.evaluating import evaluate_cell, is_evaluated
-from metabench.pipeline.keys import train_key
+from metabench.pipeline.evaluating import evaluate_cell
+from metabench.pipeline.finished import Finished
+from metabench.pipeline.keys import Keys
 from metabench.pipeline.results import read_result
 from metabench.tracking.runs import track_cell
 from tests.toy import TOY_NAME, params, prepared, root_of_repository
@@ -72,17 +73,17 @@ def test_a_cell_with_a_damaged_file_is_computed_again_to_the_same_bits(layout, n
     folder = layout.learner(TOY_NAME, "protonet", 0)
     weights = (folder / "model.safetensors").read_bytes()
     damage(folder / name)
-    assert not is_done(folder, train_key(CONFIG, layout, TOY_NAME, "protonet", 0))
+    assert not is_done(folder, Keys(CONFIG, layout).learner(TOY_NAME, "protonet", 0))
     train_cell(silent, CONFIG, layout, TOY_NAME, "protonet", 0)
-    assert is_done(folder, train_key(CONFIG, layout, TOY_NAME, "protonet", 0))
+    assert is_done(folder, Keys(CONFIG, layout).learner(TOY_NAME, "protonet", 0))
     assert (folder / "model.safetensors").read_bytes() == weights
 
 
 def test_damaged_half_budget_weights_are_named_and_then_made_again(layout) -> None:
-    path = layout.learner(TOY_NAME, "backbone", 0) / "half.safetensors"
+    path = layout.backbone(TOY_NAME, 0) / "half.safetensors"
     whole = damage(path)
     shutil.rmtree(layout.learner(TOY_NAME, "meta_baseline", 0))
-    with pytest.raises(InputError, match=r"backbone/0: .*damaged.*Run `dvc repro"):
+    with pytest.raises(InputError, match=r"backbones/.*/0: .*damaged.*Run `dvc repro"):
         train_cell(silent, CONFIG, layout, TOY_NAME, "meta_baseline", 0)
     pretrain_cell(silent, CONFIG, layout, TOY_NAME, 0)
     assert path.read_bytes() == whole
@@ -96,7 +97,7 @@ def test_a_damaged_checkpoint_is_set_aside_with_a_message_and_the_next_run_works
     folder = layout.learner(TOY_NAME, "protonet", 0)
     weights = (folder / "model.safetensors").read_bytes()
     (folder / "cell.json").unlink()
-    key = train_key(CONFIG, layout, TOY_NAME, "protonet", 0)
+    key = Keys(CONFIG, layout).learner(TOY_NAME, "protonet", 0)
     whole = layout.root / "whole.pt"
     torch.save({"state": vars(State()), "weights": torch.zeros(1000)}, whole)
     (folder / f"state-{key}.pt").write_bytes(whole.read_bytes()[:keep])
@@ -115,7 +116,7 @@ def test_damaged_frozen_episodes_are_named_and_freezing_again_restores_them(layo
         evaluate_cell(silent, CONFIG, layout, TOY_NAME, "protonet", 0)
     freeze_dataset(CONFIG, layout, TOY_NAME)
     assert path.stat().st_size == len(whole)
-    assert is_evaluated(CONFIG, layout, TOY_NAME, "protonet", 0)
+    assert Finished(CONFIG, layout).result(TOY_NAME, "protonet", 0)
 
 
 @pytest.mark.parametrize("suffix", [".parquet", ".json"])
@@ -123,7 +124,7 @@ def test_a_damaged_result_is_computed_again(layout, suffix) -> None:
     path = layout.result(TOY_NAME, "protonet", 0)
     before = read_result(path)
     damage(path.with_suffix(suffix))
-    assert not is_evaluated(CONFIG, layout, TOY_NAME, "protonet", 0)
+    assert not Finished(CONFIG, layout).result(TOY_NAME, "protonet", 0)
     evaluate_cell(silent, CONFIG, layout, TOY_NAME, "protonet", 0)
     assert read_result(path).equals(before)
 
@@ -152,12 +153,11 @@ def test_a_full_disk_leaves_the_old_result_and_no_half_of_the_new(layout, monkey
 # --- through the real stages ---------------------------------------------------------------------
 
 
-def stage(root: Path, values: dict[str, Any], *arguments: str) -> tuple[int, str]:
-    """Run ``python -m stages.NAME …`` in a project's folder."""
+def stage(root: Path, values: dict[str, Any], name: str) -> tuple[int, str]:
+    """Run ``python -m stages.NAME`` in a project's folder."""
     (root / "params.yaml").write_text(yaml.safe_dump(json.loads(json.dumps(values))))
-    name, *rest = arguments
     done = subprocess.run(
-        [sys.executable, "-m", f"stages.{name}", *rest],
+        [sys.executable, "-m", f"stages.{name}"],
         cwd=root,
         env=os.environ | {"PYTHONPATH": str(root_of_repository())},
         capture_output=True,
@@ -171,9 +171,9 @@ def stage(root: Path, values: dict[str, Any], *arguments: str) -> tuple[int, str
 def test_a_loss_that_is_not_finite_ends_the_stage_with_the_method_and_its_settings(layout) -> None:
     wild = {"lr": 1e6, "weight_decay": 1e6, "clip": 0}  # each step multiplies the weights by -1e12
     values = toy_params(methods={TOY_NAME: METHODS | {"protonet": wild}})
-    code, output = stage(layout.root, values, "train", TOY_NAME, "protonet")
+    code, output = stage(layout.root, values, "train")
     assert code == 1
-    assert "1 of 1 cells failed" in output and "ProtoNet: loss is nan" in output
+    assert "1 of 2 cells failed" in output and "ProtoNet: loss is nan" in output
     assert "Lower the learning rates" in output and "lr=1000000.0" in output
     train_cell(silent, CONFIG, layout, TOY_NAME, "protonet", 0)  # with the rate as it was
 
@@ -182,7 +182,7 @@ def test_too_few_examples_for_shots_and_queries_end_the_stage_with_dataset_and_f
     values = toy_params()
     values["classification"]["evaluation"]["queries"] = 15
     before = (layout.episodes(TOY_NAME, "test") / "5w1s.npz").read_bytes()
-    code, output = stage(layout.root, values, "episodes", TOY_NAME)
+    code, output = stage(layout.root, values, "episodes")
     assert code == 1
     assert "dataset toy: a 5-way 1-shot test episode with 15 queries per class needs 16" in output
     assert "Lower shots or queries in params.yaml" in output

@@ -20,7 +20,7 @@ from metabench.methods.feature.ridge import RidgeSettings
 from metabench.methods.metric.protonet import ProtoNetSettings
 from metabench.methods.parts.language_tuning import LanguageTuningSettings
 from metabench.pipeline import tuning as tuning_module
-from metabench.pipeline.keys import pretrain_key
+from metabench.pipeline.keys import Keys
 from metabench.pipeline.layout import Layout
 from metabench.pipeline.tuning import (
     SPACE,
@@ -54,12 +54,12 @@ def test_the_pretraining_is_tuned_like_a_method_and_in_folders_of_its_own(projec
     config, root = project
     low, high = (score(config, root, TOY_NAME, BACKBONE, {"lr": lr}) for lr in (1e-5, 1e-2))
     assert low != high
-    assert not (root / "runs" / TOY_NAME / BACKBONE).exists()
+    assert not (root / "backbones" / TOY_NAME).exists()
     study = tune(config, root, TOY_NAME, BACKBONE, 1, 60, lambda settings: settings["lr"])
     assert study.best_params == {"lr": pytest.approx(5e-3)}  # its default
     keys = {
-        pretrain_key(
-            with_settings(config, TOY_NAME, BACKBONE, {"lr": lr}), Layout(root), TOY_NAME, 0
+        Keys(with_settings(config, TOY_NAME, BACKBONE, {"lr": lr}), Layout(root)).backbone(
+            TOY_NAME, 0
         )
         for lr in (1e-3, 5e-3)
     }
@@ -173,7 +173,7 @@ def test_a_method_that_cannot_be_tuned_is_a_message_and_a_failure_if_it_was_aske
 
 
 def tuning(*arguments: str, monkeypatch: pytest.MonkeyPatch) -> str:
-    """Runs ``python -m stages.tune`` in this process; what it ends with, "" if it succeeds."""
+    """Runs ``stages.tune`` in this process; what it ends with, "" if it succeeds."""
     monkeypatch.setattr(sys, "argv", ["tune", *arguments])
     try:
         stages.tune.main()
@@ -214,7 +214,7 @@ def test_tune_fails_with_a_message_where_it_cannot_do_its_work(
 def test_tune_without_data_names_the_command_that_makes_them(in_project, monkeypatch) -> None:
     monkeypatch.setattr(Layout, "episodes", lambda self, dataset, part: Path("nowhere"))
     message = tuning(TOY_NAME, monkeypatch=monkeypatch)
-    assert "nowhere: missing. Run `dvc repro pretrain@" in message
+    assert "nowhere: missing. Run `dvc repro pretrain" in message
 
 
 def test_tune_fails_where_all_trials_do(in_project, monkeypatch, capsys) -> None:

@@ -15,7 +15,7 @@ from metabench.episodes.frozen_episodes import FrozenEpisodes
 from metabench.files import InputError, write_json
 from metabench.methods import METHODS
 from metabench.pipeline.cells import examples_of
-from metabench.pipeline.keys import evaluation_files, train_key
+from metabench.pipeline.keys import Keys, evaluation_files
 from metabench.pipeline.layout import Layout
 from metabench.pipeline.validation import starts_shared, validate_names
 from tests.toy import TOY_NAME, params, prepared, toy_config
@@ -76,10 +76,10 @@ def test_a_variant_has_its_backbone_its_settings_and_a_key_of_its_own(tmp_path) 
     validate_names(config)
     assert config.classification.backbone_of("wide").label == "conv4-8"
     assert config.classification.backbone_of("protonet").label == "conv4-4"
-    keys = {train_key(config, layout, TOY_NAME, name, 0) for name in ("protonet", "wide")}
+    keys = {Keys(config, layout).learner(TOY_NAME, name, 0) for name in ("protonet", "wide")}
     assert len(keys) == 2
     alone = Config.model_validate(with_track() | {"datasets": [TOY_NAME]})
-    assert train_key(alone, layout, TOY_NAME, "protonet", 0) in keys
+    assert Keys(alone, layout).learner(TOY_NAME, "protonet", 0) in keys
 
 
 def test_a_variant_runs_for_its_sources_alone() -> None:

@@ -11,7 +11,7 @@ from typer.testing import CliRunner
 from metabench.cli import app, base
 from metabench.config import Config
 from metabench.files import InputError, digest, write_json
-from metabench.pipeline.keys import evaluate_key
+from metabench.pipeline.keys import Keys
 from metabench.pipeline.layout import Layout
 from metabench.pipeline.results import collect
 from metabench.reports.excerpt import START
@@ -38,7 +38,7 @@ def project(tmp_path_factory):
         path.parent.mkdir(parents=True, exist_ok=True)
         mine = results[(results["method"] == cell[1]) & (results["seed"] == cell[2])]
         mine.to_parquet(path, index=False)
-        facts = {"key": evaluate_key(config, layout, *cell), "results": digest(path)}
+        facts = {"key": Keys(config, layout).result(*cell), "results": digest(path)}
         write_json(path.with_suffix(".json"), record | facts)
     return root
 

@@ -12,7 +12,8 @@ import yaml
 from metabench.config import Config
 from metabench.files import InputError, read_json
 from metabench.pipeline.cells import train_cell
-from metabench.pipeline.evaluating import evaluate_cell, is_evaluated
+from metabench.pipeline.evaluating import evaluate_cell
+from metabench.pipeline.finished import Finished
 from metabench.pipeline.layout import Layout
 from tests.pipeline.test_fingerprint import forget
 from tests.toy import TOY_NAME, params, prepared, root_of_repository
@@ -60,10 +61,11 @@ def silent(share: float, text: str) -> None:
 
 
 def fingerprints(layout: Layout) -> dict[str, object]:
+    """What each stage depends on; the learners of ``train`` apart."""
     folder = layout.root / "data/plan"
-    found = {str(path.relative_to(folder)): read_json(path) for path in folder.rglob("*.json")}
-    found.pop("look.json")
-    return found
+    found = {path.stem: read_json(path) for path in folder.glob("*.json") if path.stem != "look"}
+    learners = found.pop("train")[TOY_NAME]
+    return found | {f"train {name}": parts for name, parts in learners.items()}
 
 
 def changed(before: dict[str, object], after: dict[str, object]) -> set[str]:
@@ -84,12 +86,12 @@ def test_an_edited_method_of_a_third_party_is_trained_anew_and_no_other(
     wanted = config("protonet", OWN)
     plan.main(wanted, project)
     before = fingerprints(project)
-    assert f"train/{TOY_NAME}/{OWN}.json" in before
+    assert f"train {OWN}" in before
     with Path(edited).open("a") as file:
         file.write("\nEDITED = 1\n")
     forget()
     plan.main(wanted, project)
-    assert changed(before, fingerprints(project)) == {f"train/{TOY_NAME}/{OWN}.json"}
+    assert changed(before, fingerprints(project)) == {f"train {OWN}"}
 
 
 def test_where_nothing_changed_nothing_is_validated_or_written(plan, project, monkeypatch) -> None:
@@ -115,8 +117,9 @@ def test_fingerprints_that_were_damaged_or_are_of_no_stage_any_more_are_put_righ
     wanted = config("protonet")
     plan.main(wanted, project)
     before = fingerprints(project)
-    assert f"train/{TOY_NAME}/knn.json" not in before
-    (project.root / f"data/plan/train/{TOY_NAME}/protonet.json").write_text("{}")
+    assert "train knn" not in before
+    (project.root / "data/plan/train.json").write_text("{}")
+    (project.root / "data/plan/gone.json").write_text("{}")
     plan.main(wanted, project)
     assert fingerprints(project) == before
 
@@ -133,7 +136,7 @@ def test_a_file_that_a_setting_names_is_looked_at(plan, project) -> None:
     before = fingerprints(project)
     Path("weights.pt").write_bytes(b"other")
     plan.main(wanted, project)
-    assert f"train/{TOY_NAME}/protonet.json" in changed(before, fingerprints(project))
+    assert "train protonet" in changed(before, fingerprints(project))
 
 
 @pytest.mark.case("01")
@@ -143,9 +146,9 @@ def test_a_learner_of_code_before_an_edit_is_neither_current_nor_evaluated(proje
     arguments = (wanted, project, TOY_NAME, OWN, 0)
     train_cell(silent, *arguments)
     evaluate_cell(silent, *arguments)
-    assert is_evaluated(*arguments)
+    assert Finished(wanted, project).result(TOY_NAME, OWN, 0)
     Path("own_helper.py").write_text("SIGN = -1\n")
     forget()
-    assert not is_evaluated(*arguments)
+    assert not Finished(wanted, project).result(TOY_NAME, OWN, 0)
     with pytest.raises(InputError, match="a learner of other params or of code as it was before"):
         evaluate_cell(silent, *arguments)

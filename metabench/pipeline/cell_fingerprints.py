@@ -1,0 +1,126 @@
+"""What each cell depends on by params and code, the outcomes of other cells apart.
+
+The plan of a stage and the keys of its cells are made of these, so that what DVC takes to be
+changed and what is computed again are the same.
+"""
+
+from __future__ import annotations
+
+import importlib
+import os
+from pathlib import Path
+from typing import Any
+
+from metabench.backbones import BACKBONES
+from metabench.config import BackboneChoice, Config
+from metabench.config.names import BACKBONE
+from metabench.data import DATASETS
+from metabench.files import digest, once
+from metabench.learning.metrics import METRICS
+from metabench.learning.pretraining import Pretrain
+from metabench.methods import METHODS
+from metabench.pipeline.fingerprint import code_fingerprint, files_of
+from metabench.pipeline.validation import method_settings
+
+TRAINING, EVALUATION = "metabench.pipeline.cells", "metabench.pipeline.evaluating"
+OPEN_SET = "metabench.learning.open_set"
+"""Modules whose code, with all that it imports, trains and evaluates cells; they import this."""
+
+
+def external_weights(backbone: str) -> Path | None:
+    """The file of external weights of ``backbone``, if its module knows of one."""
+    if not getattr(BACKBONES.load(backbone), "external_pretraining", False):
+        return None
+    module = importlib.import_module(BACKBONES.module(backbone))
+    find = getattr(module, "weights_file", None)
+    return find() if find else None
+
+
+def external_fingerprint(backbone: str) -> dict[str, Any]:
+    """What a learner on ``backbone`` depends on beyond this repository: its external weights."""
+    weights = external_weights(backbone)
+    return {"external": once(digest, weights)} if weights else {}
+
+
+def dataset_fingerprint(name: str) -> dict[str, Any]:
+    """The arrays of a dataset; the code holds the digests of the raw files."""
+    module = DATASETS.module(name)
+    found: dict[str, Any] = {"code": code_fingerprint("metabench.data.download", module)}
+    variable = getattr(importlib.import_module(module), "VARIABLE", None)
+    return found | ({variable: os.environ.get(variable)} if variable else {})
+
+
+def episodes_fingerprint(config: Config, name: str) -> dict[str, Any]:
+    """The frozen episodes of a dataset."""
+    task_type = config.task_type_of(name)
+    found: dict[str, Any] = {"code": code_fingerprint(TRAINING)}
+    if DATASETS.load(name).family is not None:
+        found["family"] = code_fingerprint(DATASETS.module(name))
+    if name in task_type.datasets:
+        found["evaluation"] = task_type.evaluation.model_dump(
+            mode="json", exclude={"steps", "metrics"}
+        )
+    if name in task_type.sources:
+        found["training"] = task_type.training.model_dump(mode="json")
+        found["val_episodes"] = task_type.budget.val_episodes
+    return found
+
+
+def encoder_fingerprint(encoder: str) -> dict[str, Any]:
+    """The vectors of a frozen encoder."""
+    return external_fingerprint(encoder) | {
+        "code": code_fingerprint("metabench.pipeline.embeddings", BACKBONES.module(encoder))
+    }
+
+
+def _shared_fingerprint(config: Config, source: str, backbone: BackboneChoice) -> dict[str, Any]:
+    """What every learner of ``source`` on ``backbone`` depends on."""
+    task_type = config.task_type_of(source)
+    family = [DATASETS.module(source)] if DATASETS.load(source).family is not None else []
+    return external_fingerprint(backbone.name) | {
+        "backbone": backbone.model_dump(mode="json"),
+        "backbone_class": BACKBONES.target(backbone.name),
+        "files": files_of(backbone.settings),
+        "budget": task_type.budget.model_dump(mode="json"),
+        "training": task_type.training.model_dump(mode="json"),
+        "code": code_fingerprint(TRAINING, BACKBONES.module(backbone.name), *family),
+    }
+
+
+def pretrain_settings(config: Config, source: str) -> Any:
+    """Hyper-parameters of the pretraining on ``source``: ``methods.<source>.backbone``."""
+    values = config.methods.get(source, {}).get(BACKBONE, {})
+    return method_settings(BACKBONE, values, f"params.yaml: methods.{source}.{BACKBONE}")
+
+
+def pretrain_fingerprint(config: Config, source: str) -> dict[str, Any]:
+    """The pretrained backbones of ``source``."""
+    return _shared_fingerprint(config, source, config.task_type_of(source).backbone) | {
+        "settings": pretrain_settings(config, source).model_dump(mode="json"),
+        "method_code": code_fingerprint(Pretrain.__module__),
+    }
+
+
+def learner_fingerprint(config: Config, source: str, method: str) -> dict[str, Any]:
+    """The learners of (source, method or variant)."""
+    task_type = config.task_type_of(source)
+    name, settings = task_type.variant(method).method, config.settings_of(source, method)
+    return _shared_fingerprint(config, source, task_type.backbone_of(method)) | {
+        "method": method,
+        "method_class": METHODS.target(name),
+        "method_code": code_fingerprint(METHODS.module(name)),
+        "method_files": files_of(settings),
+        "settings": settings,
+    }
+
+
+def evaluation_fingerprint(config: Config, source: str) -> dict[str, Any]:
+    """The results of learners of ``source``, whatever the learner."""
+    task_type = config.task_type_of(source)
+    metrics = task_type.evaluation.metrics
+    return {
+        "code": code_fingerprint(EVALUATION, *([OPEN_SET] if task_type.out_of_scope else [])),
+        "steps": task_type.evaluation.steps,
+        "metrics": [METRICS.target(name) for name in metrics],
+        "metrics_code": code_fingerprint(*map(METRICS.module, metrics)),
+    }

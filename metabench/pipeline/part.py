@@ -1,0 +1,86 @@
+"""A part of ``params.yaml``: which of its cells are meant. Light: imports no torch."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator
+from dataclasses import dataclass
+
+from metabench.config import TASK_TYPES, Config, TaskType
+from metabench.config.messages import glance, nearest
+from metabench.files import InputError
+
+
+@dataclass(frozen=True)
+class Part:
+    """What of ``params.yaml`` is meant: the cells of these methods and sources; empty: of all."""
+
+    methods: frozenset[str] = frozenset()
+    sources: frozenset[str] = frozenset()
+
+    def task_types(self, config: Config) -> list[TaskType]:
+        """The task types that have sources and methods in this part."""
+        found: list[TaskType] = [getattr(config, label) for label in TASK_TYPES]
+        return [t for t in found if self.sources_of(t) and self.methods_of(t)]
+
+    def sources_of(self, task_type: TaskType) -> list[str]:
+        """The sources of ``task_type`` in this part."""
+        return [name for name in task_type.sources if not self.sources or name in self.sources]
+
+    def methods_of(self, task_type: TaskType) -> list[str]:
+        """The methods and variants of ``task_type`` in this part."""
+        return [name for name in task_type.methods if not self.methods or name in self.methods]
+
+    def datasets(self, config: Config) -> list[str]:
+        """All datasets that these cells learn from, or are evaluated on."""
+        return [name for task_type in self.task_types(config) for name in task_type.used]
+
+    def backbones(self, config: Config) -> Iterator[tuple[str, int]]:
+        """Source and seed of each backbone; of a part, where some learner starts from it."""
+        for task_type in self.task_types(config):
+            if self == WHOLE or _needs_backbone(task_type, self.methods_of(task_type)):
+                for source in self.sources_of(task_type):
+                    yield from ((source, seed) for seed in config.seeds)
+
+    def learners(self, config: Config) -> Iterator[tuple[str, str, int]]:
+        """Source, method or variant, and seed of each learner."""
+        for task_type in self.task_types(config):
+            for source in self.sources_of(task_type):
+                for method in self.methods_of(task_type):
+                    for seed in config.seeds_of(source, method):
+                        yield source, method, seed
+
+
+WHOLE = Part()
+
+
+def _needs_backbone(task_type: TaskType, methods: Collection[str]) -> bool:
+    from metabench.methods import METHODS
+    from metabench.pipeline.validation import starts_shared  # these import torch
+
+    return any(
+        starts_shared(METHODS.load(task_type.variant(name).method), task_type.backbone_of(name))
+        for name in methods
+    )
+
+
+def part_of(config: Config, methods: Collection[str] = (), sources: Collection[str] = ()) -> Part:
+    """The cells of these methods and sources; none given: of all.
+
+    Raises:
+        InputError: a name is not in ``params.yaml``, or no cell has both.
+    """
+    task_types: list[TaskType] = [getattr(config, label) for label in TASK_TYPES]
+    for what, asked, known in (
+        ("method", methods, sorted({name for t in task_types for name in t.methods})),
+        ("source", sources, sorted({name for t in task_types for name in t.sources})),
+    ):
+        for name in asked:
+            if name not in known:
+                hint = nearest(name, known)
+                raise InputError(f"params.yaml has no {what} {glance(name)}. {hint}")
+    part = Part(frozenset(methods), frozenset(sources))
+    if (methods or sources) and not any(part.learners(config)):
+        raise InputError(
+            f"params.yaml: no learner of {', '.join(methods)} is trained on {', '.join(sources)}"
+        )
+    return part
