@@ -29,9 +29,10 @@ class Digests:
             self._memory = found if isinstance(found, dict) else {}
 
     def save(self) -> None:
-        """Keep what was learned."""
+        """Keep what was learned, where the folder may be written."""
         if self._grown:
-            write_text(self._path, json.dumps(self._memory))
+            with suppress(InputError):
+                write_text(self._path, json.dumps(self._memory))
 
     def __call__(self, path: Path) -> str:
         """The digest of ``path``.
