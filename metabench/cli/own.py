@@ -73,7 +73,7 @@ def bench(
     source: Annotated[
         str, typer.Option(help="dataset for all-way learners of images to learn from")
     ] = "glyphs",
-    seeds: Annotated[int, typer.Option(min=1, max=1000, help="training runs of each method")] = 3,
+    seeds: Annotated[int, typer.Option(min=3, max=1000, help="training runs of each method")] = 3,
 ) -> None:
     """Run few-shot methods on your own data: leaderboard, recommendation, learner to use."""
     from metabench.practice import running

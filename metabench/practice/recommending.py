@@ -10,7 +10,7 @@ import pandas as pd
 from metabench.reports.scores import block_of_scores, combined, condense, shared_learners
 from metabench.reports.statistics.board import Board, board, recommended
 from metabench.reports.statistics.intervals import intervals
-from metabench.reports.words import amount
+from metabench.reports.words import amount, stands
 from metabench.shown import markdown
 
 
@@ -57,7 +57,7 @@ def recommend(
         lines.append(f"- {line}")
     winner = recommended(found, speed) if above else ""
     if winner:
-        lines += _reasons(found, winner)
+        lines += _reasons(found, winner, int(_examples(results).max()))
     else:
         lines.append(
             "- **use none of them**: no method is above guessing on these data. More examples, "
@@ -71,15 +71,23 @@ def recommend(
 
 
 def _stands(found: Board, method: str) -> str:
-    """``behind: 2.1 to 4.0``: the verdict and the interval of the points to the best."""
-    row = found.table.loc[method]
-    if row["verdict"] == "best" or np.isinf(row["high"]):
-        return str(row["verdict"])
-    return f"{row['verdict']}: {100 * row['low']:.1f} to {100 * row['high']:.1f}"
+    row = found.row(method)
+    return stands(row["verdict"], row["low"], row["high"], "accuracy")
 
 
-def _reasons(found: Board, winner: str) -> list[str]:
-    """Lines on all others, on what was not decided, and the recommendation."""
+def _examples(results: pd.DataFrame) -> pd.Series:
+    """Examples in each episode."""
+    return results["ways"] * (results["shots"] + results["queries"])
+
+
+def _reasons(found: Board, winner: str, examples: int) -> list[str]:
+    """Lines on all others, on what was not decided, and the recommendation.
+
+    Args:
+        found: of the methods.
+        winner: what is recommended.
+        examples: that an episode has.
+    """
     table = found.table
     best = str(table.index[0])
     tied, behind, undecided = (
@@ -94,6 +102,12 @@ def _reasons(found: Board, winner: str) -> list[str]:
     if undecided:
         needs = ", ".join(f"{m} ({found.needed(m)} would decide)" for m in undecided)
         lines.append(f"- undecided: {needs}")
+        episodes = float(table.loc[undecided, "episodes_needed"].max())
+        if np.isfinite(episodes) and episodes > found.episodes:
+            lines.append(
+                f"- {episodes:.0f} episodes that share no example take {episodes * examples:.0f} "
+                "examples: more of your own data, in these classes or in others"
+            )
     if np.isfinite(found.detectable):
         lines.append(
             f"- a difference of {100 * found.detectable:.1f} points to the best would be found 8 "

@@ -169,7 +169,7 @@ def results(
     costs = [{"method": m, "adapt_ms": 10.0 - i, **facts} for i, m in enumerate(means)]
     frame = pd.DataFrame(rows).assign(
         source="mine", target="mine", family="metric", metric="accuracy", episode_hash="h",
-        nll=1.0, **{name: [[1.0]] * len(rows) for name in BINS},
+        queries=3, nll=1.0, **{name: [[1.0]] * len(rows) for name in BINS},
     )  # fmt: skip
     return frame, pd.DataFrame(costs)
 
@@ -195,6 +195,10 @@ def test_the_quickest_of_what_is_not_decided_is_not_recommended_but_the_data_it_
     assert "(three seeds or more would decide)" in text  # one says nothing of others
     known = recommend(single, noisy[1], deterministic=("good", "quick"))[1]
     assert "- behind " in known  # no luck in it: one run is all there is
+    few = results({"good": 0.8, "quick": 0.79}, episodes=20, seeds=1, scatter=0)
+    text = recommend(*few, deterministic=("good", "quick"))[1]
+    more = re.search(r"- undecided: quick \((\d+) episodes would decide\)\n", text)
+    assert more and f"take {int(more[1]) * 5 * (1 + 3)} examples" in text
 
 
 def test_a_run_on_own_classes_leaves_a_board_a_recommendation_and_a_learner(tmp_path) -> None:
