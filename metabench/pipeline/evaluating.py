@@ -70,13 +70,13 @@ def evaluate_cell(
     val = [opened(path) for path in champion_files(task_type, layout, source, method)]
     cost = read_record(folder / "cost.json", Cost).model_dump() | episode_cost(learner, sets[0])
     asked = task_type.evaluation
-    frame = pd.concat(
-        [
-            evaluate(learner, sets, asked.steps, report, asked.metrics).assign(partition="test"),
-            evaluate(learner, val, report=report).assign(partition="val"),
-        ],
-        ignore_index=True,
-    )
+    parts = {
+        "test": evaluate(learner, sets, asked.steps, report, asked.metrics),
+        "val": evaluate(learner, val, report=report),
+    }
+    # none of val is no row, and no column: it must not make floats of the others' integers
+    scored = [part.assign(partition=name) for name, part in parts.items() if len(part)]
+    frame = pd.concat(scored, ignore_index=True)
     cost["open_set_auroc"] = _open_set(task_type, layout, choice, learner, sets)
     cost["peak_memory_mb"] = max(peak_memory_mb(), cost.pop("train_peak_memory_mb"))
     facts: dict[str, Any] = {

@@ -54,6 +54,18 @@ def test_they_are_scored_and_no_board_has_them(project) -> None:
     assert records["val_scores"].tolist() == [{"5w1s": pytest.approx(mean)}]
 
 
+def test_a_source_without_val_classes_has_none_and_numbers_stay_whole(tmp_path) -> None:
+    config = config_of()
+    layout = prepared(tmp_path, config)
+    train_cell(lambda share, text: None, config, layout, *CELL)
+    for path in layout.episodes(TOY_NAME, "champions").iterdir():
+        path.unlink()
+    evaluate_cell(lambda share, text: None, config, layout, *CELL)
+    rows = read_result(layout.result(*CELL))
+    assert set(rows["partition"]) == {"test"} and rows["ways"].dtype.kind == "i"
+    assert collect(config, layout)[1]["val_scores"].tolist() == [{}]
+
+
 def test_other_ones_are_another_result_of_the_same_learner(project) -> None:
     config, layout = project
     keys = Keys(config, layout)
