@@ -80,6 +80,63 @@ def test_the_table_of_datasets_has_a_row_for_each() -> None:
     assert sorted(rows) == sorted(name for name in DATASETS.names() if not name.startswith("own_"))
 
 
+NUMBERS = {"three": 3, "four": 4, "five": 5, "six": 6, "seven": 7, "eight": 8, "七": 7}
+BOARD = r"\]\((reports/\w+)/leaderboard\.md\)\s*[(（]([^)）]*)"
+
+
+@pytest.mark.parametrize("page", ["README.md", "README.zh.md"])
+def test_the_readme_counts_methods_and_seeds_as_the_boards_have_them(page) -> None:
+    text = (ROOT / page).read_text()
+    counted = 0
+    for folder, said in re.findall(BOARD, text):
+        values = yaml.safe_load((ROOT / folder / "params.yaml").read_text())
+        found = {
+            "method": str(len(methods_of(values))),
+            "seed": str(len(values["seeds"])),
+        }
+        for number, what in re.findall(r"(\w+) (methods|learners|seeds)", said):
+            what = "seed" if what == "seeds" else "method"
+            assert str(NUMBERS.get(number, number)) == found[what], (folder, number, what)
+            counted += 1
+        for number, what in re.findall(r"(\d+) (种方法|个种子)", said):
+            assert number == found["seed" if what == "个种子" else "method"], (folder, number, what)
+            counted += 1
+    (figure,) = re.findall(r"(\w+) methods\]\(reports/figures|(七)种方法，", text)[0:1]
+    values = yaml.safe_load((ROOT / "reports/params.yaml").read_text())
+    assert NUMBERS["".join(figure)] == len(values["classification"]["methods"])
+    assert counted >= 2
+
+
+def methods_of(values: dict[str, Any]) -> set[str]:
+    """The methods of all task types of a params.yaml."""
+    parts = [part for part in values.values() if isinstance(part, dict) and "sources" in part]
+    return {method for part in parts for method in part["methods"]}
+
+
+def test_the_full_profile_has_every_method_of_images_as_the_readme_says() -> None:
+    values = yaml.safe_load((ROOT / "profiles/full.yaml").read_text())
+    wanted = {name for name in METHODS.names() if "image" in METHODS.load(name).kinds}
+    assert set(values["classification"]["methods"]) == wanted
+
+
+def test_the_protocol_names_who_has_half_a_budget_none_and_weight_decay() -> None:
+    text = (ROOT / "docs/protocol.md").read_text()
+    methods = {name: METHODS.load(name) for name in METHODS.names()}
+    (half,) = re.findall(r"\| `half` \|.*\| (.*) \|\n", text)
+    assert named(half) == {name for name, m in methods.items() if m.start == "half"}
+    (controls,) = re.findall(r"Controls that learn nothing from the source \(([^)]*)\)", text)
+    free = {n for n, m in methods.items() if m.family == "control" and m.source_training == "none"}
+    assert named(controls) == free
+    (decayed,) = re.findall(r"plain batches: (pretraining, [^.]*) have\s+5e-4", text)
+    fields = {name: m.Settings.model_fields["weight_decay"] for name, m in methods.items()}
+    assert named(decayed) == {name for name, field in fields.items() if field.default}
+
+
+def named(text: str) -> set[str]:
+    """The words in code style."""
+    return set(re.findall(r"`(\w+)`", text))
+
+
 def test_the_index_of_documents_names_every_page() -> None:
     index = (ROOT / "docs/README.md").read_text()
     pages = {page.name for page in (ROOT / "docs").glob("*.md")} - {"README.md"}
