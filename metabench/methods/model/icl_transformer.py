@@ -19,9 +19,9 @@ from torch import Tensor, nn
 from metabench.backbones.base import Backbone
 from metabench.config.bounds import Count, Depth
 from metabench.episodes import Episodes, one_hot, restore_names
-from metabench.methods.base import FeatureMethod, Task
+from metabench.methods.base import Task
 from metabench.methods.parts.attention import AttentionSettings
-from metabench.methods.parts.slots import shuffled, to_slots
+from metabench.methods.parts.slots import SequenceMethod, to_slots
 
 
 class ICLTransformerSettings(AttentionSettings):
@@ -35,13 +35,10 @@ class ICLTransformerSettings(AttentionSettings):
     layers: Depth = 2
 
 
-class ICLTransformer(FeatureMethod):
+class ICLTransformer(SequenceMethod):
     """A transformer classifies from labelled context."""
 
-    family = "model"
     paper = "Kirsch et al. 2022"
-    variable_ways = False
-    order_sensitive = True
     Settings = ICLTransformerSettings
 
     def __init__(self, backbone: Backbone, task: Task, settings: ICLTransformerSettings):
@@ -57,14 +54,6 @@ class ICLTransformer(FeatureMethod):
             layer, settings.layers, nn.LayerNorm(width), enable_nested_tensor=False
         )
         self.output = nn.Linear(width, task.ways)
-
-    def embed(self, x: Tensor) -> Tensor:
-        """Layer-normalised features ``[T, N, D]``."""
-        return self.norm(self.backbone(x))
-
-    def loss(self, batch: Episodes, progress: float) -> Tensor:
-        """Cross-entropy of the queries; slots are random, since the support's order is."""
-        return super().loss(shuffled(batch), progress)
 
     def classify(self, features: Episodes) -> Tensor:
         """``[T, Q, ways]``."""

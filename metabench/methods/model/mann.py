@@ -31,8 +31,8 @@ from torch import Tensor, nn
 from metabench.backbones.base import Backbone
 from metabench.config.bounds import BelowOne, Count, Depth, Width
 from metabench.episodes import Episodes, one_hot, restore_names
-from metabench.methods.base import FeatureMethod, Settings, Task
-from metabench.methods.parts.slots import shuffled, to_slots
+from metabench.methods.base import Settings, Task
+from metabench.methods.parts.slots import SequenceMethod, to_slots
 
 
 class MANNSettings(Settings):
@@ -79,13 +79,10 @@ def write(memory: Memory, keys: Tensor, gate: Tensor) -> tuple[Tensor, Tensor]:
     return memory.rows * kept + weights.mT @ keys, weights
 
 
-class MANN(FeatureMethod):
+class MANN(SequenceMethod):
     """Support written to memory item by item; each query reads it by itself."""
 
-    family = "model"
     paper = "Santoro et al. 2016"
-    variable_ways = False
-    order_sensitive = True
     Settings = MANNSettings
 
     def __init__(self, backbone: Backbone, task: Task, settings: MANNSettings):
@@ -97,14 +94,6 @@ class MANN(FeatureMethod):
         self.keys = nn.Linear(seen, read)
         self.gates = nn.Linear(seen, 2 * settings.reads)  # write gate, strength
         self.output = nn.Linear(settings.controller + read, task.ways)
-
-    def loss(self, batch: Episodes, progress: float) -> Tensor:
-        """Cross-entropy of the queries; the support comes in random order."""
-        return super().loss(shuffled(batch), progress)
-
-    def embed(self, x: Tensor) -> Tensor:
-        """Layer-normalised features ``[T, N, D]``."""
-        return self.norm(self.backbone(x))
 
     def classify(self, features: Episodes) -> Tensor:
         """``[T, Q, ways]``."""

@@ -23,8 +23,8 @@ from torch import Tensor, nn
 from metabench.backbones.base import Backbone
 from metabench.config.bounds import Count, Width
 from metabench.episodes import Episodes, one_hot, restore_names
-from metabench.methods.base import FeatureMethod, Settings, Task
-from metabench.methods.parts.slots import shuffled, to_slots
+from metabench.methods.base import Settings, Task
+from metabench.methods.parts.slots import SequenceMethod, to_slots
 
 
 class SNAILSettings(Settings):
@@ -87,13 +87,10 @@ class AttentionBlock(nn.Module):
         return torch.cat([support, read], dim=-1), torch.cat([query, found], dim=-1)
 
 
-class SNAIL(FeatureMethod):
+class SNAIL(SequenceMethod):
     """Attention, convolutions, attention, convolutions, attention (paper, 5.1)."""
 
-    family = "model"
     paper = "Mishra et al. 2018"
-    variable_ways = False
-    order_sensitive = True
     Settings = SNAILSettings
 
     def __init__(self, backbone: Backbone, task: Task, settings: SNAILSettings):
@@ -109,14 +106,6 @@ class SNAIL(FeatureMethod):
             self.blocks.append(AttentionBlock(channels, keys, values))
             channels, keys, values = channels + values, 2 * keys, 2 * values
         self.output = nn.Linear(channels, task.ways)
-
-    def embed(self, x: Tensor) -> Tensor:
-        """Layer-normalised features ``[T, N, D]``."""
-        return self.norm(self.backbone(x))
-
-    def loss(self, batch: Episodes, progress: float) -> Tensor:
-        """Cross-entropy of the queries; the support comes in random order."""
-        return super().loss(shuffled(batch), progress)
 
     def classify(self, features: Episodes) -> Tensor:
         """``[T, Q, ways]``."""

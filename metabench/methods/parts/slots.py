@@ -1,4 +1,4 @@
-"""Label slots: for methods that read labels as one-hot inputs and answer by fixed outputs.
+"""Label slots: for methods that read labels as one-hot inputs and have fixed outputs.
 
 Such a method has one slot per class of a training episode. Classes take slots by their order of
 appearance in the support, so that how they are called cannot matter.
@@ -9,10 +9,11 @@ from __future__ import annotations
 from dataclasses import replace
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from metabench.episodes import Episodes
 from metabench.files import InputError
+from metabench.methods.base import FeatureMethod
 
 
 def to_slots(episodes: Episodes, slots: int) -> tuple[Episodes, Tensor]:
@@ -43,3 +44,24 @@ def shuffled(episodes: Episodes) -> Episodes:
         support_x=episodes.support_x[rows, order],
         support_y=episodes.support_y[rows, order],
     )
+
+
+class SequenceMethod(FeatureMethod):
+    """A network that reads the support as a sequence and has a slot for each class of training.
+
+    Attributes:
+        norm: of the features, made by the subclass.
+    """
+
+    family = "model"
+    variable_ways = False
+    order_sensitive = True
+    norm: nn.LayerNorm
+
+    def embed(self, x: Tensor) -> Tensor:
+        """Layer-normalised features ``[T, N, D]``."""
+        return self.norm(self.backbone(x))
+
+    def loss(self, batch: Episodes, progress: float) -> Tensor:
+        """Cross-entropy of the queries; the support comes in random order, and so do slots."""
+        return super().loss(shuffled(batch), progress)
