@@ -4,7 +4,7 @@ The order of the imports is the order of use, and that in which ``metabench --he
 Each command imports what it calls, so that help and completion are there at once.
 """
 
-from metabench.cli import project, catalogue, compute, results, ui, own  # noqa: F401, I001
+from metabench.cli import project, catalogue, compute, results, ui, practice  # noqa: F401, I001
 from metabench.cli.base import app
 
 __all__ = ["app"]
