@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+import sys
+from types import SimpleNamespace
 from typing import Any
 
 import pandas as pd
@@ -170,6 +172,21 @@ def test_the_dataset_of_the_page_can_be_source_and_target(tmp_path) -> None:
     dataset = Dataset.load(tmp_path)
     sizes = [len(dataset.class_ids(partition)) for partition in ("train", "val", "test")]
     assert sizes == [6, 5, 5] and dataset.x.shape == (320, 1, 28, 28)
+
+
+def test_the_wrapped_datasets_of_the_page_are_built(tmp_path, monkeypatch) -> None:
+    noise = program("add-a-dataset.md", "my_torch_data.py")["NOISE"].build(tmp_path)
+    assert noise.x.shape == (60, 1, 28, 28) and len(noise.class_ids("test")) == 6
+    columns = type(
+        "Split", (list,), {"features": {"label": SimpleNamespace(names=list("ABCDEFGHIJKLMN"))}}
+    )
+    rows = columns({"title": "", "content": f"text {i}", "label": i % 14} for i in range(28))
+    asked = []
+    hub = SimpleNamespace(load_dataset=lambda *a, **options: asked.append((a, options)) or rows)
+    monkeypatch.setitem(sys.modules, "datasets", hub)
+    dbpedia = program("add-a-dataset.md", "my_hub_data.py")["DBPEDIA"].build(tmp_path)
+    assert asked == [(("fancyzhx/dbpedia_14",), {"split": "test", "cache_dir": tmp_path})]
+    assert [len(dbpedia.class_ids(part)) for part in ("train", "val", "test")] == [6, 4, 4]
 
 
 @pytest.mark.parametrize(("module", "name"), [("my_net.py", "Small"), ("my_module.py", "Plain")])
