@@ -1,6 +1,9 @@
 """SimpleShot (Wang et al. 2019): nearest class mean on centred, normalised features (CL2N).
 
 f̃(x) = (f(x) − f̄_base) / ‖f(x) − f̄_base‖        ŷ = argmin_k ‖f̃(x) − c_k‖²
+
+with f̄_base the mean feature of the source's training classes, and c_k the mean of ``f̃`` over the
+support of class k. Other methods on fixed features share f̃ (``CentredMethod``).
 """
 
 from __future__ import annotations
