@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import html
+import json
 import re
 from pathlib import Path
 from typing import Any
@@ -13,8 +14,8 @@ from mkdocs.structure.files import File, Files
 
 ROOT = Path(__file__).parents[1]
 SHOWN = (
-    *("*.md", "*.yaml", "LICENSE", "CITATION.cff", "docs/**/*.*", "benchmarks/*.md"),
-    *("reports/**/*.*", "tests/test_arrows.py"),
+    *("*.md", "*.yaml", "LICENSE", "CITATION.cff", "docs/*.*", "docs/families/*.md"),
+    *("benchmarks/*.md", "reports/**/*.*", "tests/test_arrows.py"),
 )
 """Pages, and what they link to."""
 
@@ -25,12 +26,20 @@ def on_files(files: Files, *, config: MkDocsConfig) -> Files:
     pages = [File.generated(config, name, abs_src_path=str(ROOT / name)) for name in names]
     rooms = [path.stem for path in sorted((ROOT / "metabench").iterdir()) if is_room(path)]
     index = "\n".join(["# API\n", *(f"- [metabench.{room}]({room}.md)" for room in rooms)])
-    texts = {"index": index} | {room: f"::: metabench.{room}" for room in rooms}
-    reference = [
-        File.generated(config, f"api/{name}.md", content=text) for name, text in texts.items()
-    ]
+    texts = {"api/index.md": index, "docs/tutorial.md": tutorial()}
+    texts |= {f"api/{room}.md": f"::: metabench.{room}" for room in rooms}
+    made = [File.generated(config, name, content=text) for name, text in texts.items()]
     theme = [file for file in files if file.src_dir != config.docs_dir]
-    return Files([*theme, *pages, *reference])
+    return Files([*theme, *pages, *made])
+
+
+def tutorial() -> str:
+    """The notebook as a page."""
+    parts = ["*This page is a notebook: [tutorial.ipynb](tutorial.ipynb).*"]
+    for cell in json.loads((ROOT / "docs/tutorial.ipynb").read_text())["cells"]:
+        text = "".join(cell["source"])
+        parts.append(f"```python\n{text}\n```" if cell["cell_type"] == "code" else text)
+    return "\n\n".join([parts[1], parts[0], *parts[2:]])
 
 
 def is_room(path: Path) -> bool:

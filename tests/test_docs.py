@@ -12,6 +12,7 @@ import pytest
 import torch
 import yaml
 
+from metabench import __version__
 from metabench.config import Config
 from metabench.data import DATASETS, Dataset
 from metabench.methods import METHODS
@@ -240,3 +241,9 @@ def test_the_metric_of_the_page_is_in_results_and_board_and_an_edit_evaluates_ag
     edited = Keys(config, layout)
     assert edited.learner(*cell) == before[0]
     assert edited.result(*cell) != before[1]
+
+
+def test_the_changelog_and_the_citation_name_the_version() -> None:
+    newest = re.findall(r"^## \[(.*?)\]", (ROOT / "CHANGELOG.md").read_text(), re.MULTILINE)[0]
+    cited = yaml.safe_load((ROOT / "CITATION.cff").read_text())["version"]
+    assert newest == cited == __version__
