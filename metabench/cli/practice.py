@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shlex
-import sys
 from pathlib import Path
 from typing import Annotated
 
@@ -22,7 +21,6 @@ def check(
     """Examine a method: leaks, state that is lost, names that matter; says what is wrong."""
     from metabench.conformance import check as examine
 
-    sys.path.insert(0, str(Path.cwd()))  # where the user's module is
     with console.status(Text(f"examining {shown.visible(method)} …")):
         verdicts = examine(method)
     kinds = list(dict.fromkeys(v.kind for v in verdicts))

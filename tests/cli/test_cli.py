@@ -120,6 +120,12 @@ def test_outside_a_project_a_command_says_so(here, words) -> None:
     assert list(here.iterdir()) == []
 
 
+def test_a_module_of_the_users_is_found_in_the_folder_where_the_command_runs(here) -> None:
+    assert "No module named 'nearby'" in shown("check", "nearby:Mine")
+    (here / "nearby.py").write_text("raise ValueError('it was I who was imported')")
+    assert "it was I who was imported" in shown("check", "nearby:Mine")
+
+
 # --- names that are paths -------------------------------------------------------------------------
 
 
