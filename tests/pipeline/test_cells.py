@@ -14,8 +14,7 @@ import torch
 from metabench.backbones.base import Backbone
 from metabench.config import BackboneChoice, Compute
 from metabench.files import InputError, read_json
-from metabench.pipeline import executor, results
-from metabench.pipeline import fingerprint as provenance
+from metabench.pipeline import executor, fingerprint, results
 from metabench.pipeline.cells import pretrain_cell, train_cell
 from metabench.pipeline.evaluating import evaluate_cell
 from metabench.pipeline.executor import CellFailed, Job, run_cells
@@ -172,7 +171,7 @@ def test_a_failing_cell_is_named_and_the_others_still_run() -> None:
 
 
 def test_the_code_of_a_method_is_its_own_file_and_the_shared_parts_but_no_other_method() -> None:
-    code = provenance.code_fingerprint("metabench.methods.metric.protonet")
+    code = fingerprint.code_fingerprint("metabench.methods.metric.protonet")
     assert (
         "metabench.methods.metric.protonet" in code and "metabench.methods.parts.distances" in code
     )
@@ -184,7 +183,7 @@ def test_no_method_imports_another_method() -> None:
 
     modules = {METHODS.target(name).split(":")[0] for name in METHODS.names()}
     for module in modules:
-        assert not (set(provenance.code_fingerprint(module)) & modules) - {module}
+        assert not (set(fingerprint.code_fingerprint(module)) & modules) - {module}
 
 
 @pytest.mark.case("36")

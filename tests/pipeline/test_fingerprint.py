@@ -12,14 +12,14 @@ import pytest
 
 from metabench import registry
 from metabench.methods import METHODS
-from metabench.pipeline import fingerprint as provenance
+from metabench.pipeline import fingerprint
 from metabench.pipeline.fingerprint import code_fingerprint, files_of
 
 METHOD = "from metabench.methods.base import FeatureMethod\n"
 
 
 def forget() -> None:
-    for remembered in (*vars(provenance).values(), *vars(registry).values()):
+    for remembered in (*vars(fingerprint).values(), *vars(registry).values()):
         getattr(remembered, "cache_clear", lambda: None)()
 
 

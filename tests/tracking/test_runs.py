@@ -46,8 +46,8 @@ def project(tmp_path_factory):
     config = toy_config(methods={TOY_NAME: METHODS})
     evaluation = config.classification.evaluation.model_copy(update={"metrics": ("macro_f1",)})
     changes = {"methods": tuple(METHODS), "evaluation": evaluation}
-    track = config.classification.model_copy(update=changes)
-    config = config.model_copy(update={"classification": track})
+    task_type = config.classification.model_copy(update=changes)
+    config = config.model_copy(update={"classification": task_type})
     layout = prepared(tmp_path_factory.mktemp("project"), config)
     pretrain_cell(silent, config, layout, TOY_NAME, 0)
     for method in METHODS:
