@@ -41,10 +41,8 @@ def parameters(cells: int) -> dict[str, Any]:
     methods = [n for n in METHODS.names() if {"image"} <= METHODS.load(n).kinds][:40]
     values: dict[str, Any] = yaml.safe_load(Path("profiles/smoke.yaml").read_text())
     values["seeds"] = list(range(cells // (len(methods) * len(SOURCES))))
-    values["datasets"] = list(SOURCES)
     values["classification"] |= {"sources": list(SOURCES), "targets": [], "methods": methods}
-    values["regression"] |= {"sources": [], "methods": []}
-    values["methods"] = {source: {name: {} for name in methods} for source in SOURCES}
+    del values["regression"], values["settings"]
     return values
 
 

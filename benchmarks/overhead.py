@@ -47,8 +47,7 @@ def small_project(folder: Path, source: str) -> None:
     task_type["methods"], values["seeds"] = [METHOD], [0]
     task_type["sources"], task_type["targets"] = [source], []
     task_type["evaluation"] |= {"episodes": 5, "settings": task_type["evaluation"]["settings"][:1]}
-    values["regression"]["sources"] = values["regression"]["targets"] = []
-    values["methods"] = {source: {METHOD: {}}}
+    del values["regression"], values["settings"]
     (folder / "params.yaml").write_text(yaml.safe_dump(values))
     (folder / "data/processed").mkdir(parents=True)
     (folder / "data/processed" / source).symlink_to(Path("data/processed", source).resolve())

@@ -71,7 +71,7 @@ def command() -> str:
     program, *words = sys.argv
     path = Path(program)
     if path.parent.name == "stages":
-        return "`python -m stages.tune`" if path.stem == "tune" else "`dvc repro`"
+        return "`dvc repro`"
     if words and path.name in ("metabench", "__main__.py"):
         return f"`metabench {words[0]}`"
     return "the same command"

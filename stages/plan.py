@@ -11,7 +11,7 @@ from pathlib import Path
 
 import metabench
 from metabench.backbones import BACKBONES
-from metabench.config import TASK_TYPES, Config, read
+from metabench.config import Config, read
 from metabench.data import DATASETS
 from metabench.files import InputError, digest, read_json, write_json
 from metabench.learning.metrics import METRICS
@@ -57,13 +57,12 @@ def look_of(config: Config) -> str:
         InputError: an unknown name.
     """
     modules = {DATASETS.module(name) for name in config.datasets}
-    for label in TASK_TYPES:
-        task_type = getattr(config, label)
+    for task_type in config.task_types.values():
         modules |= set(map(METRICS.module, task_type.evaluation.metrics))
         modules |= {METHODS.module(task_type.variant(name).method) for name in task_type.methods}
         choices = [task_type.backbone, *map(task_type.backbone_of, task_type.methods)]
         modules |= {BACKBONES.module(choice.name) for choice in choices}
-    values = config.model_dump(mode="json")
+    values = config.values()
     here = [Path(metabench.__file__).parent, Path(__file__).parent]
     own = sorted(p for folder in here for p in folder.rglob("*") if p.is_file())
     places = (Path(place) for place in sys.path)

@@ -17,9 +17,10 @@ from metabench.config import Config
 from metabench.data import DATASETS, Dataset
 from metabench.methods import METHODS
 from metabench.methods.base import FAMILIES
-from metabench.pipeline.cells import train_cell
+from metabench.pipeline.cells import pretrain_cell, train_cell
 from metabench.pipeline.evaluating import evaluate_cell
 from metabench.pipeline.keys import Keys
+from metabench.pipeline.part import part_of
 from metabench.pipeline.results import collect
 from metabench.pipeline.validation import validate_names
 from tests.pipeline.test_fingerprint import forget
@@ -214,12 +215,43 @@ def folder(tmp_path, monkeypatch):
     forget()
 
 
+def silent(share: float, text: str) -> None:
+    pass
+
+
+def test_the_method_of_the_page_needs_its_file_and_its_name_in_a_list(folder) -> None:
+    """The steps of the page, to the letter; and an edit of the file runs that method again."""
+    page = (ROOT / "docs/add-a-method.md").read_text()
+    (module,) = re.findall(r"```python\n# my_pkg.py\n(.*?)```", page, re.DOTALL)
+    assert module in (ROOT / "README.md").read_text()
+    (text,) = re.findall(r"```yaml\n(.*?)```", page, re.DOTALL)
+    (folder / "my_pkg.py").write_text(module)
+    values, added = params(settings={}), yaml.safe_load(text)
+    values["classification"] |= added.pop("classification")
+    assert added == {}
+    config = Config.model_validate(values)
+    validate_names(config, folder)
+    name = config.classification.methods[-1]
+    layout, cell = prepared(folder, config), (TOY_NAME, name, 0)
+    pretrain_cell(silent, config, layout, TOY_NAME, 0)
+    for work in (train_cell, evaluate_cell):
+        work(silent, config, layout, *cell)
+    results, _ = collect(config, layout, part_of(config, [name]))
+    assert set(results["method"]) == {name} and results["value"].mean() > 0.2
+    protonet = (TOY_NAME, "protonet", 0)
+    before = [Keys(config, layout).learner(*learner) for learner in (cell, protonet)]
+    (folder / "my_pkg.py").write_text(module.replace("far.amin", "2 * far.amin"))
+    forget()
+    after = [Keys(config, layout).learner(*learner) for learner in (cell, protonet)]
+    assert after[0] != before[0] and after[1] == before[1]
+
+
 def test_the_metric_of_the_page_is_in_results_and_board_and_an_edit_evaluates_again(folder) -> None:
     page = (ROOT / "docs/add-a-metric.md").read_text()
     module = code_of("add-a-metric.md", "my_metrics.py")
     (text,) = re.findall(r"```yaml\n(.*?)```", page, re.DOTALL)
     (folder / "my_metrics.py").write_text(module)
-    values = params(methods={TOY_NAME: {"nearest_neighbour": {}}})
+    values = params(settings={})
     task_type, added = values["classification"], yaml.safe_load(text)["classification"]
     evaluation = task_type["evaluation"] | added["evaluation"]
     task_type |= {"methods": ["nearest_neighbour"], "evaluation": evaluation}
@@ -227,7 +259,7 @@ def test_the_metric_of_the_page_is_in_results_and_board_and_an_edit_evaluates_ag
     validate_names(config)
     layout, cell = prepared(folder, config), (TOY_NAME, "nearest_neighbour", 0)
     for work in (train_cell, evaluate_cell):
-        work(lambda share, text: None, config, layout, *cell)
+        work(silent, config, layout, *cell)
     results, costs = collect(config, layout)
     assert (results["worst_class"] <= results["value"] + 1e-6).all()
     assert set(results["worst_class"].mul(3).round(6)) <= {0, 1, 2, 3}  # of three queries a class

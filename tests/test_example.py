@@ -13,8 +13,7 @@ EXAMPLES = root_of_repository() / "examples"
 
 
 def trained(folder, method):
-    settings = {"protonet": {"ways": 5, "queries": 3, "lr": 1e-3}, "nearest_neighbour": {}}
-    config = toy_config(methods={TOY_NAME: settings})
+    config = toy_config()
     layout = prepared(folder, config)
     train_cell(lambda share, text: None, config, layout, TOY_NAME, method, 0)
     return str(layout.learner(TOY_NAME, method, 0))

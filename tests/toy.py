@@ -44,12 +44,11 @@ def params(**changes: Any) -> dict[str, Any]:
     }
     base = {
         "profile": "toy",
+        "reports": "reports",
         "seeds": [0],
         "compute": {"workers": 1, "device": "cpu"},
-        "datasets": [TOY_NAME],
         "classification": task_type,
-        "regression": {"evaluation": evaluation},
-        "methods": {TOY_NAME: {"protonet": {"ways": 5, "queries": 3, "lr": 1e-3}}},
+        "settings": {TOY_NAME: {"protonet": {"ways": 5, "queries": 3, "lr": 1e-3}}},
     }
     return base | changes
 

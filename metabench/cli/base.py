@@ -4,27 +4,53 @@ from __future__ import annotations
 
 import functools
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import typer
 from rich.table import Table
 
-from metabench import config as settings
+import metabench
 from metabench import shown
+from metabench.config import Config, load, of_text
+from metabench.config.editing import changed
+from metabench.config.yaml_file import text_of
 from metabench.files import InputError, refusal
 
-app = typer.Typer(
-    help="Few labels, new domain: meta-learn or transfer, with which method, at what cost?",
-    no_args_is_help=True,
-    pretty_exceptions_enable=False,
-    add_completion=False,
-)
+app = typer.Typer(no_args_is_help=True, pretty_exceptions_enable=False)
 console = shown.console()
 GRAPH = Path("dvc.yaml")
 PARAMS = Path("params.yaml")
 ELSEWHERE = "run it in the project's folder (`metabench init FOLDER` makes one)"
+
+Changes = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--set",
+        metavar="KEY=VALUE",
+        help="change a parameter, as seeds=[0] or classification.budget.examples=5000; repeatable",
+    ),
+]
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        say(f"metabench {metabench.__version__}")
+        raise typer.Exit
+
+
+@app.callback(
+    epilog="To begin: `metabench init FOLDER`, and in the folder `dvc repro` and `metabench where`."
+    " Then params.yaml is yours to change: `metabench list` and `show` say what it can name."
+)
+def main(
+    version: Annotated[
+        bool,
+        typer.Option("--version", callback=_print_version, is_eager=True, help="Show the version."),
+    ] = False,
+) -> None:
+    """Few labels, new domain: meta-learn or transfer, with which method, at what cost?"""
 
 
 def command(group: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
@@ -73,8 +99,8 @@ def table_of(*heads: str) -> Table:
     return table
 
 
-def config_in_use() -> settings.Config:
-    """The settings in use.
+def config_in_use(changes: Sequence[str] = ()) -> Config:
+    """The parameters in use, with changes from the command line.
 
     Raises:
         InputError: they are wrong, or this is no project's folder.
@@ -82,4 +108,19 @@ def config_in_use() -> settings.Config:
     if not PARAMS.exists():
         fix = "`metabench profile NAME` makes it" if GRAPH.exists() else ELSEWHERE
         raise InputError(f"no {PARAMS} here: {fix}")
-    return settings.load()
+    config = load(PARAMS)
+    return with_changes(text_of(PARAMS), changes)[1] if changes else config
+
+
+def with_changes(text: str, changes: Sequence[str]) -> tuple[str, Config]:
+    """A valid ``params.yaml`` with changes ``KEY=VALUE``: its new text, and what that says.
+
+    Raises:
+        InputError: unknown key, wrong value, or names that stand for nothing.
+    """
+    from metabench.pipeline.validation import validate_names  # imports torch
+
+    new = changed(text, changes)
+    config = of_text(new, "--set")
+    validate_names(config, Path(), "--set")
+    return new, config

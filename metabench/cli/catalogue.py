@@ -1,22 +1,151 @@
-"""What there is to choose from."""
+"""What there is to choose from: methods, backbones, datasets."""
 
 from __future__ import annotations
 
-from metabench.cli.base import command, console, table_of
+import inspect
+import json
+import sys
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+import typer
+
+from metabench.cli.base import command, console, say, table_of
+from metabench.cli.completing import registered
+from metabench.config.messages import glance, nearest
+from metabench.config.names import BACKBONE
+from metabench.files import InputError
+
+if TYPE_CHECKING:
+    from metabench.backbones.base import Backbone
+    from metabench.data import Builder
+    from metabench.methods.base import Method
 
 
 @command("Start")
-def _list() -> None:
-    """Every method: name, family, paper, flags."""
+def _list(
+    what: Annotated[
+        Literal["methods", "backbones", "datasets"], typer.Argument(help="what to list")
+    ] = "methods",
+) -> None:
+    """List the methods, or the backbones or datasets: family, kinds of data, paper."""
+    from metabench.backbones import BACKBONES
+    from metabench.data import DATASETS
     from metabench.methods import METHODS
 
-    table = table_of("method", "family", "paper", "source training", "start", "data", "flags")
-    for name in METHODS.names():
-        cls = METHODS.load(name)
-        flags = [*(["transductive"] if cls.transductive else [])]
-        flags += [] if cls.variable_ways else ["fixed ways"]
-        kinds = ", ".join(sorted(cls.kinds))
-        table.add_row(
-            name, cls.family, cls.paper, cls.source_training, cls.start, kinds, ", ".join(flags)
-        )
+    if what == "methods":
+        table = table_of("method", "family", "data", "paper", "source training", "start", "flags")
+        for name in METHODS.names():
+            cls = METHODS.load(name)
+            flags = {"transductive": cls.transductive, "fixed ways": not cls.variable_ways}
+            training = (cls.source_training, cls.start, ", ".join(f for f in flags if flags[f]))
+            table.add_row(name, cls.family, _kinds(cls), cls.paper, *training)
+    elif what == "backbones":
+        table = table_of("backbone", "data", "what it is")
+        for name in BACKBONES.names():
+            backbone = BACKBONES.load(name)
+            table.add_row(name, _kinds(backbone), _text_of(backbone).partition("\n")[0])
+    else:
+        table = table_of("dataset", "data", "paper or source", "download")
+        for name in DATASETS.names():
+            if not DATASETS.module(name).startswith("metabench.practice"):  # a user's own
+                builder = DATASETS.load(name)
+                table.add_row(name, builder.kind, builder.citation, _download(builder))
     console.print(table)
+
+
+@command("Start")
+def show(
+    name: Annotated[
+        str,
+        typer.Argument(
+            help="a method, also as my_pkg:MyMethod, a backbone or a dataset; `backbone` is the "
+            "pretraining that methods share",
+            autocompletion=registered,
+        ),
+    ],
+) -> None:
+    """Explain a method: paper, equation, what it declares, settings with defaults and ranges."""
+    from metabench.backbones import BACKBONES
+    from metabench.data import DATASETS
+    from metabench.methods import METHODS
+    from metabench.pipeline.validation import learner_class
+
+    if name in BACKBONES.names():
+        _show_backbone(name, BACKBONES.load(name))
+    elif name in DATASETS.names():
+        builder = DATASETS.load(name)
+        facts = {"data": builder.kind, "paper or source": builder.citation}
+        _show(name, facts | {"download": _download(builder)})
+        say(inspect.getdoc(sys.modules[DATASETS.module(name)]) or "")
+    elif name == BACKBONE or name in METHODS.names() or ":" in name:
+        _show_method(name, learner_class(name))
+    else:
+        known = [*METHODS.names(), *BACKBONES.names(), *DATASETS.names()]
+        hint = nearest(name, known)
+        raise InputError(f"no method, backbone or dataset is called {glance(name)}. {hint}")
+
+
+def _show_method(name: str, cls: type[Method]) -> None:
+    from metabench.methods.base import Settings
+    from metabench.pipeline.tuning import searched
+
+    facts: dict[str, Any] = {"family": cls.family, "paper": cls.paper, "data": _kinds(cls)}
+    for declared in ("source_training", "start", "transductive", "variable_ways"):
+        facts[declared] = getattr(cls, declared)
+    _show(name, facts | {"order_sensitive": cls.order_sensitive, "class": _place(cls)})
+    say(_text_of(cls))
+    ranges = searched(cls)
+    table = table_of("setting", "default", "tuned within")
+    for field, found in cls.Settings.model_fields.items():
+        if cls.source_training != "none" or field not in Settings.model_fields:
+            low, high = ranges.get(field, ("", ""))
+            default = json.dumps(found.get_default(call_default_factory=True), default=str)
+            table.add_row(field, default, f"{low} … {high}" if low else "")
+    if not table.row_count:
+        say("\nIt has no settings.")
+        return
+    say(f"\nSettings, for params.yaml at settings.<source>.{name}:")
+    console.print(table)
+    for own in cls.Settings.__mro__:
+        if issubclass(own, Settings) and (own is not Settings or cls.source_training != "none"):
+            say(f"\n{inspect.getdoc(own)}")
+
+
+def _show_backbone(name: str, cls: type[Backbone]) -> None:
+    _show(name, {"data": _kinds(cls), "class": _place(cls)})
+    say(_text_of(cls))
+    table = table_of("setting", "default")
+    _, _, *parameters = inspect.signature(cls.__init__).parameters.values()  # self, input_shape
+    for found in parameters:
+        default = "" if found.default is found.empty else json.dumps(found.default, default=str)
+        table.add_row(found.name, default)
+    if table.row_count:
+        say("\nSettings, for params.yaml at backbone.settings of a task type:")
+        console.print(table)
+
+
+def _show(name: str, facts: dict[str, Any]) -> None:
+    table = table_of(name, "")
+    for fact, value in facts.items():
+        text = ("no", "yes")[value] if isinstance(value, bool) else str(value)
+        table.add_row(fact.replace("_", " "), text)
+    console.print(table)
+
+
+def _kinds(cls: type[Method] | type[Backbone]) -> str:
+    return ", ".join(sorted(cls.kinds))
+
+
+def _text_of(cls: type) -> str:
+    """What the module and the class say of themselves: idea, equation, deviations."""
+    texts: Iterable[str | None] = (inspect.getdoc(sys.modules[cls.__module__]), cls.__doc__)
+    return "\n\n".join(inspect.cleandoc(text) for text in texts if text)
+
+
+def _place(cls: type) -> str:
+    return f"{cls.__module__}:{cls.__qualname__}"
+
+
+def _download(builder: Builder) -> str:
+    return f"{len(builder.files)} file{'s' * (len(builder.files) > 1)}" if builder.files else "none"

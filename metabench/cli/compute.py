@@ -2,9 +2,71 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
+from typing import Annotated
 
-from metabench.cli.base import command, say
+import typer
+
+from metabench import shown
+from metabench.cli.base import PARAMS, command, config_in_use, say
+from metabench.cli.completing import methods_in_use, sources_in_use
+from metabench.files import InputError
+
+
+@command("Compute")
+def tune(
+    source: Annotated[
+        str, typer.Argument(help="a source of params.yaml", autocompletion=sources_in_use)
+    ],
+    methods: Annotated[
+        list[str] | None,
+        typer.Argument(
+            help="default: all methods of the source; `backbone`: the pretraining that they share",
+            autocompletion=methods_in_use,
+        ),
+    ] = None,
+    trials: Annotated[
+        int, typer.Option(min=1, max=10_000, help="trials of each method, those of before included")
+    ] = 20,
+    seconds: Annotated[float, typer.Option(help="time that each method may take")] = 3600,
+    apply: Annotated[bool, typer.Option("--apply", help="write the best into params.yaml")] = False,
+) -> None:
+    """Choose settings on a source's validation episodes, with equal trials for every method."""
+    if not 0 < seconds < math.inf:
+        raise InputError(f"--seconds {seconds}: must be a number above 0")
+    config = config_in_use()
+    import optuna
+    from rich.progress import track
+
+    from metabench.pipeline import tuning
+    from metabench.pipeline.layout import Layout
+    from metabench.pipeline.validation import validate_names
+    from metabench.runtime import configure
+
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    validate_names(config, Path())
+    chosen = tuning.methods_to_tune(config, source, methods or [])
+    tuning.require_episodes(Layout(), source)
+    configure(config.compute.threads)
+    errors, failed = shown.console(stderr=True), list[str]()
+    for method in track(chosen, "tuning", console=errors, disable=not errors.is_terminal):
+        try:
+            study = tuning.tune(config, Path(), source, method, trials, seconds)
+        except InputError as error:
+            errors.print(shown.message(error), soft_wrap=True)
+            if methods or not isinstance(error, tuning.NothingToTune):
+                failed.append(method)
+            continue
+        done = len(tuning.finished(study))
+        say(
+            f"{method}: {study.best_value:.4f} {study.best_params} ({done} trials, study "
+            f"{study.study_name})"
+        )
+        if apply:
+            tuning.apply(PARAMS, study, source, method)
+    if failed:
+        raise InputError(f"not tuned, for the reasons above: {', '.join(failed)}")
 
 
 @command("Compute")

@@ -11,12 +11,16 @@ from rich.text import Text
 
 from metabench import shown
 from metabench.cli.base import command, console, say, table_of
+from metabench.cli.completing import datasets, methods
 from metabench.files import InputError, plain_name
 
 
 @command("Your own methods and data")
 def check(
-    method: Annotated[str, typer.Argument(help="a registered name, or my_pkg:MyMethod")],
+    method: Annotated[
+        str,
+        typer.Argument(help="a registered name, or my_pkg:MyMethod", autocompletion=methods),
+    ],
 ) -> None:
     """Examine a method: leaks, state that is lost, names that matter; says what is wrong."""
     from metabench.conformance import check as examine
@@ -69,7 +73,10 @@ def bench(
     name: Annotated[str, typer.Option(help="work folder practice/NAME; default: as the data")] = "",
     mode: Annotated[str, typer.Option(help="class-disjoint, all-way, or auto")] = "auto",
     source: Annotated[
-        str, typer.Option(help="dataset for all-way learners of images to learn from")
+        str,
+        typer.Option(
+            help="dataset for all-way learners of images to learn from", autocompletion=datasets
+        ),
     ] = "glyphs",
     seeds: Annotated[int, typer.Option(min=3, max=1000, help="training runs of each method")] = 3,
 ) -> None:

@@ -1,4 +1,4 @@
-"""Set up a project's folder."""
+"""Set up a folder to work in."""
 
 from __future__ import annotations
 
@@ -8,14 +8,26 @@ from typing import Annotated
 
 import typer
 
-from metabench.cli.base import ELSEWHERE, GRAPH, PARAMS, command, say
+from metabench.cli.base import (
+    ELSEWHERE,
+    GRAPH,
+    PARAMS,
+    Changes,
+    command,
+    say,
+    with_changes,
+)
+from metabench.cli.completing import profiles as known_profiles
+from metabench.config import of_text
 from metabench.files import InputError, write_bytes
 
 
 @command("Start")
 def init(
     folder: Annotated[Path, typer.Argument(help="a new one, or one without such files")],
-    profile: Annotated[str, typer.Option(help="what params.yaml asks for at first")] = "default",
+    profile: Annotated[
+        str, typer.Option(help="what params.yaml asks for at first", autocompletion=known_profiles)
+    ] = "default",
     scm: Annotated[bool, typer.Option(help="keep the folder in git")] = True,
 ) -> None:
     """Make a folder to work in, anywhere: params.yaml, dvc.yaml, git and DVC."""
@@ -27,10 +39,14 @@ def init(
 
 @command("Start")
 def profile(
-    name: Annotated[str, typer.Argument(help="of metabench, or a file of profiles/")],
+    name: Annotated[
+        str,
+        typer.Argument(help="of metabench, or a file of profiles/", autocompletion=known_profiles),
+    ],
+    changes: Changes = None,
     force: Annotated[bool, typer.Option(help="overwrite a params.yaml with own edits")] = False,
 ) -> None:
-    """Make a profile the one in use: copies NAME.yaml to params.yaml."""
+    """Make a profile the one in use: copy NAME.yaml to params.yaml."""
     from metabench.pipeline.project import choose, profiles
 
     if not GRAPH.exists():
@@ -42,6 +58,9 @@ def profile(
         raise InputError(
             "params.yaml has edits of your own. Save it as profiles/<name>.yaml, or pass --force."
         )
+    if changes:
+        of_text(text := chosen.decode(errors="replace"), f"profile {name}")
+        chosen = with_changes(text, changes)[0].encode()
     if current != chosen:
         write_bytes(PARAMS, chosen)
     say(f"profile {name} is in use")

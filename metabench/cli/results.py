@@ -9,6 +9,7 @@ import typer
 
 from metabench import shown
 from metabench.cli.base import command, config_in_use, console, say, table_of
+from metabench.cli.completing import methods_in_use, sources_in_use, targets_in_use
 
 
 @command("Results")
@@ -25,10 +26,16 @@ def where() -> None:
 
 @command("Results")
 def compare(
-    first: Annotated[str, typer.Argument(help="a method of params.yaml")],
-    second: Annotated[str, typer.Argument(help="another")],
-    source: Annotated[str, typer.Option(help="only this source")] = "",
-    target: Annotated[str, typer.Option(help="only this target")] = "",
+    first: Annotated[
+        str, typer.Argument(help="a method of params.yaml", autocompletion=methods_in_use)
+    ],
+    second: Annotated[str, typer.Argument(help="another", autocompletion=methods_in_use)],
+    source: Annotated[
+        str, typer.Option(help="only this source", autocompletion=sources_in_use)
+    ] = "",
+    target: Annotated[
+        str, typer.Option(help="only this target", autocompletion=targets_in_use)
+    ] = "",
     shots: Annotated[int, typer.Option(help="only this number of shots; 0: all")] = 0,
 ) -> None:
     """Compare two methods on identical episodes, block by block: tied, behind or undecided."""

@@ -1,25 +1,19 @@
 """``params.yaml`` as typed, validated settings."""
 
-from metabench.config.schema import (
-    TASK_TYPES,
+from metabench.config.schema import Compute, Config, disagreements, load, of_text, read, validated
+from metabench.config.task_types import (
     BackboneChoice,
     Budget,
-    Compute,
-    Config,
     Evaluation,
     Setting,
     Strict,
     TaskType,
     Training,
     Variant,
-    disagreements,
-    load,
-    read,
-    validated,
+    setting_label,
 )
 
 __all__ = [
-    "TASK_TYPES",
     "BackboneChoice",
     "Budget",
     "Compute",
@@ -32,6 +26,8 @@ __all__ = [
     "Variant",
     "disagreements",
     "load",
+    "of_text",
     "read",
+    "setting_label",
     "validated",
 ]

@@ -38,10 +38,19 @@ class Shallow(Composer):
 
 
 def parse(path: Path) -> Any:
-    """The content of a YAML 1.2 file: the version that DVC reads, where ``yes`` is a word.
+    """The content of a YAML file.
 
     Raises:
         InputError: it is missing, or is no such file.
+    """
+    return parse_text(text_of(path), str(path))
+
+
+def text_of(path: Path) -> str:
+    """The text of a file that is to be YAML.
+
+    Raises:
+        InputError: it is missing, or is no text, or none of a sensible size.
     """
     if path.exists() and not path.is_file():
         raise InputError(f"{path}: is no file. Put a profile in its place.")
@@ -50,32 +59,43 @@ def parse(path: Path) -> Any:
             content = file.read(LARGEST + 1)
         if len(content) > LARGEST:
             raise InputError(f"{path}: has more than {LARGEST} bytes")
-        text = content.decode("utf-8-sig")
+        return content.decode("utf-8-sig")
     except FileNotFoundError as error:
         raise InputError(f"{path}: missing. `metabench profile NAME` makes it.") from error
     except UnicodeDecodeError as error:
         raise InputError(f"{path}: not UTF-8 (byte {error.start}). Save it as UTF-8.") from error
     except OSError as error:
         raise InputError(f"{path}: cannot be read ({error.strerror})") from error
+
+
+def parse_text(text: str, where: str) -> Any:
+    """The content of YAML 1.2: the version that DVC reads, where ``yes`` is a word.
+
+    Args:
+        where: what holds the text, for the message.
+
+    Raises:
+        InputError: it is no YAML, or absurdly large or deep.
+    """
     yaml = YAML(typ="safe", pure=True)
     yaml.Composer = Shallow
     try:
         node = yaml.compose(text)
-        _check_size(node, path)
+        _check_size(node, where)
         return None if node is None else yaml.constructor.construct_document(node)
     except InputError:
         raise
     except DuplicateKeyError as error:
         what = str(error.problem).partition(" with ")[0]
         line = error.problem_mark.line + 1
-        raise InputError(f"{path}: line {line}: {what} is there twice") from error
+        raise InputError(f"{where}: line {line}: {what} is there twice") from error
     except ValueError as error:  # a number or a date; the rest is advice to programmers
-        raise InputError(f"{path}: not valid YAML: {str(error).partition(';')[0]}") from error
+        raise InputError(f"{where}: not valid YAML: {str(error).partition(';')[0]}") from error
     except Exception as error:  # there is little that the parser does not raise on some text
-        raise InputError(f"{path}: not valid YAML: {str(error)[:500]}") from error
+        raise InputError(f"{where}: not valid YAML: {str(error)[:500]}") from error
 
 
-def _check_size(node: Node | None, path: Path) -> None:
+def _check_size(node: Node | None, where: str) -> None:
     """Count what there is with all aliases unfolded, before they are.
 
     Raises:
@@ -86,9 +106,9 @@ def _check_size(node: Node | None, path: Path) -> None:
         found, depth = stack.pop()
         seen += 1
         if depth > DEEPEST:
-            raise InputError(f"{path}: nested too deeply")
+            raise InputError(f"{where}: nested too deeply")
         if seen > MOST_VALUES:
-            raise InputError(f"{path}: more than {MOST_VALUES} values. Are there nested aliases?")
+            raise InputError(f"{where}: more than {MOST_VALUES} values. Are there nested aliases?")
         if isinstance(found, MappingNode):
             stack += [(part, depth + 1) for pair in found.value for part in pair]
         elif isinstance(found, CollectionNode):

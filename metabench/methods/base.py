@@ -58,13 +58,11 @@ class Settings(BaseModel):
             ``shots`` is a tuple: one of them is drawn for each outer step.
         batch: examples per step, for methods that learn from plain batches.
         clip: largest norm of the gradient; 0 for none.
-
-    ``ranges``, of the class: where tuning looks for a setting, if not where it looks for all others
-    of that name (:data:`metabench.pipeline.tuning.SPACE`).
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
     ranges: ClassVar[dict[str, tuple[float, float]]] = {}
+    """Where tuning looks for a setting, if not where it looks for all others of that name."""
 
     lr: Positive = 3e-3
     weight_decay: NonNegative = 0.0

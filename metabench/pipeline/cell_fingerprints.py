@@ -20,7 +20,7 @@ from metabench.learning.metrics import METRICS
 from metabench.learning.pretraining import Pretrain
 from metabench.methods import METHODS
 from metabench.pipeline.fingerprint import code_fingerprint, files_of
-from metabench.pipeline.validation import method_settings
+from metabench.pipeline.validation import method_settings, validate_backbone
 
 TRAINING, EVALUATION = "metabench.pipeline.cells", "metabench.pipeline.evaluating"
 OPEN_SET = "metabench.learning.open_set"
@@ -78,7 +78,7 @@ def _shared_fingerprint(config: Config, source: str, backbone: BackboneChoice) -
     task_type = config.task_type_of(source)
     family = [DATASETS.module(source)] if DATASETS.load(source).family is not None else []
     return external_fingerprint(backbone.name) | {
-        "backbone": backbone.model_dump(mode="json"),
+        "backbone": validate_backbone(backbone, f"params.yaml: {backbone.name}"),
         "backbone_class": BACKBONES.target(backbone.name),
         "files": files_of(backbone.settings),
         "budget": task_type.budget.model_dump(mode="json"),
@@ -88,9 +88,9 @@ def _shared_fingerprint(config: Config, source: str, backbone: BackboneChoice) -
 
 
 def pretrain_settings(config: Config, source: str) -> Any:
-    """Hyper-parameters of the pretraining on ``source``: ``methods.<source>.backbone``."""
-    values = config.methods.get(source, {}).get(BACKBONE, {})
-    return method_settings(BACKBONE, values, f"params.yaml: methods.{source}.{BACKBONE}")
+    """Hyper-parameters of the pretraining on ``source``: ``settings.<source>.backbone``."""
+    values = config.settings_of(source, BACKBONE)
+    return method_settings(BACKBONE, values, f"params.yaml: settings.{source}.{BACKBONE}")
 
 
 def pretrain_fingerprint(config: Config, source: str) -> dict[str, Any]:
@@ -104,13 +104,14 @@ def pretrain_fingerprint(config: Config, source: str) -> dict[str, Any]:
 def learner_fingerprint(config: Config, source: str, method: str) -> dict[str, Any]:
     """The learners of (source, method or variant)."""
     task_type = config.task_type_of(source)
-    name, settings = task_type.variant(method).method, config.settings_of(source, method)
+    name, given = task_type.variant(method).method, config.settings_of(source, method)
+    settings = method_settings(name, given, f"params.yaml: settings.{source}.{method}")
     return _shared_fingerprint(config, source, task_type.backbone_of(method)) | {
         "method": method,
         "method_class": METHODS.target(name),
         "method_code": code_fingerprint(METHODS.module(name)),
-        "method_files": files_of(settings),
-        "settings": settings,
+        "method_files": files_of(given),
+        "settings": settings.model_dump(mode="json"),
     }
 
 

@@ -23,7 +23,7 @@ from torch import Tensor
 
 from metabench import rng
 from metabench.backbones import build_backbone
-from metabench.config import BackboneChoice, Config, Setting, TaskType
+from metabench.config import BackboneChoice, Config, Setting, TaskType, setting_label
 from metabench.config.names import BACKBONE
 from metabench.data import DATASETS, Dataset
 from metabench.data.base import header_of
@@ -251,7 +251,7 @@ def train_cell(
         return
     name, choice = task_type.variant(method).method, task_type.backbone_of(method)
     data, task, shape = _load_source(config, layout, source, seed, device, choice)
-    where = f"params.yaml: methods.{source}.{method}"
+    where = f"params.yaml: settings.{source}.{method}"
     settings = method_settings(name, config.settings_of(source, method), where)
     learner = _build(METHODS.load(name), settings, choice, task, shape, seed)
     spent_before: dict[str, float] = {}
@@ -346,7 +346,7 @@ def freeze_dataset(config: Config, layout: Layout, name: str) -> None:
         ways = 0 if family else t.ways
         for shots in t.shots:
             frozen = draw("val", ways, shots, t.queries, count)
-            label = f"{ways}w{shots}s" if ways else f"{shots}s"
+            label = setting_label(ways, shots)
             wanted[layout.episodes(name, "val") / f"{label}.npz"] = frozen
         e, members = task_type.evaluation, [] if dataset is None else dataset.members("val")
         for setting in e.settings:

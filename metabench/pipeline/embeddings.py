@@ -38,8 +38,6 @@ def encoder_of(backbone: str) -> str | None:
 
 def encoders_of(task_type: TaskType) -> list[str]:
     """The encoders whose vectors some learner of ``task_type`` reads."""
-    if not task_type.sources:
-        return []
     found = {encoder_of(task_type.backbone_of(name).name) for name in task_type.methods}
     return sorted(filter(None, found))
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 
-from metabench.config import TASK_TYPES, Config, TaskType
+from metabench.config import Config, TaskType
 from metabench.config.messages import glance, nearest
 from metabench.files import InputError
 
@@ -19,7 +19,7 @@ class Part:
 
     def task_types(self, config: Config) -> list[TaskType]:
         """The task types that have sources and methods in this part."""
-        found: list[TaskType] = [getattr(config, label) for label in TASK_TYPES]
+        found = config.task_types.values()
         return [t for t in found if self.sources_of(t) and self.methods_of(t)]
 
     def sources_of(self, task_type: TaskType) -> list[str]:
@@ -69,7 +69,7 @@ def part_of(config: Config, methods: Collection[str] = (), sources: Collection[s
     Raises:
         InputError: a name is not in ``params.yaml``, or no cell has both.
     """
-    task_types: list[TaskType] = [getattr(config, label) for label in TASK_TYPES]
+    task_types = config.task_types.values()
     for what, asked, known in (
         ("method", methods, sorted({name for t in task_types for name in t.methods})),
         ("source", sources, sorted({name for t in task_types for name in t.sources})),

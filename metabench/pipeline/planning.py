@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from metabench.config import TASK_TYPES, Config, TaskType
+from metabench.config import Config
 from metabench.pipeline.cell_fingerprints import (
     dataset_fingerprint,
     encoder_fingerprint,
@@ -25,9 +25,9 @@ REPORTING = (
 
 def fingerprints(config: Config) -> dict[str, Any]:
     """What every stage depends on, by the name of its file in ``data/plan``."""
-    task_types: list[TaskType] = [getattr(config, label) for label in TASK_TYPES]
-    sources = {source: task_type for task_type in task_types for source in task_type.sources}
-    values = config.model_dump(mode="json", exclude={"compute", "datasets", "methods"})
+    task_types = config.task_types.values()
+    sources = [source for task_type in task_types for source in task_type.sources]
+    values = {k: v for k, v in config.values().items() if k not in ("compute", "settings")}
     return {
         "download": {name: dataset_fingerprint(name) for name in config.datasets},
         "episodes": {name: episodes_fingerprint(config, name) for name in config.datasets},
@@ -77,8 +77,9 @@ def _asked_of(config: Config, source: str) -> dict[str, Any]:
 
 def outside_files(config: Config) -> list[Path]:
     """Files of weights that are found by the code of backbones, and named nowhere."""
-    task_types = [getattr(config, label) for label in TASK_TYPES if getattr(config, label).sources]
     names = {
-        task_type.backbone_of(name).name for task_type in task_types for name in task_type.methods
+        task_type.backbone_of(name).name
+        for task_type in config.task_types.values()
+        for name in task_type.methods
     }
     return [path for name in sorted(names) if (path := external_weights(name))]

@@ -10,7 +10,7 @@ from typing import Any
 
 import pandas as pd
 
-from metabench.config import Config
+from metabench.config import Config, setting_label
 from metabench.files import DAMAGED, InputError, maker, read_json
 from metabench.pipeline.digests import Digests
 from metabench.pipeline.layout import Layout
@@ -74,8 +74,6 @@ def collect(
             averaged over what is there.
     """
     cells = list(part.learners(config))
-    if not cells:
-        raise InputError("params.yaml: no task type has sources, so there is nothing to report")
     _check(config, layout, cells)
     paths = [layout.result(*cell) for cell in cells]
     frames = [read_result(path) for path in paths]
@@ -91,9 +89,7 @@ def _val_scores(frame: pd.DataFrame) -> dict[str, float]:
     val = frame[frame["partition"] == "val"]
     forms: Iterable[tuple[Any, pd.DataFrame]] = val.groupby(["ways", "shots"])
     return {
-        f"{ways}w{shots}s" if ways else f"{shots}s": float(
-            rows["value"].mean() * (1 if ways else -1)
-        )
+        setting_label(ways, shots): float(rows["value"].mean() * (1 if ways else -1))
         for (ways, shots), rows in forms
     }
 

@@ -9,25 +9,26 @@ scores of different code, data or budget.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from io import StringIO
 from pathlib import Path
 from typing import Any
 
 import optuna
 from optuna.trial import TrialState
-from ruamel.yaml import YAML
-from ruamel.yaml.comments import CommentedMap
 from sqlalchemy.exc import DBAPIError
 
 from metabench import rng
 from metabench.backbones import BACKBONES
 from metabench.backbones.base import Backbone
 from metabench.config import Config
+from metabench.config.editing import opened, put, written
+from metabench.config.messages import glance, nearest
 from metabench.config.names import BACKBONE
+from metabench.config.yaml_file import text_of
 from metabench.files import InputError, write_text
-from metabench.methods.base import Settings
+from metabench.methods import METHODS
+from metabench.methods.base import Method
 from metabench.pipeline.cells import pretrain_cell, train_cell, validator
 from metabench.pipeline.fingerprint import key_of
 from metabench.pipeline.keys import Keys
@@ -81,16 +82,50 @@ class TrialLayout(Layout):
         return self.root / "studies/runs" / self.trial / self.tuned / str(seed)
 
 
-def searched(settings: type[Settings], backbone: type[Backbone]) -> dict[str, tuple[float, float]]:
+def searched(
+    method: type[Method], backbone: type[Backbone] | None = None
+) -> dict[str, tuple[float, float]]:
     """The part of :data:`SPACE` that a method has, with its own or its backbone's ranges."""
-    space = SPACE | backbone.ranges | settings.ranges
-    return {name: space[name] for name in settings.model_fields if name in space}
+    space = SPACE | (backbone.ranges if backbone else {}) | method.Settings.ranges
+    if method.source_training == "none":
+        del space["lr"]
+    return {name: space[name] for name in method.Settings.model_fields if name in space}
+
+
+def methods_to_tune(config: Config, source: str, names: Sequence[str]) -> Sequence[str]:
+    """``names``, or all methods of the task type of ``source``.
+
+    Raises:
+        InputError: nothing learns from ``source``, or a name is none of a method.
+    """
+    sources = [name for task_type in config.task_types.values() for name in task_type.sources]
+    if source not in sources:
+        raise InputError(
+            f"params.yaml: no task type has source {glance(source)}. {nearest(source, sources)}"
+        )
+    used = config.task_type_of(source).methods
+    known = [BACKBONE, *used, *METHODS.names()]
+    for name in names:
+        if name not in known:
+            raise InputError(f"unknown method {glance(name)}. {nearest(name, known)}")
+    return names or used
+
+
+def require_episodes(layout: Layout, source: str) -> None:
+    """What every trial needs is there.
+
+    Raises:
+        InputError: it is not.
+    """
+    for path in (layout.processed(source) / "classes.json", layout.episodes(source, "val")):
+        if not path.exists():
+            raise InputError(f"{path}: missing. Run `dvc repro pretrain` first.")
 
 
 def with_settings(config: Config, source: str, method: str, settings: dict[str, Any]) -> Config:
     """``config`` with other settings of one method."""
-    methods = {**config.methods, source: {**config.methods.get(source, {}), method: settings}}
-    return config.model_copy(update={"methods": methods})
+    of_source = {**config.settings.get(source, {}), method: settings}
+    return config.model_copy(update={"settings": {**config.settings, source: of_source}})
 
 
 def score(config: Config, root: Path, source: str, method: str, settings: dict[str, Any]) -> float:
@@ -138,14 +173,12 @@ def tune(
         NothingToTune: the method has no setting that is searched.
         InputError: it diverges with all settings tried, or none could be tried to the end.
     """
-    base = dict(config.methods.get(source, {}).get(method, {}))
-    where = f"params.yaml: methods.{source}.{method}"
+    base = dict(config.settings_of(source, method))
+    where = f"params.yaml: settings.{source}.{method}"
     name = config.task_type_of(source).variant(method).method
     cls = learner_class(name)
     choice = config.task_type_of(source).backbone_of(method)
-    space = searched(cls.Settings, BACKBONES.load(choice.name))
-    if cls.source_training == "none":
-        space.pop("lr", None)
+    space = searched(cls, BACKBONES.load(choice.name))
     if not space:
         raise NothingToTune(f"{method}: has no setting that is searched ({', '.join(SPACE)})")
     defaults = method_settings(name, base, where).model_dump()
@@ -206,16 +239,11 @@ def finished(study: optuna.Study) -> list[optuna.trial.FrozenTrial]:
 
 def apply(path: Path, study: optuna.Study, source: str, method: str) -> dict[str, Any]:
     """Write the best settings into ``params.yaml``, with the study's name; comments are kept."""
-    yaml = YAML()
-    yaml.width = 4096
-    yaml.indent(sequence=4, offset=2)
-    document = yaml.load(path.read_text(encoding="utf-8"))
+    document = opened(text_of(path))
     best = {n: float(f"{v:.3g}") for n, v in study.best_params.items()}
-    section = document["methods"][source]
-    section[method] = CommentedMap(dict(section.get(method, {})) | best)
-    section[method].fa.set_flow_style()  # on one line
-    section.yaml_add_eol_comment(f"study {study.study_name}, {len(finished(study))} trials", method)
-    text = StringIO()
-    yaml.dump(document, text)
-    write_text(path, text.getvalue())
+    for name, value in best.items():
+        put(document, ["settings", source, method, name], value, str(path))
+    note = f"study {study.study_name}, {len(finished(study))} trials"
+    document["settings"][source].yaml_add_eol_comment(note, method)
+    write_text(path, written(document))
     return best

@@ -12,7 +12,7 @@ import torch
 from pydantic import BaseModel, ConfigDict, ValidationError, create_model
 
 from metabench.backbones import BACKBONES
-from metabench.config import TASK_TYPES, BackboneChoice, Config, TaskType, disagreements
+from metabench.config import BackboneChoice, Config, TaskType, disagreements
 from metabench.config.messages import MOST_PROBLEMS, explain, refusal
 from metabench.config.names import BACKBONE, of_reports
 from metabench.data import DATASETS
@@ -72,16 +72,12 @@ def validate_names(config: Config, root: Path | None = None, where: str = "param
     if root is not None:
         problems.attempt(check_reports, config.reports, root)
     kinds: dict[str, str] = {}
-    for name in config.datasets:
-        builder = problems.attempt(DATASETS.load, name, key="datasets")
-        kinds |= {name: builder.kind} if builder else {}
-    for label in TASK_TYPES:
-        task_type: TaskType = getattr(config, label)
-        _check_kinds(problems, task_type, label, kinds)
+    for label, task_type in config.task_types.items():
+        kinds |= _kinds_of_datasets(problems, task_type, label)
         _check_metrics(problems, task_type, label)
         for name in task_type.methods:
             _check_learner(problems, config, label, name, kinds)
-    for source, methods in config.methods.items():
+    for source, methods in config.settings.items():
         _check_settings(problems, config, source, methods)
     problems.end_search()
 
@@ -103,17 +99,26 @@ def check_reports(folder: str, root: Path) -> None:
         raise InputError(f"reports: {error}") from error
 
 
-def _check_kinds(
-    problems: Problems, task_type: TaskType, label: str, kinds: dict[str, str]
-) -> None:
-    """The datasets of a task type are of one kind, which is the task type's."""
-    here = {name: kinds[name] for name in task_type.used if name in kinds}
-    for name, kind in here.items():
-        first = next(iter(here.values()))
+def _kinds_of_datasets(problems: Problems, task_type: TaskType, label: str) -> dict[str, str]:
+    """The kinds of a task type's datasets, which are one: the task type's."""
+    places = {
+        "sources": task_type.sources,
+        "targets": task_type.targets,
+        "out_of_scope": task_type.out_of_scope.values(),
+    }
+    kinds: dict[str, str] = {
+        name: builder.kind
+        for field, names in places.items()
+        for name in names
+        if (builder := problems.attempt(DATASETS.load, name, key=f"{label}.{field}"))
+    }
+    for name, kind in kinds.items():
+        first = next(iter(kinds.values()))
         if (kind == "regression") != (label == "regression"):
             problems.append(f"{label}: '{name}' is {kind} data, which is of another task type")
         elif kind != first:
             problems.append(f"{label}: '{name}' is {kind} data, but others are {first} data")
+    return kinds
 
 
 def _check_metrics(problems: Problems, task_type: TaskType, label: str) -> None:
@@ -132,7 +137,7 @@ def _check_learner(
     problems: Problems, config: Config, label: str, name: str, kinds: dict[str, str]
 ) -> None:
     """A method or variant is there, and can do what its task type asks of it."""
-    task_type: TaskType = getattr(config, label)
+    task_type = config.task_types[label]
     variant, choice = task_type.variant(name), task_type.backbone_of(name)
     key = f"{label}.variants.{name}" if name in task_type.variants else f"{label}.methods"
     own = f"{key if variant.backbone else label}.backbone"
@@ -144,10 +149,8 @@ def _check_learner(
     backbone = problems.attempt(BACKBONES.load, choice.name, key=f"{own}.name")
     if backbone is not None:
         problems.attempt(validate_backbone, choice, f"{own}.settings")
-    if method is None or backbone is None or not task_type.sources:
+    if method is None or backbone is None:
         return
-    for source in task_type.sources:
-        problems.attempt(config.settings_of, source, name)
     wanted = {kinds[source] for source in task_type.sources if source in kinds}
     for what, able in ((name, method.kinds), (choice.name, backbone.kinds)):
         if not wanted <= able:
@@ -180,12 +183,12 @@ def _check_learner(
 
 def _check_outputs(problems: Problems, config: Config, label: str, name: str) -> None:
     """A method with a fixed number of outputs has enough for its own training."""
-    task_type: TaskType = getattr(config, label)
+    task_type = config.task_types[label]
     for source in task_type.sources:
-        ways = config.methods.get(source, {}).get(name, {}).get("ways")
+        ways = config.settings_of(source, name).get("ways")
         if isinstance(ways, int) and ways > task_type.training.ways:
             problems.append(
-                f"methods.{source}.{name}.ways: must be at most {task_type.training.ways}, which "
+                f"settings.{source}.{name}.ways: must be at most {task_type.training.ways}, which "
                 f"is {label}.training.ways and the number of outputs of {name} (value {ways})"
             )
 
@@ -194,12 +197,12 @@ def _check_settings(
     problems: Problems, config: Config, source: str, methods: dict[str, dict[str, Any]]
 ) -> None:
     """All hyper-parameters under a source, also of methods that are not run at present."""
-    task_types: list[TaskType] = [getattr(config, label) for label in TASK_TYPES]
+    task_types = list(config.task_types.values())
     if not any(source in task_type.sources for task_type in task_types):
-        problems.attempt(DATASETS.target, source, key=f"methods.{source}")
+        problems.attempt(DATASETS.target, source, key=f"settings.{source}")
     task_types.sort(key=lambda task_type: source not in task_type.sources)  # its own first
     for name, values in methods.items():
-        where = f"methods.{source}.{name}"
+        where = f"settings.{source}.{name}"
         stands_for = (t.variants[name].method for t in task_types if name in t.variants)
         method = next(stands_for, name)
         if problems.attempt(learner_class, method, key=where):
@@ -215,10 +218,13 @@ def starts_shared(method: type[Method], backbone: BackboneChoice) -> bool:
     return method.start != "random" and not external
 
 
-def validate_backbone(choice: BackboneChoice, where: str) -> None:
+def validate_backbone(choice: BackboneChoice, where: str) -> dict[str, Any]:
     """Validate a backbone's name, and its settings against the signature of its constructor.
 
     Values go to the constructor as they are, so ``"64"`` is no number here.
+
+    Returns:
+        What the settings say beyond the constructor's defaults, however they are written.
 
     Raises:
         InputError: unknown backbone, unknown or missing setting, or wrong type.
@@ -236,7 +242,7 @@ def validate_backbone(choice: BackboneChoice, where: str) -> None:
     config = ConfigDict(extra=extra, strict=True, protected_namespaces=())  # type: ignore[typeddict-item]
     model: type[BaseModel] = create_model(f"{choice.name}.settings", __config__=config, **fields)
     try:
-        model.model_validate(choice.settings)
+        return model.model_validate(choice.settings).model_dump(exclude_defaults=True)
     except ValidationError as error:
         raise explain(error, model, where) from error
 

@@ -22,7 +22,7 @@ import numpy as np
 import yaml
 
 from metabench import rng
-from metabench.config import TASK_TYPES, Config, TaskType, validated
+from metabench.config import Config, TaskType, validated
 from metabench.config.names import BACKBONE
 from metabench.data import DATASETS
 from metabench.data.base import ClassInfo, Dataset, Partition
@@ -76,8 +76,8 @@ class Plan:
     @property
     def task_type(self) -> TaskType:
         """The one task type that is run."""
-        images, texts = self.config.classification, self.config.text
-        return images if images.sources else texts
+        (only,) = self.config.task_types.values()
+        return only
 
 
 def plan(user_data: UserData, mode: Mode | None, source: str, seeds: int) -> Plan:
@@ -164,16 +164,15 @@ def plan(user_data: UserData, mode: Mode | None, source: str, seeds: int) -> Pla
     config = validated(
         {
             "profile": "bench",
+            "reports": "reports",
             "seeds": list(range(seeds)),
-            "datasets": list(dict.fromkeys([trained_on, user_data.name])),
-            **{name: {"evaluation": {"settings": []}} for name in TASK_TYPES},
             task_type: {
                 "sources": [trained_on],
                 "targets": [user_data.name],
                 "methods": list(settings),
                 **shared,
             },
-            "methods": {trained_on: settings},
+            "settings": {trained_on: settings},
         },
         "bench",
     )
@@ -227,7 +226,7 @@ def run_plan(user_data: UserData, chosen: Plan, root: Path) -> str:
     source, remarks = task_type.sources[0], list[str]()
     with lock(root):
         claim(user_data, root)
-        values = yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False)
+        values = yaml.safe_dump(config.values(), sort_keys=False)
         write_text(root / "params.yaml", values)
         if source != user_data.name:
             prepare(source, layout.root / "data/raw", layout.root / "data/processed")

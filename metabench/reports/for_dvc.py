@@ -7,7 +7,7 @@ from typing import Any
 
 import pandas as pd
 
-from metabench.config import Setting
+from metabench.config import setting_label
 from metabench.files import atomic, write_json
 
 
@@ -19,7 +19,7 @@ def write_metrics(summary: pd.DataFrame, path: Path) -> None:
     """
     found: dict[str, Any] = {}
     for _, row in _as_predicted(summary).iterrows():
-        setting = Setting(ways=row["ways"], shots=row["shots"]).label
+        setting = setting_label(row["ways"], row["shots"])
         targets = found.setdefault(row["source"], {})
         scores = targets.setdefault(row["target"], {}).setdefault(setting, {})
         scores[row["method"]] = round(row["mean"], 4)

@@ -27,7 +27,7 @@ def report(config: Config, layout: Layout) -> tuple[pd.DataFrame, pd.DataFrame]:
         "profile": config.profile,
         "git_commit": git_commit(),
         "seeds": list(config.seeds),
-        "params": config.model_dump(mode="json"),
+        "params": config.values(),
     }
     with lock(folder):
         write_reports(results, records, folder, meta)

@@ -21,6 +21,8 @@ from metabench.tracking.runs import log_report
 
 PATIENCE_MS = 500.0
 """How long whoever asks a service may have to wait for an adaptation."""
+SERVED = ("classification", "text")
+"""The task types of images and texts, whose best learners go into service."""
 
 
 class Score(BaseModel):
@@ -80,7 +82,8 @@ def best_on_val(config: Config, layout: Layout, source: str) -> tuple[Path, floa
 def publish(config: Config, layout: Layout, git_commit: str) -> None:
     """Log the report and the best learner of each source of images or texts; never raises."""
     log_report(layout.root / config.reports, config.profile, git_commit)
-    for source in (*config.classification.sources, *config.text.sources):
+    served = [config.task_types[label] for label in SERVED if label in config.task_types]
+    for source in (source for task_type in served for source in task_type.sources):
         try:
             found = best_on_val(config, layout, source)
             if found is not None:

@@ -13,7 +13,7 @@ from typing import Any
 
 import pandas as pd
 
-from metabench.config import Config
+from metabench.config import Config, setting_label
 from metabench.files import digest, read_json
 from metabench.pipeline.layout import Layout
 from metabench.pipeline.results import further, read_result
@@ -121,7 +121,7 @@ def _scores(results: pd.DataFrame) -> dict[str, float]:
         ["metric", "target", "ways", "shots", "steps"]
     )
     for (metric, target, ways, shots, steps), rows in groups:
-        setting = f"{ways}w{shots}s" if ways else f"{shots}s"
+        setting = setting_label(ways, shots)
         means = {metric: rows["value"].mean()} | dict(rows[others].mean().dropna())
         for name, mean in means.items():
             full = view.score_name(name, target, setting)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 
-from metabench.config import TASK_TYPES, Config, TaskType
+from metabench.config import Config
 from metabench.tracking.store import experiment_name, look_up
 
 NAME = "metabench"
@@ -28,8 +28,7 @@ def score_name(metric: str, target: str, setting: str) -> str:
 def view_of(config: Config) -> str:
     """The view in which the learners of a profile are rows, by the first of their scores."""
     scores: dict[str, bool] = {}  # whether lower is better
-    for label in TASK_TYPES:
-        task_type: TaskType = getattr(config, label)
+    for label, task_type in config.task_types.items():
         error = label == "regression"
         for method in task_type.methods:
             for target, setting in task_type.evaluations_of(method):

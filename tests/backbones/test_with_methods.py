@@ -32,7 +32,7 @@ BACKBONES = {
 def test_methods_train_save_load_and_predict_on_it(backbone, tmp_path) -> None:
     if backbone == "timm":
         import_timm()
-    values = params(methods={TOY_NAME: METHODS})
+    values = params(settings={TOY_NAME: METHODS})
     values["classification"] |= {
         "methods": list(METHODS),
         "backbone": {"name": backbone, "settings": BACKBONES[backbone]},

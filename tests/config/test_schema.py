@@ -8,10 +8,12 @@ import yaml
 
 from metabench.backbones import build_backbone
 from metabench.backbones.base import Backbone
-from metabench.config import BackboneChoice, Config, load
+from metabench.config import BackboneChoice, Config, load, validated
 from metabench.files import InputError
 from metabench.pipeline.validation import method_settings, validate_backbone, validate_names
 from tests.toy import TOY_NAME, params, root_of_repository
+
+SHORT = {"profile": "x", "reports": "x"}
 
 
 def loaded(tmp_path: Path, values: object) -> Config:
@@ -44,16 +46,73 @@ def test_a_wrong_type_is_named_with_its_value(tmp_path) -> None:
         loaded(tmp_path, params(seeds=[0, "two"]))
 
 
-def test_a_method_without_settings_entry_is_named(tmp_path) -> None:
-    with pytest.raises(InputError, match=r"methods\..*\.protonet is missing"):
-        validate_names(loaded(tmp_path, params(methods={TOY_NAME: {}})))
+def test_five_lines_are_enough(tmp_path) -> None:
+    """Nothing is there twice, and a method without settings has no entry."""
+    text = """
+        profile: mine
+        reports: reports/mine
+        classification:
+          sources: [glyphs]
+          methods: [protonet, maml]
+        """
+    (tmp_path / "params.yaml").write_text(text)
+    config = load(tmp_path / "params.yaml")
+    validate_names(config)
+    assert config.datasets == ("glyphs",) and list(config.task_types) == ["classification"]
+    assert config.settings_of("glyphs", "maml") == {}
+    settings = config.classification.evaluation.settings
+    assert [setting.label for setting in settings] == ["5w1s", "5w5s"]
 
 
-def test_a_dataset_that_is_not_prepared_is_named(tmp_path) -> None:
-    with pytest.raises(
-        InputError, match=r"classification\.sources: 'tests\.toy:TOY' is not in datasets"
-    ):
-        loaded(tmp_path, params(datasets=[]))
+@pytest.mark.parametrize(
+    ("label", "source", "method", "labels"),
+    [
+        ("regression", "sinusoid", "ridge", ["5s", "10s"]),
+        ("text", "banking77", "protonet", ["5w1s", "5w5s"]),
+        ("relations", "fewrel_dev", "protonet", ["5w1s", "5w5s"]),
+    ],
+)
+def test_each_task_type_has_defaults_that_go_together(label, source, method, labels) -> None:
+    """The shortest form of each is valid against the code, alone, as to data and backbone too."""
+    config = validated(SHORT | {label: {"sources": [source], "methods": [method]}}, "")
+    validate_names(config)
+    task_type = config.task_types[label]
+    assert [setting.label for setting in task_type.evaluation.settings] == labels
+
+
+def test_the_datasets_follow_from_what_uses_them() -> None:
+    values = params()
+    values["classification"] |= {"targets": ["digits"], "out_of_scope": {"digits": "kmnist"}}
+    values["regression"] = {"sources": ["sinusoid"], "methods": ["ridge"]}
+    config = Config.model_validate(values)
+    assert config.datasets == (TOY_NAME, "digits", "kmnist", "sinusoid")
+
+
+def test_what_is_written_of_a_config_says_the_same_again(tmp_path) -> None:
+    values = params(settings={TOY_NAME: {"protonet": {"ways": None}}})
+    config = Config.model_validate(values)
+    assert loaded(tmp_path, config.values()) == config
+    assert "text" not in config.values() and "seeds" in config.values()
+
+
+def test_parameters_of_the_first_version_are_told_what_to_rename_in_one_message(tmp_path) -> None:
+    values = params(datasets=[TOY_NAME], text={"sources": [], "methods": []})
+    values["methods"] = values.pop("settings")
+    with pytest.raises(InputError) as caught:
+        loaded(tmp_path, values)
+    (line,) = str(caught.value).splitlines()
+    assert "Rename the section `methods` to `settings`" in line
+    assert "Delete `datasets`" in line and "Delete `text`" in line
+
+
+@pytest.mark.parametrize("field", ["sources", "methods"])
+def test_a_task_type_needs_sources_and_methods(tmp_path, field) -> None:
+    values = params()
+    del values["classification"][field]
+    with pytest.raises(InputError, match=rf"classification\.{field}: required, but missing"):
+        loaded(tmp_path, values)
+    with pytest.raises(InputError, match="no task type is there: add one of classification,"):
+        loaded(tmp_path, SHORT)
 
 
 def test_no_yaml_and_no_file_are_named(tmp_path) -> None:
@@ -73,9 +132,8 @@ def test_unknown_method_dataset_and_backbone_names_get_suggestions() -> None:
         task_type = values["classification"]
         if change == "method":
             task_type["methods"] = ["protonett"]
-            values["methods"]["glyphs"]["protonett"] = {}
         elif change == "dataset":
-            values["datasets"].append("glyhps")
+            task_type["targets"].append("glyhps")
         else:
             task_type["backbone"]["name"] = "conv5"
         return Config.model_validate(values)

@@ -44,7 +44,7 @@ def test_a_finished_cell_is_reused_and_a_changed_one_is_not(project) -> None:
     before = path.stat().st_mtime_ns
     train_cell(silent, config, layout, TOY_NAME, "protonet", 0)
     assert path.stat().st_mtime_ns == before
-    changed = toy_config(methods={TOY_NAME: {"protonet": {"ways": 5, "queries": 3, "lr": 0.01}}})
+    changed = toy_config(settings={TOY_NAME: {"protonet": {"ways": 5, "queries": 3, "lr": 0.01}}})
     keys = {Keys(c, layout).learner(TOY_NAME, "protonet", 0) for c in (config, changed)}
     assert len(keys) == 2
     assert not Finished(changed, layout).result(TOY_NAME, "protonet", 0)
@@ -129,7 +129,7 @@ def test_a_learner_never_starts_from_a_backbone_of_other_params(project) -> None
     pretrain_cell(silent, config, layout, TOY_NAME, 0)
     methods = {TOY_NAME: {"protonet": {}, "linear_probe": {}, "backbone": {"lr": 0.02}}}
     with pytest.raises(InputError, match=r"backbones/.*/0: no pretrained backbone of these params"):
-        train_cell(silent, toy_config(methods=methods), layout, TOY_NAME, "linear_probe", 0)
+        train_cell(silent, toy_config(settings=methods), layout, TOY_NAME, "linear_probe", 0)
 
 
 class Fixed(Backbone):
@@ -189,7 +189,7 @@ def test_no_method_imports_another_method() -> None:
 @pytest.mark.case("36")
 def test_results_of_other_params_are_refused_and_listed(project) -> None:
     _, layout = project
-    edited = toy_config(methods={TOY_NAME: {"protonet": {"ways": 5, "queries": 3, "lr": 0.5}}})
+    edited = toy_config(settings={TOY_NAME: {"protonet": {"ways": 5, "queries": 3, "lr": 0.5}}})
     with pytest.raises(
         InputError, match=r"1 of 1 cells .*other params.*/protonet/0\nRun `dvc repro`"
     ):

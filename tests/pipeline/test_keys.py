@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
+from metabench.config import Config
+from metabench.methods.metric.protonet import ProtoNetSettings
 from metabench.pipeline import cell_fingerprints
 from metabench.pipeline.keys import Keys
-from tests.toy import TOY_NAME, prepared, toy_config
+from tests.toy import TOY_NAME, params, prepared, toy_config
 
 TRAINS = (
     "metabench.pipeline.cells",
@@ -54,3 +58,24 @@ def test_an_edit_of_what_trains_or_scores_changes_the_keys_that_it_matters_to(
         assert found()[2] != before[2], f"{module} is not in the key of a result"
     edit("metabench.methods.optimisation.maml")
     assert found() == before
+
+
+def test_a_key_is_of_values_and_not_of_how_they_are_written(tmp_path) -> None:
+    """Defaults that are spelt out, whole numbers for others, and another order change nothing."""
+
+    def key(values: dict[str, Any]) -> str:
+        return Keys(Config.model_validate(values), layout).result(TOY_NAME, "protonet", 0)
+
+    short = params(settings={TOY_NAME: {"protonet": {"lr": 1.0}}})
+    del short["classification"]["backbone"]["settings"]
+    long = params(seeds=[3, 0], settings={TOY_NAME: {"protonet": {}, "backbone": {"lr": 0.1}}})
+    long["classification"]["backbone"]["settings"] = {"width": 64}
+    long["settings"][TOY_NAME]["protonet"] = ProtoNetSettings().model_dump() | {"lr": 1}
+    long["classification"] |= {"targets": [], "variants": {}, "methods": ["knn", "protonet"]}
+    long = {name: long[name] for name in reversed(long)}
+    layout = prepared(tmp_path, Config.model_validate(short))
+    assert key(long) == key(short)
+    for change in ({"settings": {}}, {"settings": {TOY_NAME: {"protonet": {"lr": 2}}}}):
+        assert key(short | change) != key(short)
+    short["classification"]["backbone"]["settings"] = {"width": 32}
+    assert key(long) != key(short)

@@ -113,7 +113,6 @@ AFTER_AN_EDIT = {"plan", "train", "evaluate", "aggregate"}
 def test_an_unknown_method_ends_in_a_message_that_names_it_and_the_nearest(project) -> None:
     def misspell(values) -> None:
         values["classification"]["methods"][0] = "mmal"
-        values["methods"]["glyphs"]["mmal"] = {}
 
     whole = (project.root / "params.yaml").read_text()
     project.params(misspell)
@@ -192,7 +191,6 @@ OWN = "my_pkg:NearestShot"
 def test_an_edited_and_an_added_method_run_their_cells_and_the_report_alone(project) -> None:
     def add(values) -> None:
         values["classification"]["methods"].append(OWN)
-        values["methods"]["glyphs"][OWN] = {}
 
     example = re.search(r"```python\n(# my_pkg\.py.*?)```", README.read_text(), re.DOTALL)
     assert example is not None

@@ -35,7 +35,7 @@ def silent(share: float, text: str) -> None:
 
 def toy_params(**changes: Any) -> dict[str, Any]:
     """A metric method from random weights and a hybrid from the half-budget backbone."""
-    values = params(methods={TOY_NAME: METHODS}) | changes
+    values = params(settings={TOY_NAME: METHODS}) | changes
     values["classification"]["methods"] = list(METHODS)
     return values
 
@@ -170,7 +170,7 @@ def stage(root: Path, values: dict[str, Any], name: str) -> tuple[int, str]:
 
 def test_a_loss_that_is_not_finite_ends_the_stage_with_the_method_and_its_settings(layout) -> None:
     wild = {"lr": 1e6, "weight_decay": 1e6, "clip": 0}  # each step multiplies the weights by -1e12
-    values = toy_params(methods={TOY_NAME: METHODS | {"protonet": wild}})
+    values = toy_params(settings={TOY_NAME: METHODS | {"protonet": wild}})
     code, output = stage(layout.root, values, "train")
     assert code == 1
     assert "1 of 2 cells failed" in output and "ProtoNet: loss is nan" in output

@@ -33,8 +33,7 @@ def other() -> Dataset:
 
 def with_track(**changes: Any) -> dict[str, Any]:
     task_type = copy.deepcopy(params()["classification"]) | changes
-    methods = {TOY_NAME: {name: {} for name in task_type["methods"]}}
-    return params(classification=task_type, methods=methods, datasets=[TOY_NAME, OTHER_NAME])
+    return params(classification=task_type, settings={})
 
 
 def frozen(layout: Layout, name: str, ways: int) -> None:
@@ -71,14 +70,13 @@ def test_who_was_trained_on_classes_of_a_setting_does_not_answer_it(tmp_path) ->
 def test_a_variant_has_its_backbone_its_settings_and_a_key_of_its_own(tmp_path) -> None:
     wide = {"method": "protonet", "backbone": {"name": "conv4", "settings": {"width": 8}}}
     values = with_track(methods=["protonet", "wide"], variants={"wide": wide})
-    values["datasets"] = [TOY_NAME]
     config, layout = Config.model_validate(values), prepared(tmp_path, toy_config())
     validate_names(config)
     assert config.classification.backbone_of("wide").label == "conv4-8"
     assert config.classification.backbone_of("protonet").label == "conv4-4"
     keys = {Keys(config, layout).learner(TOY_NAME, name, 0) for name in ("protonet", "wide")}
     assert len(keys) == 2
-    alone = Config.model_validate(with_track() | {"datasets": [TOY_NAME]})
+    alone = Config.model_validate(with_track())
     assert Keys(alone, layout).learner(TOY_NAME, "protonet", 0) in keys
 
 

@@ -26,7 +26,7 @@ def project(tmp_path_factory):
     root = tmp_path_factory.mktemp("project")
     base = params(reports="reports")
     base["classification"]["methods"] = list(METHODS)
-    base |= {"seeds": [0, 1, 2], "methods": {TOY_NAME: {m: {} for m in METHODS}}}
+    base |= {"seeds": [0, 1, 2], "settings": {}}
     (root / "params.yaml").write_text(yaml.safe_dump(base))
     (root / "README.md").write_text(f"{START}\n")
     config = Config.model_validate(base)

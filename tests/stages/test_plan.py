@@ -31,7 +31,7 @@ class Near(ProtoNet):
 
 
 def config(*methods: str, **settings: object) -> Config:
-    values = params(methods={TOY_NAME: dict.fromkeys(methods, settings)})
+    values = params(settings={TOY_NAME: dict.fromkeys(methods, settings)})
     values["classification"]["methods"] = list(methods)
     return Config.model_validate(values)
 

@@ -43,7 +43,7 @@ def project(tmp_path_factory):
     """A project with one learner that trained, one that did not, and one of fixed ways."""
     from metabench.pipeline.cells import pretrain_cell
 
-    config = toy_config(methods={TOY_NAME: METHODS})
+    config = toy_config(settings={TOY_NAME: METHODS})
     evaluation = config.classification.evaluation.model_copy(update={"metrics": ("macro_f1",)})
     changes = {"methods": tuple(METHODS), "evaluation": evaluation}
     task_type = config.classification.model_copy(update=changes)

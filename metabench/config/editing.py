@@ -1,0 +1,105 @@
+"""Changes of a ``params.yaml`` that leave its comments and its order as they are."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator, Sequence
+from io import StringIO
+from typing import Any
+
+from ruamel.yaml import YAML
+from ruamel.yaml.comments import CommentedMap
+
+from metabench.config.messages import glance
+from metabench.config.yaml_file import parse_text
+from metabench.files import InputError
+
+
+def changed(text: str, changes: Iterable[str]) -> str:
+    """``text`` with changes from the command line, each ``KEY=VALUE``.
+
+    A key is dotted, ``classification.budget.examples``; a part of it that has dots itself is put in
+    double quotes. A value is YAML. What is there already is replaced, all else added.
+
+    Raises:
+        InputError: a change has another form, or leads through something that holds no keys.
+    """
+    document = opened(text)
+    for change in changes:
+        key, equals, value = change.partition("=")
+        names = [part.strip('"') for part in re.findall(r'"[^"]+"|[^."]+', key)]
+        if not equals or not names:
+            raise InputError(f"--set {change}: must be KEY=VALUE, such as 'seeds=[0, 1]'")
+        parse_text(value, f"--set {key}")
+        put(document, names, _round_trip().load(value), f"--set {key}")
+    return written(document)
+
+
+def opened(text: str) -> CommentedMap:
+    """The document of a valid ``params.yaml``, with its comments."""
+    document: CommentedMap = _round_trip().load(text)
+    return document
+
+
+def written(document: CommentedMap) -> str:
+    """The text of a document."""
+    text = StringIO()
+    _round_trip().dump(document, text)
+    return text.getvalue()
+
+
+def put(document: CommentedMap, names: Sequence[str], value: Any, where: str) -> None:
+    """Set what is at ``names``; mappings that are missing on the way are made.
+
+    Where the file has a mapping by an alias or a merge, the part that changes is written out: what
+    stands for itself stays as it is. (What refers to a mapping follows it, as the file says.)
+
+    Args:
+        where: what is being done, for the message.
+
+    Raises:
+        InputError: on the way there is something that holds no keys.
+    """
+    *parents, last = names
+    holder = document
+    for depth, name in enumerate(parents, start=1):
+        if name not in holder:
+            holder[name] = CommentedMap()
+            if depth == len(parents):
+                holder[name].fa.set_flow_style()  # on one line
+        elif not isinstance(holder[name], CommentedMap):
+            found = f"{'.'.join(parents[:depth])} is {glance(holder[name])}"
+            raise InputError(f"{where}: {found}, which has no keys of its own")
+        first = next(place for place, found in _mappings(document) if found is holder[name])
+        if first != tuple(parents[:depth]):
+            holder[name] = _copy(holder[name])
+        holder = holder[name]
+    holder[last] = value
+
+
+def _round_trip() -> YAML:
+    yaml = YAML()
+    yaml.width = 4096
+    yaml.preserve_quotes = True
+    yaml.indent(sequence=4, offset=2)
+    return yaml
+
+
+def _mappings(
+    holder: CommentedMap, before: tuple[str, ...] = ()
+) -> Iterator[tuple[tuple[str, ...], CommentedMap]]:
+    """All mappings in mappings, with their places, in the order of the file."""
+    for name, value in holder.items():
+        if isinstance(value, CommentedMap):
+            yield (*before, name), value
+            yield from _mappings(value, (*before, name))
+
+
+def _copy(mapping: CommentedMap) -> CommentedMap:
+    """The same values without anchors, the innermost mappings on one line."""
+    copied = CommentedMap(
+        {k: _copy(v) if isinstance(v, CommentedMap) else v for k, v in mapping.items()}
+    )
+    if not any(isinstance(value, CommentedMap) for value in copied.values()):
+        copied.fa.set_flow_style()
+    return copied

@@ -1,0 +1,206 @@
+"""Sections of ``params.yaml``: what one task type asks for. Defaults are those of its kind."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from metabench.config.bounds import Count, Distinct, Examples, Many, Ways, Whole
+from metabench.config.names import CodeName, VariantName
+
+
+class Strict(BaseModel):
+    """Unknown keys are errors; values never change after validation."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class BackboneChoice(Strict):
+    """A registered backbone and its settings."""
+
+    name: CodeName
+    settings: dict[str, Any] = Field(default_factory=dict)
+
+    @property
+    def label(self) -> str:
+        """Short name for tables, such as ``conv4-32``."""
+        widths = self.settings.get("width", self.settings.get("widths", ""))
+        text = "-".join(map(str, widths)) if isinstance(widths, list | tuple) else str(widths)
+        return f"{self.name}-{text}" if text else self.name
+
+
+class Budget(Strict):
+    """What every method may spend on a source.
+
+    Attributes:
+        examples: source examples processed, repeats counted (pretraining and meta-training alike).
+        validations: times the learner is scored on ``val`` episodes; the best score is kept.
+        val_episodes: episodes of one such score, per number of training shots.
+    """
+
+    examples: Examples = 60_000
+    validations: Count = 8
+    val_episodes: Many = Field(60, ge=2)
+
+
+class Training(Strict):
+    """Form of a training episode; one of ``shots`` is drawn for each step."""
+
+    ways: Ways = 5
+    shots: Distinct[Count] = (1, 5)
+    queries: Count = 15
+
+
+def setting_label(ways: int, shots: int) -> str:
+    """``5w1s``, or ``10s`` for regression, where ``ways`` is 0."""
+    return f"{ways}w{shots}s" if ways else f"{shots}s"
+
+
+class Setting(Strict):
+    """A form of evaluation episode: ``ways`` (0 for regression) and ``shots``.
+
+    ``datasets`` restricts the setting to these targets; empty: all.
+    """
+
+    ways: Ways = 5
+    shots: Count
+    datasets: Distinct[str] = ()
+
+    @property
+    def label(self) -> str:
+        """``5w1s``, or ``10s`` for regression."""
+        return setting_label(self.ways, self.shots)
+
+
+class Evaluation(Strict):
+    """Frozen episodes: how many, with how many queries (per class), in which settings.
+
+    Attributes:
+        steps: also record the error after these numbers of adaptation steps, for methods that
+            adapt by steps.
+        val_episodes: of the source, in each setting, to choose the camps' champions by; a third of
+            ``episodes`` by default.
+        metrics: what to measure beside accuracy, likelihood and calibration, or squared error.
+    """
+
+    episodes: Many = Field(600, ge=2)
+    queries: Count = 15
+    settings: Annotated[tuple[Setting, ...], Field(min_length=1)] = (
+        Setting(shots=1),
+        Setting(shots=5),
+    )
+    val_episodes: Many | None = Field(None, ge=2)
+    steps: Distinct[Whole] = ()
+    metrics: Distinct[CodeName] = ()
+
+    @property
+    def champion_episodes(self) -> int:
+        """``val_episodes``, or their default."""
+        return self.val_episodes or max(2, self.episodes // 3)
+
+
+class Variant(Strict):
+    """A method under another name: on another backbone, or with its cost kept in bounds.
+
+    Attributes:
+        method: the registered method.
+        backbone: in place of the task type's.
+        sources: learn from these alone; empty: all. For learners that use no source, so that the
+            same evaluation is not paid for twice.
+        skip: where it is not evaluated: labels of settings, ``5w1s``, or ``target/5w1s``.
+    """
+
+    method: CodeName
+    backbone: BackboneChoice | None = None
+    sources: Distinct[str] = ()
+    skip: Distinct[str] = ()
+
+
+class TaskType(Strict):
+    """One kind of problem: its sources, extra targets, methods, and the terms they all share.
+
+    Attributes:
+        sources: datasets to learn from; each is a target too.
+        targets: further datasets, to be tested on alone.
+        methods: what is run: registered methods, or names in ``variants``.
+        variants: methods under other names.
+        out_of_scope: for a target a dataset whose examples are of none of its classes, for the
+            open-set figure.
+    """
+
+    sources: Annotated[Distinct[CodeName], Field(min_length=1)]
+    targets: Distinct[CodeName] = ()
+    methods: Annotated[Distinct[CodeName], Field(min_length=1)]
+    variants: dict[VariantName, Variant] = Field(default_factory=dict)
+    out_of_scope: dict[CodeName, CodeName] = Field(default_factory=dict)
+    backbone: BackboneChoice = BackboneChoice(name="conv4")
+    budget: Budget = Budget()
+    training: Training = Training()
+    evaluation: Evaluation = Evaluation()
+
+    def variant(self, name: str) -> Variant:
+        """What ``name``, one of ``methods``, stands for."""
+        return self.variants.get(name, Variant(method=name))
+
+    def backbone_of(self, name: str) -> BackboneChoice:
+        """The backbone of ``name``, one of ``methods``."""
+        return self.variant(name).backbone or self.backbone
+
+    @property
+    def datasets(self) -> tuple[str, ...]:
+        """Sources, then the targets that are no source."""
+        return tuple(dict.fromkeys([*self.sources, *self.targets]))
+
+    @property
+    def used(self) -> tuple[str, ...]:
+        """:attr:`datasets`, then those of the open-set figure."""
+        return tuple(dict.fromkeys([*self.datasets, *self.out_of_scope.values()]))
+
+    def evaluations_of(self, name: str) -> Iterator[tuple[str, Setting]]:
+        """Every target and setting that ``name``, one of ``methods``, is to be evaluated in."""
+        skip = self.variant(name).skip
+        for target in self.datasets:
+            for setting in self.evaluation.settings:
+                wanted = not setting.datasets or target in setting.datasets
+                if wanted and not {setting.label, f"{target}/{setting.label}"} & set(skip):
+                    yield target, setting
+
+
+class Texts(TaskType):
+    """A task type of texts: classes as in the others, another backbone."""
+
+    backbone: BackboneChoice = BackboneChoice(name="text_cnn")
+
+
+class RegressionTraining(Training):
+    """A training episode without classes: ``shots`` and ``queries`` are points."""
+
+    ways: Literal[0] = 0
+    shots: Distinct[Count] = (5, 10)
+    queries: Count = 10
+
+
+class RegressionSetting(Setting):
+    """A form of evaluation episode without classes."""
+
+    ways: Literal[0] = 0
+
+
+class RegressionEvaluation(Evaluation):
+    """Frozen episodes of regression."""
+
+    queries: Count = 100
+    settings: Annotated[tuple[RegressionSetting, ...], Field(min_length=1)] = (
+        RegressionSetting(shots=5),
+        RegressionSetting(shots=10),
+    )
+
+
+class Regression(TaskType):
+    """The task type without classes."""
+
+    backbone: BackboneChoice = BackboneChoice(name="mlp")
+    training: RegressionTraining = RegressionTraining()
+    evaluation: RegressionEvaluation = RegressionEvaluation()

@@ -1,0 +1,69 @@
+"""`metabench list` and `metabench show`: whole names in pipes, what a class says of itself."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+from typer.testing import CliRunner
+
+from metabench.backbones import BACKBONES
+from metabench.cli import app
+from metabench.data import DATASETS
+from metabench.methods import METHODS
+
+
+def printed(*words: str, code: int = 0) -> str:
+    found = CliRunner().invoke(app, list(words))
+    assert found.exit_code == code, found.output
+    return found.output
+
+
+@pytest.mark.parametrize(
+    ("words", "registry"),
+    [([], METHODS), (["methods"], METHODS), (["backbones"], BACKBONES), (["datasets"], DATASETS)],
+)
+def test_a_list_has_a_row_for_each_with_its_whole_name(words, registry) -> None:
+    rows = [re.split(r" *│ *", line)[1:-1] for line in printed("list", *words).splitlines()[3:-1]]
+    own = {"own_images", "own_texts"}
+    assert [row[0] for row in rows] == [name for name in registry.names() if name not in own]
+    assert all(row[1] and row[2] for row in rows)
+
+
+def test_a_list_of_nothing_known_names_what_there_is() -> None:
+    assert "'backbones'" in printed("list", "backbone", code=2)
+
+
+def test_a_method_is_shown_with_its_equation_and_its_settings() -> None:
+    output = printed("show", "frn")
+    assert "Wertheimer et al. 2021" in output and "│ family          │ metric" in output
+    assert "logit_k = −γ ‖X − X̄_k‖² / P" in output
+    assert re.search(r"│ lr +│ 0.003 +│ 0.0003 … 0.02 +│", output)
+    assert re.search(r"│ ways +│ 20 +│ +│", output)
+    assert "metabench.methods.metric.frn:FRN" in output
+
+
+def test_what_trains_nothing_has_no_settings_of_training() -> None:
+    assert "It has no settings." in printed("show", "nearest_neighbour")
+    output = printed("show", "linear_probe")
+    assert re.search(r"│ c +│ [\d.]+ +│ 0.1 … 100.0 +│", output) and "│ lr" not in output
+
+
+def test_backbones_datasets_and_the_pretraining_are_shown_too() -> None:
+    assert re.search(r"│ width +│ 64 +│", printed("show", "conv4"))
+    assert "Finn et al. 2017, Model-Agnostic" in printed("show", "sinusoid")
+    assert "settings.<source>.backbone:" in printed("show", "backbone")
+
+
+def test_a_method_of_one_s_own_is_shown_by_its_dotted_path(tmp_path, monkeypatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "shown_own.py").write_text(
+        '"""Mine: y = x."""\nfrom metabench.methods.metric.protonet import ProtoNet\n\n\n'
+        "class Mine(ProtoNet):\n    paper = 'mine, 2026'\n"
+    )
+    output = printed("show", "shown_own:Mine")
+    assert "Mine: y = x." in output and "mine, 2026" in output
+
+
+def test_a_name_of_nothing_gets_a_suggestion() -> None:
+    assert "called 'protonett'. Did you mean protonet" in printed("show", "protonett", code=1)
