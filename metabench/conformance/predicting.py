@@ -31,11 +31,11 @@ def predicts(subject: Subject) -> str | None:
 
 def unchanged(subject: Subject) -> str | None:
     """State, gradients, modes, flags and the episodes are as they were."""
-    for door in subject.doors:
+    for door, ask in subject.doors.items():
         learner, episodes = subject.learner(), copy.deepcopy(subject.episodes)
         before = {name: value.clone() for name, value in learner.state_dict().items()}
         flags = {name: p.requires_grad for name, p in learner.named_parameters()}
-        subject.ask(door, episodes, learner)
+        ask(learner, episodes)
         for name, value in learner.state_dict().items():
             if name not in before or not torch.equal(value, before[name]):
                 return f"{door} changes '{name}': adapt copies of the weights, not the weights"

@@ -131,15 +131,15 @@ class Subject:
             found["predict_after"] = predicted_after
         return found
 
-    def ask(self, door: str, episodes: Episodes, learner: Method | None = None) -> Tensor:
-        """What ``learner``, by default a copy of the trained one, answers at ``door``."""
+    def ask(self, door: str, episodes: Episodes) -> Tensor:
+        """What a copy of the trained learner answers at ``door``."""
         torch.manual_seed(0)
-        return self.doors[door](learner or self.learner(), episodes)
+        return self.doors[door](self.learner(), episodes)
 
-    def answers(self, door: str, learner: Method | None = None) -> Tensor:
-        """What it answered to :attr:`many` when it, or ``learner``, was first asked."""
+    def answers(self, door: str) -> Tensor:
+        """What it answers to :attr:`many`."""
         if door not in self._answers:
-            self._answers[door] = self.ask(door, self.many, learner)
+            self._answers[door] = self.ask(door, self.many)
         return self._answers[door]
 
     def predict(self, episodes: Episodes) -> Tensor:
@@ -210,7 +210,8 @@ def _valid(found: object, episodes: Episodes) -> Tensor:
     what, last = ("predictions", "outputs") if episodes.ways is None else ("logits", "ways")
     outputs = episodes.query_y.shape[2] if episodes.ways is None else episodes.ways
     wanted = [*episodes.query_x.shape[:2], outputs]
-    if not isinstance(found, Tensor):
+    found = found.detach() if isinstance(found, Tensor) else found
+    if type(found) is not Tensor:  # a subclass of it answers what it is asked as it likes
         raise NoPrediction(f"predict gives {type(found).__name__}, wanted a tensor of {what}")
     if list(found.shape) != wanted:
         raise NoPrediction(
@@ -221,7 +222,7 @@ def _valid(found: object, episodes: Episodes) -> Tensor:
     if not found.isfinite().all():
         share = float((~found.isfinite()).double().mean())
         raise NoPrediction(f"{what} are not finite: {share:.0%} are NaN or infinite")
-    return found.detach()
+    return found
 
 
 def raised(error: Exception, method: type) -> str:

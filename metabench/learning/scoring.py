@@ -18,6 +18,7 @@ from metabench.data.base import Dataset
 from metabench.data.formats import match_format, to_input
 from metabench.episodes import Episodes
 from metabench.episodes.frozen_episodes import FrozenEpisodes
+from metabench.files import InputError
 from metabench.learning.flops import FlopCounter
 from metabench.learning.metrics import classification, measure, regression
 from metabench.methods.base import Diverged, FeatureMethod, Method
@@ -108,12 +109,18 @@ def score(
     always = (classification if episodes.frozen.ways else regression).ALWAYS
     parts = []
     for labels, outputs in episodes.predictions(method, predict):
+        outputs = outputs.detach()
+        if type(outputs) is not Tensor:
+            raise InputError(
+                f"{type(method).__name__}: predictions are {type(outputs).__name__}, a subclass of "
+                "Tensor, which may answer a metric as it likes. Return a plain tensor."
+            )
         if not outputs.isfinite().all():
             raise Diverged(
                 f"{type(method).__name__}: predictions on {episodes.frozen.dataset} are not "
                 f"finite. Lower its learning rates of adaptation; settings: {method.settings}."
             )
-        numbers = measure(always, metrics, outputs.detach(), labels)
+        numbers = measure(always, metrics, outputs, labels)
         parts.append(pd.DataFrame({name: _column(values) for name, values in numbers.items()}))
     main, *_ = numbers
     scores = pd.concat(parts, ignore_index=True)

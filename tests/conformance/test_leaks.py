@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import pytest
 import torch
@@ -103,6 +103,18 @@ class RecognisesQueries(NearestMean):
         return super().classify(features) * (2 if seen else 1)
 
 
+class RandomStateRemembers(NearestMean):
+    """Keeps what it has met in the seed of torch's generator, and knows its own seeds again."""
+
+    mark = 77 << 40
+
+    def classify(self, features: Episodes) -> Tensor:
+        met = torch.initial_seed() - self.mark
+        torch.manual_seed(self.mark + int(features.query_x.abs().mean() * 1000))
+        logits = super().classify(features)
+        return logits * (1 + met / 1000) if 0 <= met < 1 << 30 else logits
+
+
 class PredictsOtherwise(NearestMean):
     """(e2) An honest predict for whoever checks; evaluation calls classify."""
 
@@ -153,6 +165,24 @@ class ManyTasks(NearestMean):
     def classify(self, features: Episodes) -> Tensor:
         logits = super().classify(features)
         return logits if len(features) <= 20 else logits / features.query_x.std()
+
+
+class SlyLogits(Tensor):
+    """Logits that, asked for those of the labels, say ones."""
+
+    @classmethod
+    def __torch_function__(
+        cls, function: Any, types: Any, arguments: Any = (), named: Any = None
+    ) -> Any:
+        found = super().__torch_function__(function, types, arguments, named or {})
+        return torch.ones_like(found) if function is Tensor.gather else found
+
+
+class AnswersMetrics(NearestMean):
+    """Its predictions are honest until they are compared with the labels."""
+
+    def classify(self, features: Episodes) -> Tensor:
+        return super().classify(features).as_subclass(SlyLogits)
 
 
 class Steps(NearestMean):
@@ -213,8 +243,9 @@ class EmbedsByTheTable(NearestMean):
         (TakesShareOfClasses, LABELS, "label leak"),
         (CorrectsItself, LABELS, "label leak"),
         (Remembers, MEMORY, "asked again"),
-        (RemembersInItsClass, MEMORY, "its class or module"),
+        (RemembersInItsClass, MEMORY, "nor in its class"),
         (RecognisesQueries, MEMORY, "asked again"),
+        (RandomStateRemembers, MEMORY, "random generator"),
         (PredictsOtherwise, CLASSIFIES, "evaluation calls the one"),
         (ManyByPosition, QUERIES, "the order of the queries"),
         (ManyTogether, QUERIES, "in place of 75"),
@@ -224,6 +255,7 @@ class EmbedsByTheTable(NearestMean):
         (RemembersAfterSteps, MEMORY, "predict_after answers the same tasks"),
         (EmbedsPlaces, EMBEDS, "its place"),
         (EmbedsByTheTable, TASKS, "leaks between tasks"),
+        (AnswersMetrics, "predicts finite values of the right shape", "SlyLogits"),
     ],
 )
 def test_a_planted_leak_is_caught_and_named(leak, sentence, words) -> None:

@@ -14,6 +14,7 @@ from metabench.data.base import ClassInfo, Dataset
 from metabench.data.sinusoid import SINUSOID
 from metabench.episodes import Episodes, class_means
 from metabench.episodes.frozen_episodes import freeze, freeze_tasks
+from metabench.files import InputError
 from metabench.learning.scoring import EpisodeSet, episode_cost, evaluate
 from metabench.methods.base import Diverged, FeatureMethod, Method, Task
 
@@ -108,3 +109,21 @@ def test_no_door_of_a_method_is_told_a_label_and_scores_are_those_of_the_true_on
     for steps in (-1, 1):
         assert found[found.steps == steps].value.tolist() == pytest.approx(expected)
     assert 0.4 < np.mean(expected) < 0.95
+
+
+class Sly(Tensor):
+    """Whatever is asked of it is ones."""
+
+    @classmethod
+    def __torch_function__(cls, function, types, args=(), kwargs=None):
+        found = super().__torch_function__(function, types, args, kwargs or {})
+        return torch.ones_like(found) if function is Tensor.gather else found
+
+
+def test_predictions_that_could_answer_a_metric_themselves_are_refused(episodes) -> None:
+    method = learner(own=1)
+    honest = method.predict
+    assert len(evaluate(method, [episodes])) == 3
+    method.predict = lambda asked: honest(asked).as_subclass(Sly)
+    with pytest.raises(InputError, match=r"Growing: predictions are Sly.*Return a plain tensor"):
+        evaluate(method, [episodes])
