@@ -54,13 +54,13 @@ def trains(subject: Subject) -> str | None:
 
 def same_for_a_seed(subject: Subject) -> str | None:
     """Trained twice, and asked under another state of the global generator."""
-    learner, again = subject.learner(), subject.build()
+    trained, again = subject.trained, subject.build()
     subject.train(again, STEPS)
-    for name, value in learner.state_dict().items():
+    for name, value in trained.state_dict().items():
         if not torch.equal(value, again.state_dict()[name]):
             return f"training twice from one seed gives two values of '{name}'"
     torch.manual_seed(1)
-    if differ(predicted(again, subject.episodes), subject.prediction):
+    if differ(predicted(subject.learner(), subject.episodes), subject.prediction):
         return (
             "predict depends on the state of torch's global generator. Name the draw: "
             "metabench.rng.torch_generator('my method', 'purpose', step)"
@@ -93,7 +93,7 @@ def learns(subject: Subject) -> str | None:
         raise NotApplicable("a control need not learn")
     if subject.kind != _main_kind(subject.method):
         raise NotApplicable("tried on one kind of data")
-    subject.learner()  # not applicable if it cannot even train
+    _ = subject.trained  # not applicable if it cannot even train
     learner = subject.build(tasks=LEARNING_TASKS)
     e = easy_episodes(subject.kind, 40, WAYS, SHOTS)
     done, block, found = 0, LEARNING_STEPS // 12, 0.0

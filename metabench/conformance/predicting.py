@@ -10,9 +10,7 @@ import torch
 from safetensors.torch import load, save
 from torch import Tensor
 
-from metabench.backbones import build_backbone
 from metabench.conformance.subject import (
-    BACKBONES_USED,
     NotApplicable,
     Subject,
     differ,
@@ -25,7 +23,7 @@ from metabench.episodes import Episodes
 def predicts(subject: Subject) -> str | None:
     """Before training and after it."""
     if subject.fault is None:
-        subject.learner()  # not applicable if it cannot be trained
+        _ = subject.trained  # not applicable if it cannot be trained
     return subject.fault
 
 
@@ -55,19 +53,16 @@ def unchanged(subject: Subject) -> str | None:
 
 def saved(subject: Subject) -> str | None:
     """The state goes into a learner with another random start."""
-    learner, cls = subject.learner(), subject.method
-    stored = save({name: value.contiguous() for name, value in learner.state_dict().items()})
-    settings = cls.Settings.model_validate(learner.settings.model_dump(mode="json"))
-    torch.manual_seed(99)  # a loaded learner must owe nothing to its random start
-    name, choices = BACKBONES_USED[subject.kind]
-    loaded = cls(build_backbone(name, subject.shape, **choices), subject.task, settings).double()
+    trained = copy.deepcopy(subject.trained)
+    stored = save({name: value.contiguous() for name, value in trained.state_dict().items()})
+    settings = subject.method.Settings.model_validate(trained.settings.model_dump(mode="json"))
+    loaded = subject.opened(settings)
     loaded.load_state_dict(load(stored))
-    loaded.eval()
-    answers = predicted(loaded, subject.episodes)
-    if differ(answers, subject.prediction):
+    found, expected = (predicted(learner, subject.episodes) for learner in (loaded, trained))
+    if differ(found, expected):
         return (
             "a saved and loaded learner predicts something else (by "
-            f"{difference(answers, subject.prediction):.2g}): keep what training or "
+            f"{difference(found, expected):.2g}): keep what training or "
             "`fit_source_statistics` leaves in parameters or register_buffer"
         )
     return None

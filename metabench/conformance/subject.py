@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import inspect
 import traceback
 from collections.abc import Callable
@@ -103,7 +102,8 @@ class Subject:
         learner.fit_source_statistics(self.source)
 
     @cached_property
-    def _trained(self) -> Method:
+    def trained(self) -> Method:
+        """The learner as training leaves it; it is never asked."""
         learner = self.build()
         try:
             self.train(learner, STEPS)
@@ -112,8 +112,21 @@ class Subject:
         return learner
 
     def learner(self) -> Method:
-        """The trained learner, a copy for every property."""
-        return copy.deepcopy(self._trained)
+        """The trained learner, another one for every question.
+
+        It is opened as evaluation opens one, not copied: a method can tell its copies apart.
+        """
+        state = self.trained.state_dict()
+        learner = self.opened(self.trained.settings)
+        try:
+            learner.load_state_dict(state)
+        except Exception as error:
+            raise NotApplicable("its state cannot be loaded, see there") from error
+        return learner
+
+    def opened(self, settings: Any) -> Method:
+        """A learner for a state to be loaded into, to whose random start it must owe nothing."""
+        return _build(self.method, settings, self.task, self.shape, self.kind, seed=99)
 
     @cached_property
     def doors(self) -> dict[str, Callable[[Method, Episodes], Tensor]]:
@@ -122,7 +135,7 @@ class Subject:
         A FeatureMethod that does not write a ``predict`` of its own has one door: the same code
         answers, whether its examples are embedded before or then.
         """
-        learner = self._trained
+        learner = self.trained
         found: dict[str, Callable[[Method, Episodes], Tensor]] = {"predict": predicted}
         own = getattr(learner.predict, "__func__", None) is not FeatureMethod.predict
         if isinstance(learner, FeatureMethod) and own:
@@ -132,9 +145,10 @@ class Subject:
         return found
 
     def ask(self, door: str, episodes: Episodes) -> Tensor:
-        """What a copy of the trained learner answers at ``door``."""
+        """What the trained learner answers at ``door``."""
+        learner = self.learner()
         torch.manual_seed(0)
-        return self.doors[door](self.learner(), episodes)
+        return self.doors[door](learner, episodes)
 
     def answers(self, door: str) -> Tensor:
         """What it answers to :attr:`many`."""
@@ -234,9 +248,14 @@ def raised(error: Exception, method: type) -> str:
 
 
 def _build(
-    method: type[Method], settings: Any, task: Task, shape: tuple[int, ...], kind: str
+    method: type[Method],
+    settings: Any,
+    task: Task,
+    shape: tuple[int, ...],
+    kind: str,
+    seed: int = 0,
 ) -> Method:
-    torch.manual_seed(0)
+    torch.manual_seed(seed)
     name, choices = BACKBONES_USED[kind]
     learner = method(build_backbone(name, shape, **choices), task, settings)
     return learner.double().eval()

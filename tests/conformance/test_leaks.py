@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Sequence
 from typing import Any, ClassVar
 
@@ -185,6 +186,21 @@ class AnswersMetrics(NearestMean):
         return super().classify(features).as_subclass(SlyLogits)
 
 
+class HonestCopies(ManyTogether):
+    """Whoever copies it gets an honest one."""
+
+    honest = False
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> HonestCopies:
+        copied = type(self)(copy.deepcopy(self.backbone, memo), self.task, self.settings).eval()
+        copied.load_state_dict(self.state_dict())
+        copied.honest = True
+        return copied.to(next(self.parameters()))
+
+    def classify(self, features: Episodes) -> Tensor:
+        return (NearestMean if self.honest else ManyTogether).classify(self, features)
+
+
 class Steps(NearestMean):
     """Nearest mean, and after some steps colder; says so honestly."""
 
@@ -249,6 +265,7 @@ class EmbedsByTheTable(NearestMean):
         (PredictsOtherwise, CLASSIFIES, "evaluation calls the one"),
         (ManyByPosition, QUERIES, "the order of the queries"),
         (ManyTogether, QUERIES, "in place of 75"),
+        (HonestCopies, QUERIES, "in place of 75"),
         (ManyTasks, TASKS, "leaks between tasks"),
         (ReadsLabelsAfterSteps, LABELS, "what predict_after answers"),
         (SharesAfterSteps, QUERIES, "what predict_after answers"),
