@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import atexit
 import os
 import signal
 import sys
@@ -28,10 +27,8 @@ def _end_at_once(*_: Any) -> NoReturn:
 if sys.argv[0] == "-m" and signal.getsignal(signal.SIGINT) is signal.default_int_handler:
     signal.signal(signal.SIGINT, _end_at_once)
 
-import metabench.pipeline.uncollected  # noqa: E402, F401 (before all other imports)
 from metabench.config import Config, load  # noqa: E402
 from metabench.files import InputError, refusal  # noqa: E402
-from metabench.pipeline.executor import CellFailed  # noqa: E402
 from metabench.pipeline.layout import Layout  # noqa: E402
 from metabench.shown import message  # noqa: E402
 
@@ -44,7 +41,7 @@ def run(
     try:
         interruptible()
         main(load(), Layout())
-    except (InputError, CellFailed) as error:
+    except InputError as error:
         sys.exit(f"{message(error)}\n{RESUME}")
     except KeyboardInterrupt:
         sys.exit(INTERRUPTED)
@@ -53,15 +50,6 @@ def run(
         if reason is None:
             raise
         sys.exit(f"{message(reason)}\n{RESUME}")
-    _end_quickly()
-
-
-def _end_quickly() -> NoReturn:
-    """End the process without the second that taking torch and MLflow apart would need."""
-    atexit._run_exitfuncs()
-    sys.stdout.flush()
-    sys.stderr.flush()
-    os._exit(0)
 
 
 def interruptible() -> None:

@@ -27,7 +27,7 @@ def main(config: Config, layout: Layout, part: Part = WHOLE) -> None:
                     finished.embeddings(name, encoder),
                 )
                 for task_type in part.task_types(config)
-                for encoder in encoders_of(task_type)
+                for encoder in encoders_of(task_type, part.methods_of(task_type))
                 for name in task_type.used
             ]
         jobs.sort(key=lambda job: -(job.arguments["processed"] / "x.npy").stat().st_size)

@@ -1,14 +1,12 @@
 """Evaluate every learner on every target and setting of its task type."""
 
-from concurrent.futures import ThreadPoolExecutor
-
 from metabench.config import Config
 from metabench.files import lock
 from metabench.pipeline.executor import Job, run_cells
 from metabench.pipeline.finished import Finished
 from metabench.pipeline.layout import Layout
 from metabench.pipeline.part import WHOLE, Part
-from metabench.tracking.runs import track_cell
+from metabench.tracking.tracker import Tracker
 from stages import run
 
 
@@ -16,7 +14,7 @@ def main(config: Config, layout: Layout, part: Part = WHOLE) -> None:
     """Write ``results/<source>/<method>/<seed>.parquet``; what is finished is kept."""
     cell = "metabench.pipeline.evaluating:evaluate_cell"
     shared = {"config": config, "layout": layout}
-    with lock(layout.root / "results"), ThreadPoolExecutor(1) as tracker:
+    with lock(layout.root / "results"), Tracker(config, layout) as tracker:
         with Finished(config, layout) as finished:
             jobs = [
                 Job(
@@ -27,14 +25,14 @@ def main(config: Config, layout: Layout, part: Part = WHOLE) -> None:
                 )
                 for source, method, seed in part.learners(config)
             ]
-        tracked = [tracker.submit(track_cell, **job.arguments) for job in jobs if job.finished]
-        run_cells(
-            jobs,
-            config.compute,
-            lambda job: tracked.append(tracker.submit(track_cell, **job.arguments)),
-        )
-        for answer in tracked:
-            answer.result()
+
+        def track(job: Job) -> None:
+            tracker.track(*(job.arguments[name] for name in ("source", "method", "seed")))
+
+        for job in jobs:
+            if job.finished:  # a stage that was killed may not have come to log it
+                track(job)
+        run_cells(jobs, config.compute, track)
 
 
 if __name__ == "__main__":

@@ -9,9 +9,45 @@ from typing import Annotated
 import typer
 
 from metabench import shown
-from metabench.cli.base import PARAMS, command, config_in_use, say
+from metabench.cli.base import PARAMS, Changes, command, config_in_use, console, say, table_of
 from metabench.cli.completing import methods_in_use, sources_in_use
 from metabench.files import InputError
+
+
+@command("Compute")
+def run(
+    method: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="a method of params.yaml; more: --method again", autocompletion=methods_in_use
+        ),
+    ] = None,
+    source: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="a source of params.yaml; more: --source again", autocompletion=sources_in_use
+        ),
+    ] = None,
+    changes: Changes = None,
+) -> None:
+    """Compute a part of params.yaml, and all that it needs; `dvc repro` takes it over later."""
+    from metabench.pipeline.layout import Layout
+    from metabench.pipeline.part import part_of
+    from metabench.pipeline.results import collect
+    from metabench.pipeline.validation import validate_names
+    from metabench.reports.summary import scores_of
+    from stages import download, embed, episodes, evaluate, pretrain, train
+
+    config, layout = config_in_use(changes or ()), Layout()
+    part = part_of(config, method or (), source or ())
+    validate_names(config, Path())
+    for stage in (download, episodes, embed, pretrain, train, evaluate):
+        stage.main(config, layout, part)
+    table = table_of("source → target", "setting", "method", "score", "seeds")
+    for row in scores_of(*collect(config, layout, part)):
+        table.add_row(*map(shown.visible, row))
+    console.print(table)
+    say("Score: accuracy in per cent, or error, and its 95 % interval.", style="dim")
 
 
 @command("Compute")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import replace
 from functools import cache
 from pathlib import Path
@@ -36,9 +36,10 @@ def encoder_of(backbone: str) -> str | None:
     return found
 
 
-def encoders_of(task_type: TaskType) -> list[str]:
-    """The encoders whose vectors some learner of ``task_type`` reads."""
-    found = {encoder_of(task_type.backbone_of(name).name) for name in task_type.methods}
+def encoders_of(task_type: TaskType, methods: Collection[str] | None = None) -> list[str]:
+    """The encoders whose vectors learners of ``task_type`` read: of these methods, or of all."""
+    names = task_type.methods if methods is None else methods
+    found = {encoder_of(task_type.backbone_of(name).name) for name in names}
     return sorted(filter(None, found))
 
 

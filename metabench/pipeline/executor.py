@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import gc
 import importlib
 import multiprocessing as mp
 import os
@@ -31,8 +30,8 @@ from metabench.config import Compute
 from metabench.files import InputError
 
 
-class CellFailed(RuntimeError):
-    """A cell ended with an error; the message says which and why."""
+class CellFailed(InputError):
+    """Cells ended with errors; the message says which and why."""
 
 
 @dataclass(frozen=True)
@@ -65,7 +64,6 @@ def _work(job: Job, threads: int, messages: Any) -> None:
     # Ctrl-C reaches the whole terminal group; the driver alone answers it, and ends its workers
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     _die_with_parent()
-    gc.enable()
     try:
         from metabench.runtime import configure
 
@@ -97,9 +95,7 @@ def warm_up(jobs: Sequence[Job]) -> Any:
     """Start the server that forks the workers; it imports what ``jobs`` need while we go on."""
     context = mp.get_context("forkserver")
     needed = sorted({job.function.split(":")[0] for job in jobs})
-    context.set_forkserver_preload(
-        ["metabench.pipeline.uncollected", "metabench.pipeline.pinned", *needed]
-    )
+    context.set_forkserver_preload(["metabench.pipeline.pinned", *needed])
     resource_tracker.ensure_running()  # lifts the mask if it is started later
     with _no_interrupts():
         ensure_running()

@@ -1,7 +1,8 @@
 """Importing this reads the code of cells as it is now, for keys.
 
-The server of a stage's workers imports it with that code: what is edited while the stage runs is in
-no worker yet, and so must not be in its keys.
+The server that forks a stage's workers has imported that code (or each cell would spend two seconds
+on torch), and this with it: what is edited while the stage runs is in no worker, and so must not be
+in its keys.
 """
 
 from metabench.pipeline.fingerprint import code_fingerprint

@@ -33,7 +33,7 @@ from metabench.files import InputError, lock, read_json, write_json, write_text
 from metabench.methods import METHODS
 from metabench.pipeline.cells import freeze_dataset
 from metabench.pipeline.embeddings import embed_dataset, encoders_of
-from metabench.pipeline.executor import CellFailed, Job, run_cells
+from metabench.pipeline.executor import Job, run_cells
 from metabench.pipeline.layout import Layout
 from metabench.pipeline.validation import starts_shared, validate_names
 from metabench.practice.parts import episodes, use_of
@@ -314,22 +314,19 @@ def _run_cells(config: Config, task_type: TaskType, layout: Layout, source: str)
     ]
     shared = {"config": config, "layout": layout, "source": source}
     pretrained = [BACKBONE] if any(starts_shared(*learner) for learner in learners) else []
-    try:
-        for what, function, names in (
-            ("pretrain", "metabench.pipeline.cells:pretrain_cell", pretrained),
-            ("train", "metabench.pipeline.cells:train_cell", task_type.methods),
-            ("evaluate", "metabench.pipeline.evaluating:evaluate_cell", task_type.methods),
-        ):
-            jobs = []
-            for name in names:
-                for seed in config.seeds:
-                    arguments = shared | {"seed": seed}
-                    if name != BACKBONE:
-                        arguments["method"] = name
-                    jobs.append(Job(f"{what} {name}/{seed}", function, arguments))
-            run_cells(jobs, config.compute)
-    except CellFailed as error:
-        raise InputError(str(error)) from error
+    for what, function, names in (
+        ("pretrain", "metabench.pipeline.cells:pretrain_cell", pretrained),
+        ("train", "metabench.pipeline.cells:train_cell", task_type.methods),
+        ("evaluate", "metabench.pipeline.evaluating:evaluate_cell", task_type.methods),
+    ):
+        jobs = []
+        for name in names:
+            for seed in config.seeds:
+                arguments = shared | {"seed": seed}
+                if name != BACKBONE:
+                    arguments["method"] = name
+                jobs.append(Job(f"{what} {name}/{seed}", function, arguments))
+        run_cells(jobs, config.compute)
 
 
 def export(learner: Path, folder: Path, read: Mapping[str, Any]) -> None:

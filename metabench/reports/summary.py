@@ -17,13 +17,16 @@ from metabench.reports.scores import (
     ORACLE,
     Blocks,
     block_of_scores,
+    blocks_of,
     combined,
+    condense,
     shared_learners,
     sign_of,
 )
 from metabench.reports.statistics.board import board
 from metabench.reports.statistics.curves import calibration, shot_weights, shots_to_reach
 from metabench.reports.statistics.intervals import intervals
+from metabench.reports.words import amount
 
 COSTS = [
     "train_seconds", "pretrain_seconds", "train_flops", "adapt_ms", "predict_ms", "adapt_flops",
@@ -218,6 +221,21 @@ def reliability(scores: pd.DataFrame) -> pd.DataFrame:
         names: dict[str, Any] = dict(zip([*BLOCK, "method", "family"], key, strict=True))
         parts.append(bins.assign(**names))
     return pd.concat(parts, ignore_index=True) if parts else pd.DataFrame()
+
+
+def scores_of(results: pd.DataFrame, costs: pd.DataFrame) -> list[tuple[str, ...]]:
+    """Source and target, setting, method, score with its interval, and seeds of each row."""
+    scores = condense(results[results["steps"] == -1])
+    return [
+        (
+            f"{row['source']} → {row['target']}",
+            setting_label(row["ways"], row["shots"]),
+            row["method"],
+            amount(row["mean"], row["half"], row["metric"]),
+            str(row["seeds"]),
+        )
+        for row in summarise(scores, costs, blocks_of(scores, costs)).to_dict("records")
+    ]
 
 
 def setting_label(ways: int, shots: int) -> str:

@@ -37,11 +37,6 @@ PORTS = {"http": 80, "https": 443} | DATABASES
 FIX = "Set MLFLOW_TRACKING_URI to another store, or unset it for mlflow.db in this folder"
 
 
-def import_mlflow() -> None:
-    """Import MLflow, which takes seconds, at a time that suits; the settings above hold for it."""
-    import mlflow  # noqa: F401
-
-
 def default_uri() -> str:
     """The local store: ``mlflow.db`` in the working directory, by its absolute path."""
     return f"sqlite:///{Path('mlflow.db').resolve()}"
