@@ -48,6 +48,8 @@ def run(
         table.add_row(*map(shown.visible, row))
     console.print(table)
     say("Score: accuracy in per cent, or error, and its 95 % interval.", style="dim")
+    if changes:
+        say(f"{PARAMS} is as it was: `dvc repro` computes these cells as it says.", style="dim")
 
 
 @command("Compute")

@@ -14,7 +14,7 @@ from metabench.cli.completing import methods_in_use, sources_in_use, targets_in_
 
 @command("Results")
 def where() -> None:
-    """Where the reports are and how to look at the runs."""
+    """Say where the reports are and how to look at the runs."""
     folder = Path(config_in_use().reports)
     board = folder / "leaderboard.md"
     say(f"leaderboard: {board}{'' if board.exists() else ' (not made yet: run `dvc repro`)'}")

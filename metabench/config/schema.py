@@ -171,7 +171,7 @@ def validated(values: Any, where: str) -> Config:
 
 def _of_the_first_version(values: dict[Any, Any]) -> Iterator[str]:
     """What is to be done with parameters as they were written until version 0.1."""
-    if "methods" in values:
+    if isinstance(values.get("methods"), dict):
         yield "Rename the section `methods` to `settings`"
     if "datasets" in values:
         yield "Delete `datasets`: they follow from sources, targets and out_of_scope"

@@ -45,6 +45,7 @@ def test_a_profile_is_taken_with_changes_and_keeps_its_comments() -> None:
         ("settings.glyphs.protonet.lrr=1", "protonet: lrr: unknown key (value 1). Did you mean lr"),
         ("classification.targets=[digts]", "unknown dataset 'digts'. Did you mean digits"),
         ("seeds=3", "--set: seeds: must be a list, such as [0, 1, 2] (value 3)"),
+        ("methods=[maml]", "--set: methods: unknown key (value ['maml'])"),
         ("seeds", "--set seeds: must be KEY=VALUE"),
         ("text.methods=[knn]", "--set: text.sources: required, but missing"),
     ],
