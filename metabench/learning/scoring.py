@@ -103,7 +103,7 @@ def score(
         metrics: names of those to measure beside what is always measured.
 
     Raises:
-        Diverged: a prediction is not finite.
+        Diverged: a prediction, or its error, is not finite.
         InputError: a metric fails, or returns something else than numbers.
     """
     always = (classification if episodes.frozen.ways else regression).ALWAYS
@@ -124,6 +124,11 @@ def score(
         parts.append(pd.DataFrame({name: _column(values) for name, values in numbers.items()}))
     main, *_ = numbers
     scores = pd.concat(parts, ignore_index=True)
+    if not np.isfinite(scores[main].to_numpy(np.float32)).all():  # as reports keep them
+        raise Diverged(
+            f"{type(method).__name__}: its {main} on {episodes.frozen.dataset} is not finite. "
+            f"Lower its learning rates of adaptation; settings: {method.settings}."
+        )
     return scores.rename(columns={main: "value"}).assign(metric=main)
 
 

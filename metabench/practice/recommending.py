@@ -21,7 +21,7 @@ def recommend(
 
     Each method is compared with the best over all settings, on identical episodes. *Tied* bounds
     the loss: with confidence it is less than the margin. Where the best is not above guessing in
-    any setting, no method is to be used: an empty name.
+    any setting, by more than the luckiest of all may be, no method is to be used: an empty name.
 
     Args:
         results: of one source and target.
@@ -46,12 +46,14 @@ def recommend(
         )
     lines.append("")
     best, above = str(found.table.index[0]), False
-    for rows, each in zip(settings, means, strict=True):
+    chances = count * len(found.table)  # the best of many is above guessing by luck
+    for rows, block, each in zip(settings, blocks, means, strict=True):
         ways, shots = rows["ways"].iloc[0], rows["shots"].iloc[0]
-        mean, half = each[best]
-        line = f"{ways}-way {shots}-shot: {best} {amount(mean, half, 'accuracy')} %"
+        line = f"{ways}-way {shots}-shot: {best} {amount(*each[best], 'accuracy')} %"
+        mean, half = intervals(block, chances)[best]
         if mean - half <= 1 / ways:
             line += f"; not above guessing ({100 / ways:.1f} %)"
+            line += f" by more than the best of {chances} scores is by luck"
         else:
             above = True
         lines.append(f"- {line}")

@@ -43,7 +43,8 @@ def condense(results: pd.DataFrame) -> pd.DataFrame:
         thousand queries stay apart, errors are of that type); ``nll`` is a mean, ``BINS`` are sums.
 
     Raises:
-        InputError: a cell is there twice, or cells have other episodes than the rest.
+        InputError: a cell is there twice, has a score that is not finite, or cells have other
+            episodes than the rest.
     """
     rows = []
     cells: Iterable[tuple[Any, pd.DataFrame]] = results.groupby(KEY)
@@ -53,7 +54,13 @@ def condense(results: pd.DataFrame) -> pd.DataFrame:
             raise InputError("{source}/{method}/{seed}: collected twice".format(**where))
         ordered = frame.sort_values("episode")
         facts: dict[str, Any] = dict(zip(KEY, key, strict=True))
-        facts |= {"values": ordered["value"].to_numpy(np.float32), "nll": ordered["nll"].mean()}
+        values = ordered["value"].to_numpy(np.float32)
+        if not np.isfinite(values).all():
+            raise InputError(
+                "{source}/{method}/{seed}: scores on {target} are not all finite, so no mean says "
+                "anything. Lower its learning rates, or take it out of params.yaml.".format(**facts)
+            )
+        facts |= {"values": values, "nll": ordered["nll"].mean()}
         for name in BINS:
             bins = ordered[name].map(np.asarray) if facts["metric"] == "accuracy" else [np.empty(0)]
             facts[name] = np.sum(np.stack(list(bins)), axis=0, dtype=float)

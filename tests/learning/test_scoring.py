@@ -47,13 +47,15 @@ def learner(own: int) -> Growing:
 
 
 def test_steps_that_lead_to_no_finite_error_have_no_rows(episodes) -> None:
-    found = evaluate(learner(own=1), [episodes], steps=(0, 2, 5, 10))
-    assert found.groupby("steps").size().to_dict() == {-1: 3, 0: 3, 2: 3}
+    found = evaluate(learner(own=1), [episodes], steps=(0, 2, 3, 5, 10))
+    assert found.groupby("steps").size().to_dict() == {-1: 3, 0: 3, 2: 3}  # 3: its square is not
 
 
 def test_a_method_s_own_answer_must_be_finite(episodes) -> None:
     with pytest.raises(Diverged, match="predictions on sinusoid are not finite"):
         evaluate(learner(own=5), [episodes], steps=(0,))
+    with pytest.raises(Diverged, match="mse on sinusoid is not finite"):
+        evaluate(learner(own=3), [episodes])
 
 
 class Recording(FeatureMethod):

@@ -201,6 +201,19 @@ def test_the_quickest_of_what_is_not_decided_is_not_recommended_but_the_data_it_
     assert more and f"take {int(more[1]) * 5 * (1 + 3)} examples" in text
 
 
+def test_the_luckiest_of_many_that_guess_is_not_recommended() -> None:
+    draw, tempted, recommended = np.random.default_rng(0), 0, 0
+    for _ in range(10):
+        rows, costs = results({f"m{i}": 0.2 for i in range(12)}, seeds=1, episodes=60, scatter=0)
+        rows["value"] = draw.binomial(75, 0.2, len(rows)) / 75
+        by_method = rows.groupby("method")["value"].agg(["mean", "sem"])
+        tempted += bool((by_method["mean"] - 2 * by_method["sem"] > 0.2).any())
+        winner, text = recommend(rows, costs, tuple(costs["method"]))
+        recommended += bool(winner)
+    assert tempted >= 2 and recommended == 0
+    assert "not above guessing (20.0 %) by more than the best of 12 scores is by luck" in text
+
+
 def test_a_run_on_own_classes_leaves_a_board_a_recommendation_and_a_learner(tmp_path) -> None:
     fill(tmp_path / "mine", classes=20)
     found = read_images(tmp_path / "mine")

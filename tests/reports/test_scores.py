@@ -28,6 +28,15 @@ def test_errors_are_negated() -> None:
     assert (block_of_scores(condense(results)).sets[0] < 0).all()
 
 
+@pytest.mark.parametrize("value", [np.nan, np.inf, 1e39])
+def test_a_score_that_is_not_finite_names_its_cell(value: float) -> None:
+    results, _ = made_up(targets=("glyphs",), shots=(10,), ways=0, episodes=4)
+    odd = (results["method"] == "maml") & (results["seed"] == 1) & (results["episode"] == 2)
+    results.loc[odd, "value"] = value  # one such score would leave no interval of any method
+    with pytest.raises(InputError, match="glyphs/maml/1: scores on glyphs are not all finite"):
+        condense(results)
+
+
 def test_likelihood_is_a_mean_and_bins_are_sums() -> None:
     results, _ = made_up(targets=("glyphs",), shots=(1,), seeds=1, episodes=6)
     row = condense(results.assign(nll=results["episode"].astype(float))).iloc[0]

@@ -154,9 +154,9 @@ def against_best(
     own = np.take_along_axis(np.broadcast_to(others, found.mean.shape), best[..., None], -1)
     itself = _is_best(best, n)
     high = np.where(itself, 0, gap.mean + gap.half(n, others))
-    tied = high <= margin
-    behind = _step_down(gap, own) & ~tied
     low = np.where(itself, 0, gap.mean - gap.half(n, own))
+    tied = (high <= margin) & (low >= -margin)
+    behind = _step_down(gap, own) & ~tied
     return Comparison(best, gap, np.where(behind, np.maximum(low, 0), low), high, behind, tied)
 
 

@@ -76,28 +76,35 @@ def estimates(moments: Moments) -> Estimates:
     )
 
 
-def intervals(block: Block) -> dict[str, tuple[float, float]]:
+def intervals(block: Block, chances: int = 1) -> dict[str, tuple[float, float]]:
     """Mean and half of the interval's width of each method of a block.
 
     Where no method has a second seed, nothing is known of other training runs, and the intervals
     are over episodes alone.
+
+    Args:
+        block: scores.
+        chances: of so many intervals one is looked at because it is the highest.
     """
     moments = block.moments()
     if moments.seeds.max() == 1:
         moments = replace(moments, deterministic=np.ones(len(block.methods), bool))
     found = estimates(moments)
-    pairs = zip(found.mean.tolist(), half_widths(found).tolist(), strict=True)
+    pairs = zip(found.mean.tolist(), half_widths(found, chances).tolist(), strict=True)
     return dict(zip(block.methods, pairs, strict=True))
 
 
-def half_widths(found: Estimates) -> np.ndarray:
-    """``[..., n]``: half of each interval's width; infinite if no method has a second seed."""
+def half_widths(found: Estimates, chances: int = 1) -> np.ndarray:
+    """``[..., n]``: half of each interval's width; infinite if no method has a second seed.
+
+    As in comparisons, a method's own variance counts at the level of a single interval.
+    """
     own = found.seeds.own
     known = np.where(np.isinf(own.variance), 0, own.variance)  # one seed: by its neighbours
     seeds = Seeds(found.seeds.moderated, Part(known, own.df))
-    tails = ((1 - MODERATED_LEVEL) / 2, (1 - own_level(own.df)) / 2)
+    tails = ((1 - MODERATED_LEVEL) / 2 / chances, (1 - own_level(own.df)) / 2)
     variance = np.maximum(np.einsum("...ii->...i", found.episodes), 0)
-    return combine(seeds, variance, found.episode_df, tails, (1 - LEVEL) / 2)
+    return combine(seeds, variance, found.episode_df, tails, (1 - LEVEL) / 2 / chances)
 
 
 def combine(

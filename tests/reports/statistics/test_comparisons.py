@@ -51,6 +51,18 @@ def test_levels_by_hand() -> None:
     assert own_tail(np.array([2, 3, 4, 45])).tolist() == [0.025, 0.01625, 0.0125, 0.0125]
 
 
+def test_a_tie_is_bounded_on_both_sides_also_where_one_end_allows_for_a_choice() -> None:
+    table = scores((0.7, 0.7), np.random.default_rng(1), seeds=1, episodes=300)
+    table[1] += 0.001 + (table[0] - table[1]).mean()
+    names = {"a", "b"}
+    found = estimates(Block(("a", "b"), (table,), deterministic=names).moments())
+    margin = float(against_best(found).high[0]) + 1e-6
+    assert against_best(found, margin).words.tolist() == ["tied", "best"]
+    chosen = against_best(found, margin, tries=np.array([1.0, 50.0]))
+    assert chosen.high[0] <= margin and chosen.low[0] < -margin
+    assert chosen.words.tolist() == ["undecided", "best"]
+
+
 def test_one_seed_decides_nothing() -> None:
     found = compared(scores((0.9, 0.2), np.random.default_rng(2), seeds=1))
     assert found.words.tolist() == ["best", "undecided"]
