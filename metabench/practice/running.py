@@ -257,7 +257,7 @@ def run_plan(user_data: UserData, chosen: Plan, root: Path) -> str:
                 embed_dataset(layout.processed(name), layout.embeddings(name), encoder)
         _run_cells(config, task_type, layout, source)
         unmoved = task_type.methods if chosen.deterministic else ()
-        winner, text = recommend(*report(config, layout), unmoved)
+        winner, text = recommend(*report(config, layout, unmoved), unmoved)
         shutil.rmtree(root / "winner", ignore_errors=True)
         if winner:
             read = {"invert": chosen.invert, "white": user_data.white}

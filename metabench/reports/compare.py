@@ -77,7 +77,7 @@ def _difference(found: Board, first: str, metric: str) -> str:
     ends = sorted(sign * float(other[name]) for name in ("low", "high"))
     shown = [
         f"{100 * value:.1f}" if metric == "accuracy" else f"{value:.3g}"
-        for value in (sign * float(other["behind"]), *ends)
+        for value in np.add([sign * float(other["behind"]), *ends], 0.0)  # not −0
     ]
     return "{} ({} to {})".format(*shown) if np.isfinite(ends).all() else shown[0]
 

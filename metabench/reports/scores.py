@@ -106,11 +106,12 @@ def block_of_scores(
 
 
 def blocks_of(scores: pd.DataFrame, costs: pd.DataFrame) -> Blocks:
-    """The blocks that comparisons are made of."""
+    """The blocks that comparisons are made of; records may say which methods are deterministic."""
     main = scores[(scores["steps"] == -1) & (scores["method"] != ORACLE)]
     shared = {source: shared_learners(mine) for source, mine in costs.groupby("source")}
     groups: Iterable[tuple[Any, pd.DataFrame]] = main.groupby(BLOCK, sort=False)
-    return {key: block_of_scores(rows, shared[key[0]]) for key, rows in groups}
+    known = set(costs.loc[costs["deterministic"], "method"]) if "deterministic" in costs else set()
+    return {key: block_of_scores(rows, shared[key[0]], known) for key, rows in groups}
 
 
 def shared_learners(costs: pd.DataFrame) -> dict[str, str]:

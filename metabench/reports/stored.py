@@ -8,6 +8,7 @@ small enough to commit. Reports are always made of what is stored: a clone makes
 from __future__ import annotations
 
 import contextlib
+import json
 from pathlib import Path
 from typing import Any
 
@@ -17,8 +18,9 @@ import pyarrow.parquet as pq
 import yaml
 
 from metabench.config.yaml_file import parse
-from metabench.files import DAMAGED, InputError, atomic, read_json, write_json, write_text
+from metabench.files import DAMAGED, InputError, atomic, digest, read_json, write_json, write_text
 from metabench.reports.scores import COLUMNS
+from metabench.reports.summary import COSTS, FLAGS
 
 SCORES, CELLS, PARAMS = NAMES = ("scores.parquet", "cells.json", "params.yaml")
 DISTINCT = 2**14
@@ -43,16 +45,18 @@ def store(scores: pd.DataFrame, costs: pd.DataFrame, folder: Path, meta: dict[st
     ):
         for metric in sorted(scores["metric"].unique()):
             writer.write_table(table.filter(pa.array(scores["metric"] == metric)))
-    facts = {name: meta[name] for name in ("profile", "git_commit", "seeds")}
-    write_json(folder / CELLS, facts | {"cells": costs.to_dict("records")})
     write_text(folder / PARAMS, yaml.safe_dump(meta["params"], sort_keys=False))
+    facts = {name: meta[name] for name in ("profile", "git_commit", "seeds")}
+    facts |= {"scores": digest(folder / SCORES), "params": _digest(meta["params"])}
+    write_json(folder / CELLS, facts | {"cells": costs.to_dict("records")})
 
 
 def stored(folder: Path) -> tuple[pd.DataFrame, pd.DataFrame, dict[str, Any]]:
     """What :func:`store` was given.
 
     Raises:
-        InputError: the folder has no stored board, or a damaged one.
+        InputError: the folder has no stored board, a damaged one, one of another version, or files
+            of several boards.
     """
     missing = [name for name in NAMES if not (folder / name).is_file()]
     if missing:
@@ -68,7 +72,24 @@ def stored(folder: Path) -> tuple[pd.DataFrame, pd.DataFrame, dict[str, Any]]:
         facts = read_json(folder / CELLS)
         costs = pd.DataFrame(facts.pop("cells"))
         meta = {name: facts[name] for name in ("profile", "git_commit", "seeds")}
-    return scores, costs, meta | {"params": parse(folder / PARAMS)}
+        if lacking := [name for name in (*COSTS, *FLAGS) if name not in costs]:
+            raise ValueError(f"of another version: records have no '{lacking[0]}'")
+    meta["params"] = parse(folder / PARAMS)
+    for name, found in (
+        (SCORES, facts.get("scores") == digest(folder / SCORES)),
+        (PARAMS, facts.get("params") == _digest(meta["params"])),
+    ):
+        if not found:
+            raise InputError(
+                f"{folder / name}: not what {CELLS} was written with: it was edited, or is of "
+                "another board. Take both from the repository again, or make them with `dvc repro`."
+            )
+    return scores, costs, meta
+
+
+def _digest(params: Any) -> str:
+    """Of parameters, however their file is laid out."""
+    return digest(json.dumps(params, sort_keys=True))
 
 
 @contextlib.contextmanager

@@ -108,7 +108,7 @@ def _means(
         means = intervals(block_of_scores(peers, shared))
         for method, rows in peers.groupby("method"):
             first, (mean, half) = rows.iloc[0], means[str(method)]
-            mean *= sign_of(first["metric"])
+            mean = sign_of(first["metric"]) * mean + 0.0  # not −0
             found.append(
                 key
                 | {

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from pathlib import Path
 
 import pandas as pd
@@ -13,8 +14,13 @@ from metabench.pipeline.layout import Layout
 from metabench.pipeline.results import collect
 
 
-def report(config: Config, layout: Layout) -> tuple[pd.DataFrame, pd.DataFrame]:
+def report(
+    config: Config, layout: Layout, deterministic: Collection[str] = ()
+) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Write all reports of the profile in use; returns what they are made of, as :func:`collect`.
+
+    Args:
+        deterministic: methods on which a seed has no influence, where one seed cannot tell.
 
     Raises:
         InputError: cells are missing or were not measured on the same episodes.
@@ -22,6 +28,8 @@ def report(config: Config, layout: Layout) -> tuple[pd.DataFrame, pd.DataFrame]:
     from metabench.reports.leaderboard import write_reports
 
     results, records = collect(config, layout)
+    if deterministic:
+        records["deterministic"] = records["method"].isin(deterministic)
     folder = layout.root / config.reports
     meta = {
         "profile": config.profile,

@@ -300,6 +300,7 @@ def test_a_run_on_own_texts_leaves_a_board_a_recommendation_and_a_learner(
     assert "3-way 5-shot" in text and "**use " in text
     board = (tmp_path / "work/reports/leaderboard.md").read_text(encoding="utf-8")
     assert "frozen_linear_probe" in board and "tfidf" in board
+    assert "three seeds or more" not in board + text  # board and recommendation know: no luck in it
     assert read_json(tmp_path / "work/winner/cell.json")["pieces"] == 256
     assert read_json(tmp_path / "work/data.json")["path"] == str(tmp_path / "mine.csv")
     model = FewShotClassifier.from_run(tmp_path / "work/winner")

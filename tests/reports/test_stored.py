@@ -12,7 +12,7 @@ from metabench.cli import app
 from metabench.files import InputError
 from metabench.reports.leaderboard import write_reports
 from metabench.reports.scores import condense
-from metabench.reports.stored import CELLS, NAMES, SCORES, store, stored
+from metabench.reports.stored import CELLS, NAMES, PARAMS, SCORES, store, stored
 from tests.reports.synthetic import META, made_up
 
 
@@ -64,6 +64,32 @@ def test_a_board_without_scores_and_a_damaged_one_are_named(folder, tmp_path) ->
             with pytest.raises(InputError, match=name):
                 stored(tmp_path)
     shutil.copy(folder / CELLS, tmp_path)
+    shutil.copy(folder / PARAMS, tmp_path)
     pd.DataFrame({"a": [1]}).to_parquet(tmp_path / SCORES)
     with pytest.raises(InputError, match="other columns"):
+        stored(tmp_path)
+
+
+def test_a_table_that_was_edited_and_files_of_two_boards_are_refused(folder, tmp_path) -> None:
+    for file in NAMES:
+        shutil.copy(folder / file, tmp_path)
+    laid_out = (folder / PARAMS).read_text(encoding="utf-8").replace("\n", "\r\n") + "# as made"
+    (tmp_path / PARAMS).write_text(laid_out, encoding="utf-8", newline="")
+    stored(tmp_path)  # line ends and comments change nothing
+    (tmp_path / PARAMS).write_text("profile: made-up\nseeds: [7]\n", encoding="utf-8")
+    with pytest.raises(InputError, match=r"params\.yaml: not what cells\.json was written with"):
+        stored(tmp_path)
+    shutil.copy(folder / PARAMS, tmp_path)
+    scores = pd.read_parquet(folder / SCORES)
+    scores[scores["method"] != "maml"].to_parquet(tmp_path / SCORES)
+    with pytest.raises(InputError, match=r"scores\.parquet: not what cells\.json was written with"):
+        stored(tmp_path)
+
+
+def test_records_of_another_version_are_named(folder, tmp_path) -> None:
+    for file in NAMES:
+        shutil.copy(folder / file, tmp_path)
+    older = (folder / CELLS).read_text(encoding="utf-8").replace('"adapts"', '"fits"')
+    (tmp_path / CELLS).write_text(older, encoding="utf-8")
+    with pytest.raises(InputError, match="of another version: records have no 'adapts'"):
         stored(tmp_path)
