@@ -111,6 +111,33 @@ def test_the_readme_counts_methods_and_seeds_as_the_boards_have_them(page) -> No
     assert counted >= 2
 
 
+def test_both_readmes_have_the_same_sections_commands_tables_and_links() -> None:
+    english, chinese = (
+        outline((ROOT / page).read_text()) for page in ("README.md", "README.zh.md")
+    )
+    assert len(english) > 6 and english == chinese
+
+
+def outline(text: str) -> list[tuple[str, list[str], int, set[str]]]:
+    """Of each section: the level of its heading, its code, its rows of tables, its links."""
+    text = re.sub(r"\]\(README\S*\)", "", text)
+    sections = re.split(r"^(?=#+ [^\n]*\n\n)", text, flags=re.MULTILINE)[1:]
+    return [
+        (
+            section.split(" ", 1)[0],
+            [without_words(code) for code in re.findall(r"```(.*?)```", section, re.DOTALL)],
+            len(re.findall(r"^\|", section, re.MULTILINE)),
+            set(re.findall(r"\]\((.*?)\)", section)),
+        )
+        for section in sections
+    ]
+
+
+def without_words(code: str) -> str:
+    """Code without comments and docstrings."""
+    return re.sub(r" +#.*|\"{3}.*?\"{3}", "", code)
+
+
 def methods_of(values: dict[str, Any]) -> set[str]:
     """The methods of all task types of a params.yaml."""
     parts = [part for part in values.values() if isinstance(part, dict) and "sources" in part]

@@ -65,7 +65,7 @@ def report(
         Path | None,
         typer.Argument(help="a folder of reports: make them again from the scores stored there"),
     ] = None,
-    readme: Annotated[bool, typer.Option(help="also renew the excerpt in README.md")] = False,
+    readme: Annotated[bool, typer.Option(help="also renew the excerpt in both READMEs")] = False,
 ) -> None:
     """Write all reports again from the results on disk, and reproduction.md from all profiles.
 
@@ -73,7 +73,7 @@ def report(
     training.
     """
     from metabench.pipeline.layout import Layout
-    from metabench.reports.excerpt import update_readme
+    from metabench.reports.excerpt import LEGENDS, update_readme
     from metabench.reports.reproduction import write_reproduction
     from metabench.reports.writing import report as write
     from metabench.reports.writing import report_again
@@ -87,5 +87,6 @@ def report(
     say(f"written: {config.reports}")
     say(f"written: {write_reproduction(Path('reports'))}")
     if readme:
-        update_readme(Path("README.md"), Path("reports/leaderboard.csv"))
-        say("written: README.md")
+        for name in LEGENDS:
+            update_readme(Path(name), Path("reports/leaderboard.csv"))
+            say(f"written: {name}")

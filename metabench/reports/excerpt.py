@@ -1,4 +1,4 @@
-"""The excerpt of a leaderboard in ``README.md``: made from ``leaderboard.csv``, so never stale."""
+"""The excerpt of a leaderboard in both READMEs: made from ``leaderboard.csv``, so never stale."""
 
 from __future__ import annotations
 
@@ -12,10 +12,17 @@ from metabench.shown import markdown
 
 START = "<!-- excerpt of reports/leaderboard.md -->"
 END = "<!-- end of the excerpt -->"
+LEGENDS = {
+    "README.md": "Learned from **{source}**, {metric} (95 % interval over {seeds} seeds and "
+    "{episodes} episodes). The best is **bold**; *tied* and *undecided* are marked; all others are behind:",
+    "README.zh.md": "源域 **{source}**，{metric}（{seeds} 个种子、{episodes} 个 episode 的 "
+    "95% 置信区间）。**加粗**者最好，与之持平（*tied*）和未定（*undecided*）的有标记，其余均落后：",
+}
+"""What stands above a table, in the language of each README."""
 
 
-def excerpt(board: Path) -> str:
-    """The overview of every source, as markdown between the two marks."""
+def excerpt(board: Path, readme: str = "README.md") -> str:
+    """The overview of every source, as markdown between the two marks, for a file of this name."""
     if not board.exists():
         raise InputError(f"{board}: missing. Run `dvc repro` to produce it.")
     frame = read_board(board)
@@ -32,12 +39,9 @@ def excerpt(board: Path) -> str:
             + " |"
             for r in seen["rows"]
         ]
-        seeds = rows["seeds"].max()
-        parts.append(
-            f"Learned from **{markdown(source)}**, {seen['metric']} (95 % interval over {seeds} "
-            f"seeds and {rows['episodes'].max()} episodes; the **best**, what is *tied* "
-            "with it and what is *undecided*; all others are behind):"
-        )
+        counts = {"seeds": rows["seeds"].max(), "episodes": rows["episodes"].max()}
+        about = {"source": markdown(source), "metric": seen["metric"]} | counts
+        parts.append(LEGENDS[readme].format(**about))
         parts.append("\n".join(lines))
         parts += [markdown(note)] if (note := seen["costs"].note) else []
     return "\n\n".join([*parts, END])
@@ -53,5 +57,5 @@ def update_readme(readme: Path, board: Path) -> None:
     pattern = re.compile(re.escape(START) + f"(.*?{re.escape(END)})?", re.DOTALL)
     if not pattern.search(text):
         raise InputError(f"{readme}: lacks the line {START}")
-    new = excerpt(board)
+    new = excerpt(board, readme.name)
     write_text(readme, pattern.sub(lambda _: new, text, count=1))

@@ -14,7 +14,7 @@ from metabench.files import InputError, digest, write_json
 from metabench.pipeline.keys import Keys
 from metabench.pipeline.layout import Layout
 from metabench.pipeline.results import collect
-from metabench.reports.excerpt import START
+from metabench.reports.excerpt import LEGENDS, START
 from tests.reports.synthetic import made_up
 from tests.toy import TOY_NAME, params, prepared
 
@@ -28,7 +28,8 @@ def project(tmp_path_factory):
     base["classification"]["methods"] = list(METHODS)
     base |= {"seeds": [0, 1, 2], "settings": {}}
     (root / "params.yaml").write_text(yaml.safe_dump(base))
-    (root / "README.md").write_text(f"{START}\n")
+    for readme in LEGENDS:
+        (root / readme).write_text(f"{START}\n")
     config = Config.model_validate(base)
     layout = prepared(root, config)
     results, records = made_up(METHODS, (TOY_NAME,), (TOY_NAME,), episodes=20)
@@ -50,13 +51,14 @@ def run(project, monkeypatch):
     return lambda *words: CliRunner().invoke(app, list(words))
 
 
-def test_report_writes_everything_again_and_the_readme_when_asked(run, project) -> None:
+def test_report_writes_everything_again_and_both_readmes_when_asked(run, project) -> None:
     found = run("report", "--readme")
     assert found.exit_code == 0, found.output
     names = ["leaderboard.md", "leaderboard.csv", "decision_guide.md", "index.html", "params.yaml"]
     for name in [*names, "reproduction.md"]:
         assert (project / "reports" / name).stat().st_size > 0
-    assert "| protonet | metric |" in (project / "README.md").read_text()
+    for readme in LEGENDS:
+        assert "| protonet | metric |" in (project / readme).read_text()
 
 
 def test_compare_says_who_is_behind_or_what_would_decide(run) -> None:

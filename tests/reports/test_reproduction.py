@@ -4,7 +4,7 @@ import pandas as pd
 import pytest
 
 from metabench.files import InputError
-from metabench.reports.excerpt import END, START, excerpt, update_readme
+from metabench.reports.excerpt import END, LEGENDS, START, excerpt, update_readme
 from metabench.reports.reproduction import TITLES, leaderboards, published, write_reproduction
 from tests.reports.synthetic import save_board
 from tests.toy import root_of_repository
@@ -71,7 +71,8 @@ def test_the_excerpt_is_put_between_its_marks_and_renewed(tmp_path) -> None:
         update_readme(readme, tmp_path / "leaderboard.csv")
 
 
-def test_the_readme_says_what_the_committed_leaderboard_says() -> None:
+@pytest.mark.parametrize("readme", LEGENDS)
+def test_both_readmes_say_what_the_committed_leaderboard_says(readme) -> None:
     board = root_of_repository() / "reports/leaderboard.csv"
     if not board.exists():
         pytest.skip("no committed leaderboard: the README has no excerpt to compare")
@@ -79,6 +80,6 @@ def test_the_readme_says_what_the_committed_leaderboard_says() -> None:
     assert "profile" in columns, "made by older code: run `dvc repro`"
     if "verdict" not in columns:
         pytest.skip("the committed leaderboard is from before verdicts")
-    assert excerpt(board) in (root_of_repository() / "README.md").read_text(), (
-        "README.md is stale: run `metabench report --readme`"
+    assert excerpt(board, readme) in (root_of_repository() / readme).read_text(), (
+        f"{readme} is stale: run `metabench report --readme`"
     )
