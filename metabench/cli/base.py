@@ -29,7 +29,8 @@ Changes = Annotated[
     typer.Option(
         "--set",
         metavar="KEY=VALUE",
-        help="change a parameter, as seeds=[0] or classification.budget.examples=5000; repeatable",
+        help="change a parameter, such as seeds=[0] or classification.budget.examples=5000; "
+        "can be given several times",
     ),
 ]
 
@@ -41,16 +42,18 @@ def _print_version(wanted: bool) -> None:
 
 
 @app.callback(
-    epilog="To begin: `metabench init FOLDER`, and in the folder `dvc repro` and `metabench where`."
-    " Then params.yaml is yours to change: `metabench list` and `show` say what it can name."
+    epilog="To begin, run `metabench init FOLDER`, and in that folder `dvc repro` and `metabench "
+    "where`. Then edit params.yaml: `metabench list` and `metabench show` say what it can name."
 )
 def main(
     version: Annotated[
         bool,
-        typer.Option("--version", callback=_print_version, is_eager=True, help="Show the version."),
+        typer.Option(
+            "--version", callback=_print_version, is_eager=True, help="Show the version and exit."
+        ),
     ] = False,
 ) -> None:
-    """Few labels, new domain: meta-learn or transfer, with which method, at what cost?"""
+    """Compare meta-learning with transfer learning on identical few-shot episodes."""
 
 
 def command(group: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:

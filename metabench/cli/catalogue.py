@@ -28,7 +28,7 @@ def _list(
         Literal["methods", "backbones", "datasets"], typer.Argument(help="what to list")
     ] = "methods",
 ) -> None:
-    """List the methods, or the backbones or datasets: family, kinds of data, paper."""
+    """List all methods, backbones or datasets, with the kinds of data that they take."""
     from metabench.backbones import BACKBONES
     from metabench.data import DATASETS
     from metabench.methods import METHODS
@@ -59,13 +59,13 @@ def show(
     name: Annotated[
         str,
         typer.Argument(
-            help="a method, also as my_pkg:MyMethod, a backbone or a dataset; `backbone` is the "
-            "pretraining that methods share",
+            help="a method (also my_pkg:MyMethod), a backbone or a dataset; `backbone` means "
+            "the pretraining that methods share",
             autocompletion=registered,
         ),
     ],
 ) -> None:
-    """Explain a method: paper, equation, what it declares, settings with defaults and ranges."""
+    """Show the paper, equation and settings of a method, or describe a backbone or dataset."""
     from metabench.backbones import BACKBONES
     from metabench.data import DATASETS
     from metabench.methods import METHODS

@@ -19,18 +19,20 @@ def run(
     method: Annotated[
         list[str] | None,
         typer.Option(
-            help="a method of params.yaml; more: --method again", autocompletion=methods_in_use
+            help="a method of params.yaml; can be given several times",
+            autocompletion=methods_in_use,
         ),
     ] = None,
     source: Annotated[
         list[str] | None,
         typer.Option(
-            help="a source of params.yaml; more: --source again", autocompletion=sources_in_use
+            help="a source of params.yaml; can be given several times",
+            autocompletion=sources_in_use,
         ),
     ] = None,
     changes: Changes = None,
 ) -> None:
-    """Compute a part of params.yaml, and all that it needs; `dvc repro` takes it over later."""
+    """Compute some methods or sources of params.yaml; `dvc repro` reuses the results."""
     from metabench.pipeline.layout import Layout
     from metabench.pipeline.part import part_of
     from metabench.pipeline.results import collect
@@ -47,7 +49,7 @@ def run(
     for row in scores_of(*collect(config, layout, part)):
         table.add_row(*map(shown.visible, row))
     console.print(table)
-    say("Score: accuracy in per cent, or error, and its 95 % interval.", style="dim")
+    say("Score: accuracy in per cent (or error) ± half of its 95 % interval.", style="dim")
     if changes:
         say(f"{PARAMS} is as it was: `dvc repro` computes these cells as it says.", style="dim")
 
@@ -60,17 +62,20 @@ def tune(
     methods: Annotated[
         list[str] | None,
         typer.Argument(
-            help="default: all methods of the source; `backbone`: the pretraining that they share",
+            help="default: all methods of the source; `backbone` stands for the pretraining that "
+            "they share",
             autocompletion=methods_in_use,
         ),
     ] = None,
     trials: Annotated[
-        int, typer.Option(min=1, max=10_000, help="trials of each method, those of before included")
+        int, typer.Option(min=1, max=10_000, help="trials of each method, including earlier ones")
     ] = 20,
-    seconds: Annotated[float, typer.Option(help="time that each method may take")] = 3600,
-    apply: Annotated[bool, typer.Option("--apply", help="write the best into params.yaml")] = False,
+    seconds: Annotated[float, typer.Option(help="time limit for each method")] = 3600,
+    apply: Annotated[
+        bool, typer.Option("--apply", help="write the best settings into params.yaml")
+    ] = False,
 ) -> None:
-    """Choose settings on a source's validation episodes, with equal trials for every method."""
+    """Search for good hyper-parameters on the validation episodes of a source."""
     if not 0 < seconds < math.inf:
         raise InputError(f"--seconds {seconds}: must be a number above 0")
     config = config_in_use()
@@ -109,7 +114,7 @@ def tune(
 
 @command("Compute")
 def repair() -> None:
-    """Mend what DVC leaves when it is killed in its own writes; `make bench` does so first."""
+    """Repair the files that DVC leaves behind when it is killed while it writes them."""
     from metabench.pipeline.repair import repair as mend
 
     for sentence in mend(Path()) or ["nothing to repair"]:

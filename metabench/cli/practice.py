@@ -22,7 +22,7 @@ def check(
         typer.Argument(help="a registered name, or my_pkg:MyMethod", autocompletion=methods),
     ],
 ) -> None:
-    """Examine a method: leaks, state that is lost, names that matter; says what is wrong."""
+    """Test a method for leaks, lost state and other faults, and explain each one found."""
     from metabench.conformance import check as examine
 
     with console.status(Text(f"examining {shown.visible(method)} …")):
@@ -59,28 +59,35 @@ def bench(
     csv: Annotated[
         Path | None, typer.Option(help="table of texts and labels: CSV, JSON lines or Parquet")
     ] = None,
-    text_column: Annotated[str, typer.Option(help="column of CSV that holds the text")] = "text",
+    text_column: Annotated[str, typer.Option(help="column that holds the text")] = "text",
     label_column: Annotated[str, typer.Option(help="column that holds the class")] = "label",
     separator: Annotated[
-        str, typer.Option(help="of the columns of CSV, `tab` for a tab; default: found")
+        str,
+        typer.Option(help="separator of a CSV file, `tab` for a tab; by default it is detected"),
     ] = "",
     encoding: Annotated[
-        str, typer.Option(help="of CSV, as cp1252; default: UTF-8, or as its mark says")
+        str,
+        typer.Option(
+            help="encoding of a CSV file, such as cp1252; default: UTF-8, or UTF-16 by its mark"
+        ),
     ] = "",
     max_pieces: Annotated[
-        int, typer.Option(min=8, max=512, help="word pieces of a text that are read")
+        int, typer.Option(min=8, max=512, help="number of word pieces that are read of each text")
     ] = 256,
-    name: Annotated[str, typer.Option(help="work folder practice/NAME; default: as the data")] = "",
-    mode: Annotated[str, typer.Option(help="class-disjoint, all-way, or auto")] = "auto",
+    name: Annotated[
+        str,
+        typer.Option(help="the folder is practice/NAME; by default it has the name of the data"),
+    ] = "",
+    mode: Annotated[str, typer.Option(help="class-disjoint, all-way or auto")] = "auto",
     source: Annotated[
         str,
         typer.Option(
-            help="dataset for all-way learners of images to learn from", autocompletion=datasets
+            help="dataset on which all-way image methods are trained", autocompletion=datasets
         ),
     ] = "glyphs",
     seeds: Annotated[int, typer.Option(min=3, max=1000, help="training runs of each method")] = 3,
 ) -> None:
-    """Run few-shot methods on your own data: leaderboard, recommendation, learner to use."""
+    """Run few-shot methods on your own images or texts, and recommend one of them."""
     from metabench.practice import running
     from metabench.practice.reading import by_reason, read_images, read_texts
 
@@ -129,12 +136,15 @@ def _work_folder(name: str, title: str) -> Path:
 @command("Your own methods and data")
 def export(
     run: Annotated[str, typer.Argument(help="runs/<source>/<method>/<seed>, or an MLflow run id")],
-    folder: Annotated[Path, typer.Argument(help="where the model goes")],
+    folder: Annotated[Path, typer.Argument(help="folder to which the model is written")],
     trust: Annotated[
-        bool, typer.Option(help="import a method or backbone that the learner names by dotted path")
+        bool,
+        typer.Option(
+            help="allow importing a method or backbone that the learner names by dotted path"
+        ),
     ] = False,
 ) -> None:
-    """Write a learner as an MLflow model, to serve with `mlflow models serve`."""
+    """Write a learner as an MLflow model, which `mlflow models serve` can serve."""
     from metabench.practice.exporting import export as write
 
     write(run, folder, trust)

@@ -24,13 +24,16 @@ from metabench.files import InputError, write_bytes
 
 @command("Start")
 def init(
-    folder: Annotated[Path, typer.Argument(help="a new one, or one without such files")],
+    folder: Annotated[Path, typer.Argument(help="a new folder, or one without these files")],
     profile: Annotated[
-        str, typer.Option(help="what params.yaml asks for at first", autocompletion=known_profiles)
+        str,
+        typer.Option(
+            help="the profile that is copied to params.yaml", autocompletion=known_profiles
+        ),
     ] = "default",
-    scm: Annotated[bool, typer.Option(help="keep the folder in git")] = True,
+    scm: Annotated[bool, typer.Option(help="make the folder a git repository")] = True,
 ) -> None:
-    """Make a folder to work in, anywhere: params.yaml, dvc.yaml, git and DVC."""
+    """Create a folder to work in, with params.yaml, dvc.yaml, git and DVC."""
     from metabench.pipeline.project import initialise
 
     initialise(folder, profile, scm)
@@ -41,12 +44,16 @@ def init(
 def profile(
     name: Annotated[
         str,
-        typer.Argument(help="of metabench, or a file of profiles/", autocompletion=known_profiles),
+        typer.Argument(
+            help="a profile of metabench, or a file of profiles/", autocompletion=known_profiles
+        ),
     ],
     changes: Changes = None,
-    force: Annotated[bool, typer.Option(help="overwrite a params.yaml with own edits")] = False,
+    force: Annotated[
+        bool, typer.Option(help="overwrite a params.yaml that you have edited")
+    ] = False,
 ) -> None:
-    """Make a profile the one in use: copy NAME.yaml to params.yaml."""
+    """Use another profile: copy NAME.yaml to params.yaml."""
     from metabench.pipeline.project import choose, profiles
 
     if not GRAPH.exists():

@@ -29,16 +29,16 @@ def compare(
     first: Annotated[
         str, typer.Argument(help="a method of params.yaml", autocompletion=methods_in_use)
     ],
-    second: Annotated[str, typer.Argument(help="another", autocompletion=methods_in_use)],
+    second: Annotated[str, typer.Argument(help="another method", autocompletion=methods_in_use)],
     source: Annotated[
         str, typer.Option(help="only this source", autocompletion=sources_in_use)
     ] = "",
     target: Annotated[
         str, typer.Option(help="only this target", autocompletion=targets_in_use)
     ] = "",
-    shots: Annotated[int, typer.Option(help="only this number of shots; 0: all")] = 0,
+    shots: Annotated[int, typer.Option(help="only this number of shots; 0 means all")] = 0,
 ) -> None:
-    """Compare two methods on identical episodes, block by block: tied, behind or undecided."""
+    """Compare two methods on identical episodes, for each target and number of shots."""
     from metabench.pipeline.layout import Layout
     from metabench.pipeline.part import part_of
     from metabench.pipeline.results import collect
@@ -53,8 +53,9 @@ def compare(
         table.add_row(*map(shown.visible, row))
     console.print(table)
     say(
-        "Difference: first − second, and its 95 % interval over seeds and episodes; those of all "
-        "rows hold at once. Tied: inside ± 1 point (of an error: 5 %) with confidence.",
+        "Difference: first − second, with its 95 % interval over seeds and episodes; the intervals "
+        "of all rows hold simultaneously. Tied: with confidence, the difference is within ± 1 "
+        "point (for errors: 5 %).",
         style="dim",
     )
 
@@ -63,14 +64,15 @@ def compare(
 def report(
     folder: Annotated[
         Path | None,
-        typer.Argument(help="a folder of reports: make them again from the scores stored there"),
+        typer.Argument(
+            help="a folder of reports, to make again from the scores that are stored in it"
+        ),
     ] = None,
     readme: Annotated[bool, typer.Option(help="also renew the excerpt in both READMEs")] = False,
 ) -> None:
-    """Write all reports again from the results on disk, and reproduction.md from all profiles.
+    """Make the reports again from the results on disk, and reproduction.md from all profiles.
 
-    With a FOLDER, only the reports in it, from the scores that are stored with them: no results, no
-    training.
+    With a FOLDER, only the reports in it are made, from the scores that are stored with them.
     """
     from metabench.pipeline.layout import Layout
     from metabench.reports.excerpt import LEGENDS, update_readme

@@ -26,9 +26,9 @@ from metabench.files import InputError
 @command("Results")
 def ui(
     port: Annotated[int, typer.Option(min=1, max=65535, help="port on this machine")] = 5000,
-    browse: Annotated[bool, typer.Option("--open", help="show the page in a browser")] = False,
+    browse: Annotated[bool, typer.Option("--open", help="open the page in a browser")] = False,
 ) -> None:
-    """Show the runs of this folder (or of MLFLOW_TRACKING_URI) in the MLflow UI."""
+    """Show the runs of this folder, or of MLFLOW_TRACKING_URI, in the MLflow UI."""
     from metabench.tracking.store import check_store, wanted_uri
     from metabench.tracking.view import page_of
 

@@ -14,7 +14,8 @@ START = "<!-- excerpt of reports/leaderboard.md -->"
 END = "<!-- end of the excerpt -->"
 LEGENDS = {
     "README.md": "Learned from **{source}**, {metric} (95 % interval over {seeds} seeds and "
-    "{episodes} episodes). The best is **bold**; *tied* and *undecided* are marked; all others are behind:",
+    "{episodes} episodes). The best is **bold**; *tied* and *undecided* are marked; all others are "
+    "behind:",
     "README.zh.md": "源域 **{source}**，{metric}（{seeds} 个种子、{episodes} 个 episode 的 "
     "95% 置信区间）。**加粗**者最好，与之持平（*tied*）和未定（*undecided*）的有标记，其余均落后：",
 }
