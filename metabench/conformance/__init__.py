@@ -2,7 +2,8 @@
 
 ``check`` trains a small learner of a method on made-up data of each kind that the method applies
 to, in double precision, and tries to catch it: a query that depends on other queries, a task that
-depends on other tasks, query labels that leak, class names that matter, state that is not saved.
+depends on other tasks or on earlier calls, query labels that leak, class names that matter, state
+that is not saved.
 A property is a function that gets a :class:`Subject` and returns what is wrong with it, in words;
 there is a file for each theme.
 """

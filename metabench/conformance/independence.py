@@ -23,6 +23,8 @@ from metabench.methods.base import FeatureMethod
 
 COMPANY = (1, 8, 66)
 """Sizes of the parts in which many queries are asked again: alone, as one of few, of many."""
+TIMES = 4
+"""So often are all of them asked in one call: 300 queries are 20 ways of 15."""
 FEATURE_TASKS = 50
 """Tasks that evaluation has a FeatureMethod classify at once."""
 
@@ -31,7 +33,9 @@ def queries_apart(subject: Subject) -> str | None:
     """Queries in another order and in other company."""
     e = subject.many
     rows = permutations("queries", tasks=len(e), size=sum(COMPANY))
-    parts = [rows] if subject.method.transductive else rows.split(COMPANY, dim=1)
+    parts = [*rows.split(COMPANY, dim=1), rows.repeat(1, TIMES)]
+    if subject.method.transductive:
+        parts = [rows]
     for door in subject.doors:
         for part in parts:
             found, expected = subject.ask(door, e.reorder_queries(part)), subject.answers(door)

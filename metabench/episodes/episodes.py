@@ -20,7 +20,7 @@ class Episodes:
         support_x: ``[T, S, ...]`` examples (or features).
         support_y: ``[T, S]`` int64 labels in ``0..ways-1``; regression: ``[T, S, D]`` float.
         query_x: ``[T, Q, ...]``.
-        query_y: ``[T, Q]``; regression: ``[T, Q, D]``.
+        query_y: ``[T, Q]``; regression: ``[T, Q, D]``. Zeros where a learner is evaluated.
         ways: number of classes of every task; ``None`` for regression.
     """
 

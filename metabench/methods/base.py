@@ -120,7 +120,8 @@ class Method(nn.Module, abc.ABC):
         """Adapt to each support set, then answer its queries; called in eval mode.
 
         May enable gradients itself to adapt. Must leave the module as it was, and treat each task
-        and (unless transductive) each query by itself.
+        and (unless transductive) each query by itself. ``query_y`` holds zeros in evaluation, and
+        queries come in random order.
 
         Returns:
             Logits ``[T, Q, ways]`` whose softmax is the predicted distribution; regression:

@@ -160,6 +160,14 @@ class ManyTogether(NearestMean):
         return (features.query_x - centre) @ (means - centre).mT
 
 
+class VeryManyTogether(ManyTogether):
+    """The same above 100 queries."""
+
+    def classify(self, features: Episodes) -> Tensor:
+        few = features.query_x.shape[1] <= 100
+        return (NearestMean if few else ManyTogether).classify(self, features)
+
+
 class ManyTasks(NearestMean):
     """Honest up to 20 tasks; with more, all share a scale."""
 
@@ -265,6 +273,7 @@ class EmbedsByTheTable(NearestMean):
         (PredictsOtherwise, CLASSIFIES, "evaluation calls the one"),
         (ManyByPosition, QUERIES, "the order of the queries"),
         (ManyTogether, QUERIES, "in place of 75"),
+        (VeryManyTogether, QUERIES, "it is one of 300"),
         (HonestCopies, QUERIES, "in place of 75"),
         (ManyTasks, TASKS, "leaks between tasks"),
         (ReadsLabelsAfterSteps, LABELS, "what predict_after answers"),
