@@ -11,7 +11,7 @@ from metabench.files import InputError, told, write_bytes
 PACKAGE = Path(__file__).parents[1]
 TEMPLATE = PACKAGE / "template" if (PACKAGE / "template").is_dir() else PACKAGE.parent
 """Holds what a folder begins with: a wheel has it inside of the package, a checkout beside it."""
-COPIED = (".dvcignore", ".gitignore", "dvc.yaml")
+COPIED = (".dvcignore", ".gitignore", "dvc.yaml", ".dvc/plots/shots.json")
 
 
 def profiles(*folders: Path) -> dict[str, bytes]:

@@ -34,7 +34,8 @@ def test_a_new_folder_gets_the_profile_and_what_dvc_runs(tmp_path, scm) -> None:
     initialise(folder, "smoke", scm)
     assert names(folder) == FILES | ({".git"} if scm else set())
     assert load(folder / "params.yaml") == load(ROOT / "profiles/smoke.yaml")
-    assert (folder / "dvc.yaml").read_bytes() == (ROOT / "dvc.yaml").read_bytes()
+    for name in ("dvc.yaml", ".dvc/plots/shots.json"):
+        assert (folder / name).read_bytes() == (ROOT / name).read_bytes()
     assert ("no_scm" in (folder / ".dvc/config").read_text()) == (not scm)
     assert "plan" in {stage.name for stage in Repo(str(folder)).index.stages}
 
