@@ -57,7 +57,8 @@ class Difference:
         ``tries``: the end in question is one of so many that might have been looked at.
         """
         tail = family_tail(family, self.families) / tries
-        return combine(self.seeds, self.episodes, self.episode_df, (tail, own_tail(family)), tail)
+        own = own_tail(family) / self.families  # each has other luck, though of the same learners
+        return combine(self.seeds, self.episodes, self.episode_df, (tail, own), tail)
 
 
 def family_tail(n: int | np.ndarray, families: int = 1) -> np.ndarray:

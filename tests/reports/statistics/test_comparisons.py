@@ -98,6 +98,15 @@ def test_many_blocks_at_once_are_many_blocks() -> None:
         np.testing.assert_allclose(one.high, together.high[i])
 
 
+@pytest.mark.parametrize("scatter", [(1.5, 1.5), (1.0, 4.0)])
+def test_intervals_of_two_methods_in_twelve_blocks_hold_at_once(scatter) -> None:
+    moments, _ = World(scatter, 5).draw(10_000, np.random.default_rng(6))
+    behind = against_best(estimates(moments), 1.0, families=12).behind.any(-1)
+    assert (
+        1 - (1 - behind.mean()) ** 12 <= 0.07
+    )  # with other luck in each block: no more is possible
+
+
 @pytest.mark.parametrize("seeds", [3, 5, 10])
 @pytest.mark.parametrize(
     "name",
