@@ -98,7 +98,7 @@ def _row(name: str, test: Champions, metric: str) -> dict[str, Any]:
 def rests_on(tests: Sequence[Mapping[str, Any]]) -> str:
     """Whether the same camps are behind, whichever method stands for a camp."""
     main, *others = tests
-    odd = [test["name"] for test in others if _behind(test) != _behind(main)]
+    odd = [test["name"] for test in others if _behind(test) != _behind(main) & test.keys()]
     if not odd:
         return "the same without each champion, and with the mean of each camp's best three"
     named = ["with the best three" if name == "best three" else name for name in odd]

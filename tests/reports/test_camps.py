@@ -71,6 +71,14 @@ def test_a_verdict_that_rests_on_one_method_says_on_which() -> None:
     assert said.endswith("Another verdict without protonet, with the best three")
 
 
+def test_a_camp_of_one_champion_is_not_missed_in_the_test_without_it() -> None:
+    tests = compared({m: METHODS_OF[m] for m in ("protonet", "maml", "cnp", "linear_probe")})
+    assert "without linear_probe" not in [test["name"] for test in tests]  # no second camp is left
+    three = [test | {"hybrid": tests[0]["transfer"]} for test in tests]
+    three.append({k: v for k, v in three[0].items() if k != "hybrid"} | {"name": "without feat"})
+    assert in_words(three, "accuracy").endswith("and with the mean of each camp's best three")
+
+
 def test_methods_without_val_scores_are_no_champions_and_one_camp_alone_is_no_test() -> None:
     results, costs = made_up(METHODS_OF, targets=("glyphs",), shots=(1,))
     (block,) = blocks_of(condense(results), costs).values()
