@@ -14,6 +14,7 @@ import yaml
 
 from metabench import __version__
 from metabench.config import Config
+from metabench.conformance import check
 from metabench.data import DATASETS, Dataset
 from metabench.methods import METHODS
 from metabench.methods.base import FAMILIES
@@ -271,6 +272,13 @@ def test_the_method_of_the_page_needs_its_file_and_its_name_in_a_list(folder) ->
     forget()
     after = [Keys(config, layout).learner(*learner) for learner in (cell, protonet)]
     assert after[0] != before[0] and after[1] == before[1]
+
+
+def test_the_method_of_the_page_that_adapts_weights_conforms(tmp_path, monkeypatch) -> None:
+    (tmp_path / "my_steps.py").write_text(code_of("add-a-method.md", "my_steps.py"))
+    monkeypatch.syspath_prepend(tmp_path)
+    assert METHODS.load("my_steps:ClippedSteps").Settings(largest=0.5).tasks == 4
+    assert [v for v in check("my_steps:ClippedSteps", ["vector"]) if v.passed is False] == []
 
 
 def test_the_metric_of_the_page_is_in_results_and_board_and_an_edit_evaluates_again(folder) -> None:

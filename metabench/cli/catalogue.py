@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from metabench.backbones.base import Backbone
     from metabench.data import Builder
     from metabench.methods.base import Method
+    from metabench.registry import Registry
 
 
 @command("Start")
@@ -59,7 +60,7 @@ def show(
     name: Annotated[
         str,
         typer.Argument(
-            help="a method (also my_pkg:MyMethod), a backbone or a dataset; `backbone` means "
+            help="a method, a backbone or a dataset, each also as my_pkg:Mine; `backbone` means "
             "the pretraining that methods share",
             autocompletion=registered,
         ),
@@ -71,9 +72,9 @@ def show(
     from metabench.methods import METHODS
     from metabench.pipeline.validation import learner_class
 
-    if name in BACKBONES.names():
+    if _is_of(BACKBONES, name):
         _show_backbone(name, BACKBONES.load(name))
-    elif name in DATASETS.names():
+    elif _is_of(DATASETS, name):
         builder = DATASETS.load(name)
         facts = {"data": builder.kind, "paper or source": builder.citation}
         _show(name, facts | {"download": _download(builder)})
@@ -84,6 +85,17 @@ def show(
         known = [*METHODS.names(), *BACKBONES.names(), *DATASETS.names()]
         hint = nearest(name, known)
         raise InputError(f"no method, backbone or dataset is called {glance(name)}. {hint}")
+
+
+def _is_of(registry: Registry[Any], name: str) -> bool:
+    """Whether the name is registered there, or is the dotted path of such a thing."""
+    if ":" not in name:
+        return name in registry.names()
+    try:
+        registry.load(name)
+    except InputError:
+        return False
+    return True
 
 
 def _show_method(name: str, cls: type[Method]) -> None:
@@ -108,7 +120,8 @@ def _show_method(name: str, cls: type[Method]) -> None:
     say(f"\nSettings, for params.yaml at settings.<source>.{name}:")
     console.print(table)
     for own in cls.Settings.__mro__:
-        if issubclass(own, Settings) and (own is not Settings or cls.source_training != "none"):
+        trains = own is not Settings or cls.source_training != "none"
+        if issubclass(own, Settings) and own.__doc__ and trains:  # getdoc would inherit
             say(f"\n{inspect.getdoc(own)}")
 
 

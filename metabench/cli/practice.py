@@ -46,7 +46,8 @@ def check(
         say(f"  {verdict.detail}")
     if wrong:
         broken = len({v.property for v in wrong})
-        say(f"{method} does not conform: {broken} properties are broken", style="red")
+        verb = "is" if broken == 1 else "are"
+        say(f"{method} does not conform: {broken} of its properties {verb} broken", style="red")
         raise typer.Exit(1)
     say(f"{method} conforms, on {', '.join(kinds)} data", style="green")
 

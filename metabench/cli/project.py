@@ -37,7 +37,8 @@ def init(
     from metabench.pipeline.project import initialise
 
     initialise(folder, profile, scm)
-    say(f"profile {profile} is in use. Go on: cd {shlex.quote(str(folder))} && dvc repro")
+    go = "" if folder == Path() else f"cd {shlex.quote(str(folder))} && "
+    say(f"profile {profile} is in use. Go on: {go}dvc repro")
 
 
 @command("Start")

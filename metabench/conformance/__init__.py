@@ -30,7 +30,7 @@ from metabench.conformance.subject import (
 from metabench.data.base import Kind
 from metabench.files import InputError
 from metabench.methods import METHODS
-from metabench.methods.base import Method
+from metabench.methods.base import Method, Settings
 
 KINDS: tuple[Kind, ...] = get_args(Kind)
 Property = Callable[[Subject], str | None]
@@ -91,7 +91,7 @@ def check(method: type[Method] | str, kinds: Sequence[Kind] | None = None) -> li
         A verdict for each property and kind; an exception of the method is a verdict, too.
 
     Raises:
-        InputError: there is no such method, or it is no method at all.
+        InputError: there is no such method, it is no method at all, or its settings are none.
     """
     cls = METHODS.load(method) if isinstance(method, str) else method
     name = method if isinstance(method, str) else cls.__name__
@@ -100,6 +100,8 @@ def check(method: type[Method] | str, kinds: Sequence[Kind] | None = None) -> li
     if inspect.isabstract(cls):
         missing = ", ".join(sorted(cls.__abstractmethods__))
         raise InputError(f"{name} does not implement {missing}")
+    if not (inspect.isclass(cls.Settings) and issubclass(cls.Settings, Settings)):
+        raise InputError(f"{name}: Settings does not extend metabench.methods.base.Settings")
     unknown = set(cls.kinds) - set(KINDS)
     if unknown or not cls.kinds:
         raise InputError(f"{name}: kinds is {set(cls.kinds)}, allowed are {', '.join(KINDS)}")

@@ -20,7 +20,7 @@ from metabench.files import InputError
 from metabench.learning.metrics import classification, measure, regression
 from metabench.learning.pretraining import Pretrain
 from metabench.methods import METHODS
-from metabench.methods.base import Method
+from metabench.methods.base import Method, Settings
 from metabench.pipeline.results import CONTRACT
 from metabench.runtime import pick_device
 
@@ -256,9 +256,11 @@ def method_settings(name: str, values: dict[str, Any], where: str) -> Any:
     """The validated hyper-parameters of method ``name``, or of the pretraining (``backbone``).
 
     Raises:
-        InputError: unknown method, unknown key or wrong value.
+        InputError: unknown method, settings that lack those of training, unknown key, wrong value.
     """
     model = learner_class(name).Settings
+    if not issubclass(model, Settings):
+        raise InputError(f"{name}: Settings does not extend metabench.methods.base.Settings")
     try:
         return model.model_validate(values)
     except ValidationError as error:

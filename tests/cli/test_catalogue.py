@@ -65,5 +65,33 @@ def test_a_method_of_one_s_own_is_shown_by_its_dotted_path(tmp_path, monkeypatch
     assert "Mine: y = x." in output and "mine, 2026" in output
 
 
+def test_a_backbone_and_a_dataset_of_one_s_own_are_shown_by_their_dotted_paths(
+    tmp_path, monkeypatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "shown_things.py").write_text(
+        '"""Mine: deeper."""\nfrom metabench.backbones.conv4 import Conv4\n'
+        "from metabench.data.base import Builder\n\n\n"
+        "class Deeper(Conv4):\n    pass\n\n\n"
+        'STARS = Builder("stars", "image", "mine, 2026", lambda raw: None)\n'
+    )
+    assert re.search(r"│ width +│ 64 +│", printed("show", "shown_things:Deeper"))
+    assert re.search(r"│ paper or source +│ mine, 2026 +│", printed("show", "shown_things:STARS"))
+    assert "no module named" in printed("show", "shown_nowhere:Deeper", code=1).lower()
+
+
+def test_common_settings_are_explained_once_where_a_method_s_own_say_nothing(
+    tmp_path, monkeypatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "shown_silent.py").write_text(
+        "from metabench.methods.base import Settings\n"
+        "from metabench.methods.metric.protonet import ProtoNet\n\n\n"
+        "class Mine(ProtoNet):\n    class Settings(Settings):\n        sharp: float = 1.0\n"
+    )
+    output = printed("show", "shown_silent:Mine")
+    assert output.count("common to all methods that train") == 1
+
+
 def test_a_name_of_nothing_gets_a_suggestion() -> None:
     assert "called 'protonett'. Did you mean protonet" in printed("show", "protonett", code=1)

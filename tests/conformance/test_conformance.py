@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+from pydantic import BaseModel
 from torch import nn
 
 from metabench.conformance import PROPERTIES, check
@@ -29,6 +30,7 @@ def test_an_honest_method_passes_everything():
     [
         (nn.Linear, "not a class that extends"),
         (FeatureMethod, "does not implement classify"),
+        (type("Loose", (Honest,), {"Settings": BaseModel}), "Settings does not extend"),
         (type("Sounds", (Honest,), {"kinds": frozenset({"sound"})}), "allowed are image"),
     ],
 )
