@@ -15,7 +15,8 @@ import pandas as pd
 
 from metabench.reports.camps import Validation, compare_camps, form_for, in_words
 from metabench.reports.scores import BLOCK, ORACLE, Blocks
-from metabench.reports.statistics.board import board, recommended
+from metabench.reports.statistics.board import Board, board, recommended
+from metabench.reports.statistics.intervals import intervals
 from metabench.reports.statistics.tables import Block
 from metabench.reports.summary import setting_label
 from metabench.reports.words import amount, points, span
@@ -91,6 +92,7 @@ def _situation(
             if len(allowed)
         ],
         "control": _control_ahead(whole, set(candidates.index), first["metric"]),
+        "guessing": _guessing(whole, among, first["ways"]),
         "camps": _camps(rows, whole, candidates["camp"], validation),
     }  # fmt: skip
 
@@ -114,6 +116,12 @@ def _choice(limit: str, block: Block, allowed: pd.DataFrame, metric: str) -> dic
         "compared": len(allowed),
         "beside": "; ".join(said) or nothing,
     } | beside
+
+
+def _guessing(block: Block, among: Board, ways: int) -> str | None:
+    """Chance accuracy, where the best method is not above it by more than the luckiest may be."""
+    mean, half = intervals(block, len(among.table))[str(among.table.index[0])]
+    return f"{100 / ways:.1f} %" if ways and mean - half <= 1 / ways else None
 
 
 def _some(names: list[str]) -> str:

@@ -6,6 +6,7 @@ import re
 import subprocess
 import sys
 
+import numpy as np
 import pandas as pd
 import pytest
 from markdown_it import MarkdownIt
@@ -127,6 +128,15 @@ def test_the_guide_warns_where_a_control_is_ahead_of_every_method() -> None:
         assert re.search(
             r"the best method, (protonet|linear_probe), is behind by \d", situation["control"]
         )
+
+
+def test_the_guide_says_where_no_method_is_above_guessing() -> None:
+    assert all(s["guessing"] is None for s in guide_of(*made_up()))
+    methods = {"a": ("metric", 0.2), "b": ("feature", 0.2)}
+    results, costs = made_up(methods, targets=("glyphs",), shots=(1,))
+    results["value"] = np.random.default_rng(0).binomial(75, 0.2, len(results)) / 75
+    (situation,) = guide_of(results, costs)
+    assert situation["guessing"] == "20.0 %"
 
 
 def test_every_link_of_the_leaderboard_leads_somewhere(reports) -> None:
