@@ -120,7 +120,9 @@ def run_cells(
     waiting = [job for job in jobs if not job.finished]
     console = shown.console(stderr=True)
     if len(waiting) < len(jobs):
-        console.print(f"{len(jobs) - len(waiting)} of {len(jobs)} cells are finished already")
+        what = jobs[0].name.partition(" ")[0]  # "train glyphs/maml/0"
+        count = f"{len(jobs) - len(waiting)} of {len(jobs)} cells are finished already"
+        console.print(f"{what}: {count}", markup=False)
     if not waiting:
         return
     context = warm_up(waiting)

@@ -170,6 +170,12 @@ def test_a_failing_cell_is_named_and_the_others_still_run() -> None:
         run_cells(jobs, Compute(workers=2))
 
 
+def test_what_is_finished_already_is_counted_with_the_name_of_the_stage(capsys) -> None:
+    jobs = [Job(f"train toy/mine/{seed}", "nowhere:never", {}, finished=True) for seed in (0, 1)]
+    run_cells(jobs, Compute(workers=1))
+    assert capsys.readouterr().err == "train: 2 of 2 cells are finished already\n"
+
+
 def test_the_code_of_a_method_is_its_own_file_and_the_shared_parts_but_no_other_method() -> None:
     code = fingerprint.code_fingerprint("metabench.methods.metric.protonet")
     assert (
