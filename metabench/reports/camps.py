@@ -100,9 +100,9 @@ def rests_on(tests: Sequence[Mapping[str, Any]]) -> str:
     main, *others = tests
     odd = [test["name"] for test in others if _behind(test) != _behind(main) & test.keys()]
     if not odd:
-        return "the same without each champion, and with the mean of each camp's best three"
+        return "the same without each champion, and with the mean of the best three of each"
     named = ["with the best three" if name == "best three" else name for name in odd]
-    return f"another verdict {', '.join(named)}"
+    return f"different {', '.join(named)}"
 
 
 def _behind(test: Mapping[str, Any]) -> set[str]:
@@ -125,5 +125,5 @@ def in_words(tests: Sequence[Mapping[str, Any]], metric: str) -> str:
     rests = rests_on(tests)
     return (
         f"{lead}{best} ({found[best]['methods'][0]}) has the best mean, {', '.join(others)}. "
-        f"{rests[0].upper()}{rests[1:]}"
+        f"The verdict is {rests}"
     )

@@ -91,7 +91,7 @@ def _legend_below(axis: plt.Axes) -> None:
 
 
 def accuracy_against_shots(summary: pd.DataFrame, path: Path) -> None:
-    """Label need: mean and interval against shots, a row of panels for each target.
+    """Mean and interval as a function of shots, a row of panels for each target.
 
     Args:
         summary: rows of one source and one number of ways, main steps only.

@@ -70,9 +70,9 @@ def _situation(
     ).loc[list(whole.methods)]  # fmt: skip
     candidates = facts[facts["family"] != "control"]
     limits = {
-        "any": candidates,
-        "a backbone that no task changes": candidates[candidates["adapts"] == "head"],
-        "nothing to train but the shared backbone": candidates[
+        "none": candidates,
+        "the backbone is not adapted to each task": candidates[candidates["adapts"] == "head"],
+        "no training beyond the shared pretraining": candidates[
             candidates["source_training"] == "none"
         ],
     }
@@ -105,7 +105,7 @@ def _choice(limit: str, block: Block, allowed: pd.DataFrame, metric: str) -> dic
     beside = {word: list(words.index[words == word]) for word in ("best", "tied", "undecided")}
     beside["undecided"] = [f"{m} ({found.needed(m)})" for m in beside["undecided"]]
     said = [f"{'best mean' if w == 'best' else w}: {_some(m)}" for w, m in beside.items() if m]
-    nothing = f"all others ({len(words)}) are behind" if len(words) else "the only one"
+    nothing = f"all others ({len(words)}) are behind" if len(words) else "there is no other"
     return {
         "limit": limit,
         "method": take,

@@ -38,7 +38,7 @@ from metabench.reports.words import amount, points, stands, would_decide
 from metabench.shown import markdown
 
 COSTS_OF_INTEREST = (
-    ("seconds", "seconds to train, pretraining included"),
+    ("seconds", "seconds to train, including pretraining"),
     ("adapt_ms", "milliseconds to adapt to one task"),
 )
 
@@ -116,7 +116,9 @@ def _across(summary: pd.DataFrame, blocks: Blocks, folder: Path) -> list[dict[st
         if len(part[["source", "target"]].drop_duplicates()) > 1:
             file = f"generalisation-{ways}w.svg"
             figures.heatmap(part, folder / "figures" / file)
-            found.append({"title": f"Accuracy %, {ways}-way, source → target", "file": file})
+            found.append(
+                {"title": f"Accuracy (%) for each source and target, {ways}-way", "file": file}
+            )
     families = dict(zip(summary["method"], summary["family"], strict=True))
     fair = main[~main["transductive"].astype(bool)]
     for name, part in (
@@ -155,7 +157,7 @@ def _source(
     for ways, part in by_ways:
         if part["shots"].nunique() > 1:
             file = f"shots-{name}-{ways}w.svg" if ways else f"shots-{name}.svg"
-            figures.accuracy_against_shots(part, add("score against shots", file))
+            figures.accuracy_against_shots(part, add("score as a function of shots", file))
         if ways:
             _cost_figures(part, ways, add)
             for target, block in part.groupby("target", sort=False):
@@ -191,7 +193,7 @@ def _cost_figures(part: pd.DataFrame, ways: int, add: Any) -> None:
     setting = f"{first['target'].iloc[0]}, {setting_label(ways, int(first['shots'].min()))}"
     total = first.assign(seconds=first["train_seconds"] + first["pretrain_seconds"])
     for cost, label in COSTS_OF_INTEREST:
-        path = add(f"accuracy against {label}", f"cost-{cost}-{source}-{ways}w.svg")
+        path = add(f"accuracy as a function of {label}", f"cost-{cost}-{source}-{ways}w.svg")
         figures.cost_front(total, cost, f"{label} ({source} → {setting})", path)
 
 
@@ -247,8 +249,8 @@ def _drops(frame: pd.DataFrame) -> list[dict[str, Any]]:
 
 TITLES = {
     "fair": "",
-    "transductive": "Transductive (queries are answered together; compared among themselves):",
-    "oracle": "The oracle knows the law of the tasks; no method is compared with it:",
+    "transductive": "Transductive (all queries of a task at once), compared among themselves:",
+    "oracle": "The oracle knows the formula of the tasks, so no method is compared with it:",
 }
 
 

@@ -33,7 +33,7 @@ class Mixed:
         """What the mark means; empty without one."""
         if not self.columns:
             return ""
-        return f"† Measured on several machines, not to be compared: {listed(self.machines)}."
+        return f"† Measured on several machines, so not comparable: {listed(self.machines)}."
 
 
 def mixed(rows: pd.DataFrame) -> Mixed:

@@ -36,6 +36,6 @@ def open_set_figure(records: pd.DataFrame, path: Path) -> None:
     for axis, (setting, part) in zip(axes[0], panels, strict=True):
         axis.barh(part["method"], part["auroc"], color=[COLOURS[f] for f in part["family"]])
         axis.axvline(0.5, color="black", linewidth=0.8, linestyle=":")
-        axis.set(title=str(setting), xlim=(0.4, 1), xlabel="AUROC, in scope against out of scope")
+        axis.set(title=str(setting), xlim=(0.4, 1), xlabel="AUROC, in scope vs. out of scope")
     figure.tight_layout()
     save(figure, path)

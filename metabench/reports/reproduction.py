@@ -103,10 +103,9 @@ def write_reproduction(folder: Path) -> Path:
     lines = [
         "# Reproduction",
         "",
-        "Our figures beside published ones; made by `metabench report` from the leaderboards in",
-        "this folder. Ours: mean ± half of the 95 % interval over seeds and episodes.",
-        "*Unconfirmed*: the published figure was not seen in its source by us; *not run*: no",
-        "leaderboard here has it.",
+        "`metabench report` compares the results in the leaderboards of this folder with published",
+        "ones. Ours: means ± half of the 95 % interval over seeds and episodes. *Unconfirmed*: we",
+        "have not seen the published number in its source. *Not run*: no leaderboard here has it.",
     ]
     for topic, part in facts.groupby("topic", sort=False):
         lines += [

@@ -60,7 +60,7 @@ def test_a_verdict_that_every_method_of_a_camp_shares_is_said_to_be_the_same() -
     said = in_words(tests, "accuracy")
     assert said.startswith("meta-learning (protonet) has the best mean, transfer (linear_probe) is")
     assert said.endswith(
-        "The same without each champion, and with the mean of each camp's best three"
+        "The verdict is the same without each champion, and with the mean of the best three of each"
     )
 
 
@@ -68,7 +68,7 @@ def test_a_verdict_that_rests_on_one_method_says_on_which() -> None:
     said = in_words(
         compared(METHODS_OF | {"maml": ("model", 0.6), "cnp": ("model", 0.5)}), "accuracy"
     )
-    assert said.endswith("Another verdict without protonet, with the best three")
+    assert said.endswith("The verdict is different without protonet, with the best three")
 
 
 def test_a_camp_of_one_champion_is_not_missed_in_the_test_without_it() -> None:
