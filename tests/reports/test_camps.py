@@ -76,7 +76,7 @@ def test_a_camp_of_one_champion_is_not_missed_in_the_test_without_it() -> None:
     assert "without linear_probe" not in [test["name"] for test in tests]  # no second camp is left
     three = [test | {"hybrid": tests[0]["transfer"]} for test in tests]
     three.append({k: v for k, v in three[0].items() if k != "hybrid"} | {"name": "without feat"})
-    assert in_words(three, "accuracy").endswith("and with the mean of each camp's best three")
+    assert in_words(three, "accuracy").endswith("and with the mean of the best three of each")
 
 
 def test_methods_without_val_scores_are_no_champions_and_one_camp_alone_is_no_test() -> None:
