@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import statistics
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -75,8 +75,11 @@ class EpisodeSet:
 
     def predictions(
         self, method: Method, predict: Callable[[Episodes], Any] | None = None
-    ) -> list[tuple[Tensor, Any]]:
+    ) -> Iterator[tuple[Tensor, Any]]:
         """Chunk by chunk the true labels of the queries, and what ``predict`` gives without them.
+
+        The next chunk is asked once the last one was taken: what is measured at once cannot be
+        changed later, through memory that a method has kept.
 
         By default ``predict`` is the method's own; a method that sees examples only through
         features then gets them from one embedded table.
@@ -84,11 +87,9 @@ class EpisodeSet:
         table, function, tasks = self.table, predict or method.predict, method.eval_tasks
         if isinstance(method, FeatureMethod) and predict is None and table is not None:
             table, function, tasks = self.features(method), method.classify, 50
-        chunks = []
         for start in range(0, len(self.frozen), tasks):
             asked, labels = self.frozen.episodes(slice(start, start + tasks), table)
-            chunks.append((labels.to(self.device), function(asked.to(self.device))))
-        return chunks
+            yield labels.to(self.device), function(asked.to(self.device))
 
 
 def score(
@@ -104,7 +105,8 @@ def score(
 
     Raises:
         Diverged: a prediction, or its error, is not finite.
-        InputError: a metric fails, or returns something else than numbers.
+        InputError: predictions are of another shape or type; a metric fails, or returns something
+            else than numbers.
     """
     always = (classification if episodes.frozen.ways else regression).ALWAYS
     parts = []
@@ -114,6 +116,12 @@ def score(
             raise InputError(
                 f"{type(method).__name__}: predictions are {type(outputs).__name__}, a subclass of "
                 "Tensor, which may answer a metric as it likes. Return a plain tensor."
+            )
+        wanted = labels.shape + ((episodes.frozen.ways,) if episodes.frozen.ways else ())
+        if outputs.shape != wanted:  # a metric would spread them, and count an episode twice
+            raise InputError(
+                f"{type(method).__name__}: predictions on {episodes.frozen.dataset} are of shape "
+                f"{tuple(outputs.shape)}. Return {tuple(wanted)}: `metabench check` tries it."
             )
         if not outputs.isfinite().all():
             raise Diverged(

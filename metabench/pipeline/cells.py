@@ -228,7 +228,7 @@ def _describe(
 
 def _take_start(method: Method, folder: Path) -> dict[str, float]:
     """Hand the shared backbone to ``method``; returns what it cost."""
-    half = method.start == "half"
+    half = type(method).start == "half"
     path = folder / ("half.safetensors" if half else "model.safetensors")
     method.start_from(load_file(path))
     cost = read_record(folder / "cost.json", Cost).model_dump()
@@ -266,14 +266,14 @@ def train_cell(
         spent_before = _take_start(learner, pretrained)
     learner.to(device)
     state = State()
-    if learner.source_training != "none":
+    if type(learner).source_training != "none":
         if not any(p.requires_grad for p in learner.parameters()):
             raise InputError(
                 f"{where}: {name} on backbone '{choice.name}' has no weights to train. Take a "
                 "trainable backbone, or a method that learns nothing from the source."
             )
         budget = task_type.budget
-        if shared and learner.start == "half":
+        if shared and type(learner).start == "half":
             budget = budget.model_copy(
                 update={
                     "examples": budget.examples - budget.examples // 2,

@@ -79,10 +79,11 @@ def evaluate_cell(
     frame = pd.concat(scored, ignore_index=True)
     cost["open_set_auroc"] = _open_set(task_type, layout, choice, learner, sets)
     cost["peak_memory_mb"] = max(peak_memory_mb(), cost.pop("train_peak_memory_mb"))
+    declared = type(learner)  # what `metabench check` examines; an instance could say otherwise
     facts: dict[str, Any] = {
         "source": source,
         "method": method,
-        "family": learner.family,
+        "family": declared.family,
         "seed": seed,
     }
     with atomic(path) as temporary:
@@ -92,11 +93,11 @@ def evaluate_cell(
         facts
         | cost
         | {
-            "paper": learner.paper,
-            "transductive": learner.transductive,
-            "start": learner.start,
-            "source_training": learner.source_training,
-            "adapts": learner.adapts,
+            "paper": declared.paper,
+            "transductive": declared.transductive,
+            "start": declared.start,
+            "source_training": declared.source_training,
+            "adapts": declared.adapts,
             "external_pretraining": getattr(learner.backbone, "external_pretraining", False),
             "backbone": choice.label,
             "settings": cell["settings"],

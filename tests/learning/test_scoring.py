@@ -129,3 +129,27 @@ def test_predictions_that_could_answer_a_metric_themselves_are_refused(episodes)
     method.predict = lambda asked: honest(asked).as_subclass(Sly)
     with pytest.raises(InputError, match=r"Growing: predictions are Sly.*Return a plain tensor"):
         evaluate(method, [episodes])
+
+
+def test_an_answer_cannot_be_changed_after_it_was_given(episodes) -> None:
+    method = learner(own=0)
+    method.eval_tasks = 1
+    honest = [float(value) for value in evaluate(method, [episodes])["value"]]
+    given: list[Tensor] = []
+
+    def predict(asked: Episodes) -> Tensor:
+        for earlier in given:
+            earlier.fill_(1e3)
+        given.append(torch.ones_like(asked.query_y))
+        return given[-1]
+
+    method.predict = predict
+    assert evaluate(method, [episodes])["value"].tolist() == honest
+    assert len(given) == 3 and float(given[0].mean()) == 1e3
+
+
+def test_an_episode_is_not_counted_as_often_as_a_method_answers_it(episodes) -> None:
+    method = learner(own=0)
+    method.predict = lambda asked: torch.ones(5, *asked.query_y.shape)  # the mean would be of 5
+    with pytest.raises(InputError, match=r"Growing: predictions on sinusoid are of shape \(5, 3"):
+        evaluate(method, [episodes])
