@@ -42,6 +42,7 @@ PROPERTIES: dict[str, Property] = {
     SETTINGS: declaring.settings,
     PREDICTS: predicting.predicts,
     TRAINS: learning.trains,
+    "trains no weights outside of its budget": learning.within_budget,
     "gives the same result for the same seed": learning.same_for_a_seed,
     "is left unchanged by predict": predicting.unchanged,
     "remembers nothing of earlier calls": independence.calls_apart,

@@ -7,7 +7,10 @@ import pickle
 from pydantic import ValidationError
 
 from metabench.conformance.subject import Subject
-from metabench.methods.base import FAMILIES
+from metabench.methods.base import FAMILIES, Method
+
+DECLARED = tuple(name for name in Method.__annotations__ if name not in ("Settings", "backbone"))
+"""What a class says of its learners."""
 
 
 def declares(subject: Subject) -> str | None:
@@ -24,6 +27,14 @@ def declares(subject: Subject) -> str | None:
         problems.append(f"start is {cls.start!r}: random, pretrained or half")
     if not vars(cls)["__doc__"]:
         problems.append("the class has no docstring")
+    if not problems:
+        learner = subject.build()
+        problems += [
+            f"{name} is {getattr(learner, name)!r} in a learner and {getattr(cls, name)!r} in the "
+            "class, which is what results hold: declare it there alone, as a plain value"
+            for name in DECLARED
+            if getattr(learner, name) != getattr(cls, name)
+        ]
     return "; ".join(problems) or None
 
 

@@ -19,35 +19,44 @@ from metabench.conformance.subject import (
     difference,
     embedded,
 )
+from metabench.episodes import Episodes
 from metabench.methods.base import FeatureMethod
 
 COMPANY = (1, 8, 66)
 """Sizes of the parts in which many queries are asked again: alone, as one of few, of many."""
 TIMES = 4
 """So often are all of them asked in one call: 300 queries are 20 ways of 15."""
+OTHER_SHOTS = (1, 5)
+"""Numbers of shots that evaluation has most: code may take another way with a single one."""
+TABLE = 500
+"""Examples that evaluation embeds at once."""
 FEATURE_TASKS = 50
 """Tasks that evaluation has a FeatureMethod classify at once."""
 
 
 def queries_apart(subject: Subject) -> str | None:
-    """Queries in another order and in other company."""
-    e = subject.many
-    rows = permutations("queries", tasks=len(e), size=sum(COMPANY))
-    parts = [*rows.split(COMPANY, dim=1), rows.repeat(1, TIMES)]
-    if subject.method.transductive:
-        parts = [rows]
+    """Queries in another order and in other company, also with one shot and with five."""
+    transductive = subject.method.transductive
+    rows = permutations("queries", tasks=len(subject.many), size=sum(COMPANY))
+    parts = [rows] if transductive else [*rows.split(COMPANY, dim=1), rows.repeat(1, TIMES)]
+    asked = [(subject.many, part) for part in parts]
+    if subject.many.ways is not None:
+        for e in (easy_episodes(subject.kind, 2, WAYS, shots) for shots in OTHER_SHOTS):
+            rows = permutations("queries", tasks=2, size=e.query_x.shape[1])
+            asked.append((e, rows if transductive else rows[:, :1]))
     for door in subject.doors:
-        for part in parts:
-            found, expected = subject.ask(door, e.reorder_queries(part)), subject.answers(door)
-            size = difference(found, take(expected, part))
-            if differ(found, take(expected, part)):
-                return _leak(door, size, part.shape[1], subject.method.transductive)
-    if subject.method.transductive:
+        for e, part in asked:
+            found = subject.ask(door, e.reorder_queries(part))
+            answers = subject.answers(door) if e is subject.many else subject.ask(door, e)
+            if differ(found, take(answers, part)):
+                size = difference(found, take(answers, part))
+                return _leak(door, size, e, part.shape[1], transductive)
+    if transductive:
         raise NotApplicable("transductive, as declared: queries may inform each other")
     return None
 
 
-def _leak(door: str, size: float, queries: int, transductive: bool) -> str:
+def _leak(door: str, size: float, e: Episodes, queries: int, transductive: bool) -> str:
     if transductive:
         return (
             f"the order of the queries changes the answers of {door} by {size:.2g}: not even "
@@ -55,9 +64,10 @@ def _leak(door: str, size: float, queries: int, transductive: bool) -> str:
         )
     return (
         f"leaks between queries: what {door} answers to a query changes by {size:.2g} when it is "
-        f"one of {queries} in place of {sum(COMPANY)}, in another order, but transductive is "
-        "False. Declare `transductive = True`, or find what the queries share: normalisation in "
-        "training mode, a mean or a distance over all of query_x"
+        f"one of {queries} in place of {e.query_x.shape[1]}, in another order (support: "
+        f"{e.support_x.shape[1]} examples), but transductive is False. Declare `transductive = "
+        "True`, or find what the queries share: normalisation in training mode, a mean or a "
+        "distance over all of query_x"
     )
 
 
@@ -79,19 +89,18 @@ def tasks_apart(subject: Subject) -> str | None:
 
 
 def calls_apart(subject: Subject) -> str | None:
-    """One learner asked again, after the same tasks and others."""
+    """One learner asked twice, after others: what a call remembers, the next may show."""
     for door, ask in subject.doors.items():
         learner, first = subject.learner(), subject.answers(door)
         # not seeded in between: what a call leaves in the global generator is memory, too
-        for episodes in (subject.many, subject.episodes):
-            ask(learner, episodes)
-        again = ask(learner, subject.many)
-        if differ(again, first):
-            return (
-                f"leaks between calls: asked again, {door} answers the same tasks differently (by "
-                f"{difference(again, first):.2g}). Keep nothing of an episode: not in the "
-                "learner, nor in its class, its module or a random generator"
-            )
+        ask(learner, subject.episodes)
+        for again in (ask(learner, subject.many) for _ in range(2)):
+            if differ(again, first):
+                return (
+                    f"leaks between calls: asked after others, {door} answers the same tasks "
+                    f"differently (by {difference(again, first):.2g}). Keep nothing of an episode: "
+                    "not in the learner, nor in its class, its module or a random generator"
+                )
     return None
 
 
@@ -121,7 +130,14 @@ def embeds(subject: Subject) -> str | None:
     with torch.no_grad():
         together, apart = learner.embed(x), embedded(learner, x)
         alone = learner.embed(x[:1, :1])
-    if differ(together, apart) or differ(together[:1, :1], alone):
+        rows = torch.arange(TABLE) % x.shape[:2].numel()
+        table = learner.embed(x.flatten(0, 1)[rows][None])
+    pairs = [
+        (together, apart),
+        (together[:1, :1], alone),
+        (together.flatten(0, 1)[rows][None], table),
+    ]
+    if any(differ(*pair) for pair in pairs):
         return (
             "the features of an example depend on the others of the call, or on its place among "
             "them, but evaluation embeds a dataset once, in chunks and in random order. Make it a "

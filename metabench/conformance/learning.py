@@ -52,6 +52,20 @@ def trains(subject: Subject) -> str | None:
     return None
 
 
+def within_budget(subject: Subject) -> str | None:
+    """Statistics of the source change no weight: nobody counts the examples that they take."""
+    learner = subject.build().eval()
+    before = {name: weight.detach().clone() for name, weight in learner.named_parameters()}
+    learner.fit_source_statistics(subject.source)
+    for name, weight in learner.named_parameters():
+        if not torch.equal(weight, before.get(name, weight.new_empty(0))):
+            return (
+                f"fit_source_statistics changes '{name}': train weights by `loss`, whose examples "
+                "are counted; statistics are buffers (register_buffer)"
+            )
+    return None
+
+
 def same_for_a_seed(subject: Subject) -> str | None:
     """Trained twice, and asked under another state of the global generator."""
     trained, again = subject.trained, subject.build()

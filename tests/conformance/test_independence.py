@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import pytest
 import torch
+from torch import Tensor
 
 from metabench.conformance import check
-from metabench.episodes import class_means, one_hot
+from metabench.episodes import Episodes, class_means, one_hot
 from tests.conformance.honest import Honest, assert_caught, assert_named_and_no_fault
 
 BY_ITSELF = "answers each query by itself"
@@ -52,6 +53,57 @@ class ReadsQueryLabels(Honest):
         return logits + one_hot(features.query_y, features.ways, logits)
 
 
+class RepeatsItself(Honest):
+    """What it met changes new answers; what it is asked again it answers as before."""
+
+    source_training, start = "none", "pretrained"
+
+    def classify(self, features: Episodes) -> Tensor:
+        answers = vars(self).setdefault("answers", {})
+        key = features.query_x.detach().numpy().tobytes()
+        return answers.setdefault(key, super().classify(features) * (1 + len(answers)))
+
+
+class RepeatsItselfHonestly(Honest):
+    """The honest twin keeps answers, too, to save time."""
+
+    source_training, start = "none", "pretrained"
+
+    def classify(self, features: Episodes) -> Tensor:
+        answers = vars(self).setdefault("answers", {})
+        key = b"".join(x.detach().numpy().tobytes() for x in (features.support_x, features.query_x))
+        return answers.setdefault(key, super().classify(features))
+
+
+class ScalesByQueries(Honest):
+    """Features are scaled by the spread of a class; one example has none: that of queries."""
+
+    def spread(self, features: Episodes) -> Tensor:
+        return features.query_x.std(1, keepdim=True)
+
+    def classify(self, features: Episodes) -> Tensor:
+        f, alone = features, features.support_x.shape[1] <= features.ways
+        means = class_means(f.support_x, f.support_y, f.ways)
+        own = f.support_x - means.gather(1, f.support_y[..., None].expand_as(f.support_x))
+        spread = self.spread(f) if alone else own.square().mean(1, keepdim=True).sqrt()
+        return super().classify(f.map(lambda x: x / (1 + spread)))
+
+
+class ScalesBySupport(ScalesByQueries):
+    """The honest twin scales by that of the support."""
+
+    def spread(self, features: Episodes) -> Tensor:
+        return features.support_x.std(1, keepdim=True)
+
+
+class CentresLargeTables(Honest):
+    """Adapts to what looks like a whole target, and to nothing smaller."""
+
+    def embed(self, x: Tensor) -> Tensor:
+        features = super().embed(x)
+        return features - features.mean(1, keepdim=True) if x.shape[1] > 400 else features
+
+
 @pytest.mark.parametrize(
     ("method", "sentence", "words"),
     [
@@ -63,6 +115,11 @@ class ReadsQueryLabels(Honest):
 )
 def test_a_leak_from_queries_tasks_or_labels_is_caught(method, sentence, words) -> None:
     assert_caught(method, sentence, words)
+
+
+@pytest.mark.parametrize("twin", [RepeatsItselfHonestly, ScalesBySupport])
+def test_an_honest_twin_passes(twin) -> None:
+    assert [v for v in check(twin) if v.passed is False] == []
 
 
 def test_transduction_that_is_declared_is_named_and_is_no_fault() -> None:
