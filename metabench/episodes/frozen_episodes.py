@@ -75,7 +75,7 @@ class FrozenEpisodes:
         """Episodes ``tasks`` as a method may see them, and the labels of their queries apart.
 
         The queries are in their frozen order, ``query_y`` is zeros, and no tensor shares memory
-        with one that holds the labels.
+        with one that holds the labels, or the queries class by class.
 
         Args:
             tasks: which episodes.
@@ -90,6 +90,8 @@ class FrozenEpisodes:
             rows = torch.from_numpy(self.indices[tasks].astype(np.int64)).to(table.device)
             order = torch.from_numpy(self.order[tasks].astype(np.int64)).to(table.device)
             known = assemble(to_input(table[rows]), self.shots).reorder_queries(order)
+            # of one shot it is a view of the whole episode, in which queries come class by class
+            known = replace(known, support_x=known.support_x.contiguous())
         return replace(known, query_y=torch.zeros_like(known.query_y)), known.query_y
 
     def save(self, path: Path) -> None:

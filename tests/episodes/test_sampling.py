@@ -123,6 +123,16 @@ def test_what_is_asked_of_a_method_holds_no_label_of_a_query_and_no_order_of_cla
     assert asked.support_y[0].tolist() == [0, 0, 1, 1, 2, 2, 3, 3, 4, 4]  # the support may be known
 
 
+@pytest.mark.parametrize("shots", [1, 2])
+def test_queries_class_by_class_are_nowhere_in_the_memory_that_a_method_gets(shots) -> None:
+    dataset = toy_dataset()
+    frozen = freeze(dataset, "test", 5, shots, 3, 4, "")
+    asked, _ = frozen.episodes(slice(0, 4), torch.arange(len(dataset.x)).float()[:, None])
+    for part in (asked.support_x, asked.query_x):
+        memory = part.new_empty(0).set_(part.untyped_storage())  # all that it is a view of
+        assert memory.sort().values.equal(part.flatten().sort().values)
+
+
 def test_targets_of_regression_queries_are_nowhere_in_the_memory_that_a_method_gets() -> None:
     frozen = freeze_tasks(LINE, "test", 5, 7, 4)
     asked, targets = frozen.episodes(slice(0, 4), None)
