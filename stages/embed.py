@@ -1,7 +1,7 @@
 """Embed the datasets with every frozen encoder that a learner reads, once for all cells."""
 
 from metabench.config import Config
-from metabench.files import lock
+from metabench.files import lock, write_json
 from metabench.pipeline.embeddings import encoders_of
 from metabench.pipeline.executor import Job, run_cells
 from metabench.pipeline.finished import Finished
@@ -13,7 +13,14 @@ from stages import run
 def main(config: Config, layout: Layout, part: Part = WHOLE) -> None:
     """Write ``data/embeddings/<dataset>/<encoder>.npy``; what is finished is kept."""
     cell = "metabench.pipeline.embeddings:embed_dataset"
-    with lock(layout.root / "data/embeddings"):
+    folder = layout.root / "data/embeddings"
+    encoders = {
+        encoder
+        for task_type in WHOLE.task_types(config)
+        for encoder in encoders_of(task_type, WHOLE.methods_of(task_type))
+    }
+    with lock(folder):
+        write_json(folder / "encoders.json", sorted(encoders))  # DVC warns of an empty folder
         with Finished(config, layout) as finished:
             jobs = [
                 Job(

@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 import warnings
-from contextlib import suppress
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
-from pydantic import BaseModel
 
 from metabench.config import Config
-from metabench.files import InputError, read_record, write_json
 from metabench.methods import METHODS
-from metabench.pipeline.cells import trusted_of, validator
+from metabench.pipeline.cells import trusted_of
 from metabench.pipeline.layout import Layout
-from metabench.pipeline.opening import Cell, load_learner
-from metabench.runtime import pick_device
+from metabench.pipeline.opening import load_learner
+from metabench.pipeline.part import Part
+from metabench.pipeline.results import collect
 from metabench.tracking.models import log_best
 from metabench.tracking.runs import log_report
 
@@ -25,58 +24,31 @@ SERVED = ("classification", "text")
 """The task types of images and texts, whose best learners go into service."""
 
 
-class Score(BaseModel):
-    """What is kept of a learner that did not train: its accuracy on ``val`` episodes."""
-
-    val: float
-
-
-class Timing(BaseModel):
-    """Of a result's record: how long the learner takes to adapt."""
-
-    adapt_ms: float
-
-
 def best_on_val(config: Config, layout: Layout, source: str) -> tuple[Path, float] | None:
     """Folder and validation accuracy of the best learner of ``source``.
 
-    Test episodes have no say. The method with the best mean over seeds is taken, and of its seeds
-    the best. Learners that did not train have no recorded score and are scored here, once, on the
-    same ``val`` episodes. What a service cannot use is left out: transductive methods, whose answer
-    depends on what else was asked, those with a fixed number of classes, and learners that were
-    measured to take longer than :data:`PATIENCE_MS` to adapt to a task.
+    Test episodes have no say, and neither have those ``val`` episodes on which training chose
+    weights: whoever validated more often would have had more luck. The method with the best mean
+    over seeds is taken, and of its seeds the best. What a service cannot use is left out:
+    transductive methods, whose answer depends on what else was asked, those with a fixed number of
+    classes, and learners that were measured to take longer than :data:`PATIENCE_MS` to adapt to a
+    task.
 
     Returns:
         None when no method of ``source`` can be served.
     """
-    device, task_type = pick_device(config.compute.device), config.task_type_of(source)
-    rows = []
-    for method in task_type.methods:
-        cls = METHODS.load(task_type.variant(method).method)
-        if cls.transductive or not cls.variable_ways:
-            continue
-        seeds = config.seeds_of(source, method)
-        records = [layout.result(source, method, seed).with_suffix(".json") for seed in seeds]
-        if not seeds or min(read_record(path, Timing).adapt_ms for path in records) > PATIENCE_MS:
-            continue
-        for seed in seeds:
-            folder = layout.learner(source, method, seed)
-            cell = Cell.read(folder)
-            val, kept = cell.val, layout.root / "data/val" / f"{cell.key}.json"
-            if val is None:
-                with suppress(InputError):  # not scored yet, or the score is damaged
-                    val = read_record(kept, Score).val
-            if val is None:
-                score = validator(config, layout, source, device, task_type.backbone_of(method))
-                val = score(load_learner(folder, trusted_of(task_type, method))[0].to(device))
-                write_json(kept, {"val": val})
-            rows.append({"method": method, "folder": folder, "val": val})
-    if not rows:
+    task_type = config.task_type_of(source)
+    _, cells = collect(config, layout, Part(sources=frozenset({source})))
+    cells["val"] = [pd.Series(scores).mean() for scores in cells["val_scores"]]
+    classes = [METHODS.load(task_type.variant(name).method) for name in cells["method"]]
+    servable = np.array([cls.variable_ways and not cls.transductive for cls in classes])
+    fastest = cells.groupby("method")["adapt_ms"].transform("min")
+    cells = cells[servable & (fastest <= PATIENCE_MS)].dropna(subset="val")
+    if cells.empty:
         return None
-    scores = pd.DataFrame(rows)
-    winner = scores.groupby("method", sort=False)["val"].mean().idxmax()
-    best = scores[scores["method"] == winner].sort_values("val", kind="stable").iloc[-1]
-    return best["folder"], float(best["val"])
+    winner = cells.groupby("method", sort=False)["val"].mean().idxmax()
+    best = cells[cells["method"] == winner].sort_values("val", kind="stable").iloc[-1]
+    return layout.learner(source, str(winner), int(best["seed"])), float(best["val"])
 
 
 def publish(config: Config, layout: Layout, git_commit: str) -> None:

@@ -22,7 +22,7 @@ from mlflow import MlflowClient
 from mlflow.tracking.context import registry as context
 
 from metabench import FewShotClassifier
-from metabench.files import InputError, read_json
+from metabench.files import InputError
 from metabench.pipeline.cells import train_cell
 from metabench.pipeline.evaluating import evaluate_cell
 from metabench.tracking import best, models, runs, store
@@ -189,16 +189,26 @@ def test_not_even_a_broken_local_store_raises(project, tmp_path, monkeypatch) ->
 
 def test_the_best_is_chosen_on_val_among_the_servable(project, monkeypatch) -> None:
     config, layout = project
-    monkeypatch.setattr(best, "validator", lambda *a: lambda method: 2.0)
-    folder, val = best.best_on_val(config, layout, TOY_NAME)
-    assert (folder.parent.name, val) == ("linear_probe", 2.0)  # did not train: scored here
-    monkeypatch.setattr(best, "validator", lambda *a: lambda method: 1 / 0)
-    assert best.best_on_val(config, layout, TOY_NAME)[1] == 2.0  # and only once
-    cell = read_json(layout.learner(TOY_NAME, "linear_probe", 0) / "cell.json")
-    (layout.root / "data/val" / f"{cell['key']}.json").write_text('{"val": 0.0}')
-    folder, val = best.best_on_val(config, layout, TOY_NAME)
-    assert folder.parent.name == "protonet"  # mann has a fixed number of classes
-    assert val == read_json(folder / "cell.json")["val"]
+    val = {}
+    for method in METHODS:
+        scores = pd.read_parquet(layout.result(TOY_NAME, method, 0))
+        scores = scores[scores["partition"] == "val"]
+        val[method] = scores.groupby(["ways", "shots"])["value"].mean().mean()
+    best_open = max(("protonet", "linear_probe"), key=val.__getitem__)  # mann: fixed classes
+    folder, found = best.best_on_val(config, layout, TOY_NAME)
+    assert folder == layout.learner(TOY_NAME, best_open, 0)
+    assert found == pytest.approx(val[best_open])
+    other = {"protonet": "linear_probe", "linear_probe": "protonet"}[best_open]
+    collected = best.collect
+
+    def other_leads(*args):
+        results, records = collected(*args)
+        leading = [{"5w1s": 2.0} if m == other else {"5w1s": 1.0} for m in records["method"]]
+        return results, records.assign(val_scores=leading)
+
+    monkeypatch.setattr(best, "collect", other_leads)
+    folder, found = best.best_on_val(config, layout, TOY_NAME)
+    assert (folder.parent.name, found) == (other, 2.0)
     monkeypatch.setattr(best, "PATIENCE_MS", 0.0)
     assert best.best_on_val(config, layout, TOY_NAME) is None  # no service adapts in no time
 
