@@ -117,7 +117,7 @@ def between_camps(count: int) -> Iterator[Row]:
         for seeds in SEEDS:
             world = World(tuple(scatter), seeds)
             same, others, naive = (
-                camps(sizes, world, count // 3, learners, allow)["alarms"]
+                camps(sizes, world, count, learners, allow)["alarms"]
                 for learners, allow in ((True, True), (False, True), (True, False))
             )
             cells.append(f"{same:.1f} / {others:.1f} ({naive:.1f})")
@@ -215,7 +215,7 @@ TABLES = {
 }  # fmt: skip
 
 
-def main(count: int = 10_000, *names: str) -> None:
+def main(count: int, *names: str) -> None:
     """Print the tables; ``count`` simulations wherever 6 % is a limit or coverage is measured."""
     for name in names or TABLES:
         TABLES[name].show(count)
@@ -223,4 +223,5 @@ def main(count: int = 10_000, *names: str) -> None:
 
 if __name__ == "__main__":
     arguments = sys.argv[1:]
-    main(*(int(a) if a.isdigit() else a for a in arguments))  # type: ignore[arg-type]
+    count = int(arguments.pop(0)) if arguments and arguments[0].isdigit() else 10_000
+    main(count, *arguments)

@@ -16,7 +16,7 @@ import pandas as pd
 from scipy import special
 
 from metabench.reports.statistics.board import recommend
-from metabench.reports.statistics.champions import choice, ways_to_choose, weighted
+from metabench.reports.statistics.champions import allowance, choice, weighted
 from metabench.reports.statistics.comparisons import against_best
 from metabench.reports.statistics.intervals import estimates, half_widths, quantile
 from metabench.reports.statistics.power import data_to_decide, detectable
@@ -228,7 +228,7 @@ def camps(
     Args:
         same_learners: a learner is exactly as lucky on ``val`` as on ``test``; otherwise ``val``
             scores come from other learners.
-        allow: for the choice, where it is of the same learners.
+        allow: for the choice.
     """
     k = len(world.scatter)
     truth = np.broadcast_to(world.truth, k)
@@ -242,10 +242,8 @@ def camps(
         val = truth + error + generator.normal(0, 0.3, luck.shape)
         methods = estimates(moments)
         weights = np.stack([choice(val, rows) for rows in members], axis=-2)
-        tries = np.stack([ways_to_choose(methods, rows) for rows in members], axis=-1)
-        behind = against_best(
-            weighted(methods, weights), 0.0, tries=tries if same_learners and allow else None
-        ).behind
+        tries = allowance(methods, members, 1, same_learners) if allow else None
+        behind = against_best(weighted(methods, weights), 0.0, tries=tries).behind
         alarms += behind[:, good].any(1).sum()
         found += behind[:, ~good].mean(1).sum() if (~good).any() else 0
     return {"alarms": 100 * alarms / count, "power": 100 * found / count}

@@ -35,7 +35,7 @@ class Board:
             hold at once), ``verdict`` (best, tied, behind, undecided), and for the undecided
             ``seeds_needed`` and ``episodes_needed`` (inf: more than is worth asking for).
         margin: differences inside it are of no account.
-        detectable: the difference to the best that is found 8 times in 10.
+        detectable: the difference to the best that is found 8 times in 10, on average.
         seeds: that there are.
         episodes: in the smallest set of them.
     """

@@ -15,7 +15,8 @@ level (Romano & Wolf 2005).
 
 As for means, a difference is no smaller than the two methods' own variances allow: by moderated
 variances a family of 45 can decide with three seeds; by its own ones, each pair must decide too,
-at the level of a single comparison (Welch 1947).
+nearly at the level of a single comparison (Welch 1947). Levels are lower where the degrees of
+freedom of a pair's own variance are few (:func:`family_tail`).
 """
 
 from __future__ import annotations
@@ -33,9 +34,11 @@ MARGIN = 0.01
 RELATIVE_MARGIN = 0.05
 """Of the best error, for regression."""
 
-FAMILY_LEVEL = 0.03
-"""Of all comparisons of a family at once; with three seeds and variances that differ as 0 to 4 do,
-false alarms are up to twice as many."""
+FAMILY_LEVEL = 0.047
+"""Of all comparisons of a family at once, if variances by seeds were known."""
+
+OWN_LEVEL = 0.03
+"""Of the interval by own variances, in a family of five or more."""
 
 
 @dataclass(frozen=True)
@@ -56,23 +59,37 @@ class Difference:
 
         ``tries``: the end in question is one of so many that might have been looked at.
         """
-        tail = family_tail(family, self.families) / tries
-        own = own_tail(family) / self.families  # each has other luck, though of the same learners
-        return combine(self.seeds, self.episodes, self.episode_df, (tail, own), tail)
+        own = self.seeds.own
+        df = np.where(own.variance > 0, own.df, np.inf)
+        tail = family_tail(family, df, self.families) / tries
+        # each family has other luck, though of the same learners
+        tails = (tail, own_tail(family, df) / self.families)
+        return combine(self.seeds, self.episodes, self.episode_df, tails, tail)
 
 
-def family_tail(n: int | np.ndarray, families: int = 1) -> np.ndarray:
-    """Probability beyond one end of each interval, of all pairs of n methods."""
-    pairs = families * np.maximum(1, n * (n - 1) // 2)
-    return -np.expm1(np.log1p(-FAMILY_LEVEL) / pairs) / 2
+def family_tail(
+    n: int | np.ndarray, df: float | np.ndarray = np.inf, families: int = 1
+) -> np.ndarray:
+    """Probability beyond one end of each interval, of all pairs of n methods.
 
-
-def own_tail(n: int | np.ndarray) -> np.ndarray:
-    """The same for the interval by own variances: of level 0.05 for two methods, then less.
-
-    In a larger family more than one pair has a method that varies as no other does, but few.
+    Args:
+        n: how many.
+        df: of a difference's own variance by seeds. The fewer, the less is known of how far the
+            moderated variance is from the true one; that, simulation says, costs the factor
+            1 + 1/df.
+        families: how many such families are looked at together.
     """
-    return np.maximum(0.025, 0.085 - 0.0175 * n) / 2
+    pairs = families * np.maximum(1, n * (n - 1) // 2)
+    return np.asarray(-np.expm1(np.log1p(-FAMILY_LEVEL / (1 + 1 / df)) / pairs) / 2)
+
+
+def own_tail(n: int | np.ndarray, df: float | np.ndarray = np.inf) -> np.ndarray:
+    """The same for the interval by own variances: of level 0.048 for two methods, then less.
+
+    In a larger family more than one pair has a method that varies as no other does, but few; and
+    more of them seem calm where seeds are few. The numbers are by simulation.
+    """
+    return np.maximum(OWN_LEVEL / (1 + 2.5 / df), 0.08 - 0.016 * n) / 2
 
 
 def difference(found: Estimates, first: np.ndarray, families: int = 1) -> Difference:

@@ -22,7 +22,7 @@ from metabench.reports.statistics.moderation import Part, Seeds, seed_parts, sha
 from metabench.reports.statistics.tables import Block, Moments
 
 LEVEL = 0.95
-MODERATED_LEVEL = 0.92
+MODERATED_LEVEL = 0.88
 """Of the interval from moderated variances. The other one adds to the coverage."""
 
 
@@ -97,12 +97,14 @@ def intervals(block: Block, chances: int = 1) -> dict[str, tuple[float, float]]:
 def half_widths(found: Estimates, chances: int = 1) -> np.ndarray:
     """``[..., n]``: half of each interval's width; infinite if no method has a second seed.
 
-    As in comparisons, a method's own variance counts at the level of a single interval.
+    As in comparisons, a method's own variance counts at the level of a single interval. The highest
+    of many is often one that varies more than others: then moderated variances count at LEVEL.
     """
     own = found.seeds.own
     known = np.where(np.isinf(own.variance), 0, own.variance)  # one seed: by its neighbours
     seeds = Seeds(found.seeds.moderated, Part(known, own.df))
-    tails = ((1 - MODERATED_LEVEL) / 2 / chances, (1 - own_level(own.df)) / 2)
+    level = MODERATED_LEVEL if chances == 1 else LEVEL
+    tails = ((1 - level) / 2 / chances, (1 - own_level(own.df)) / 2)
     variance = np.maximum(np.einsum("...ii->...i", found.episodes), 0)
     return combine(seeds, variance, found.episode_df, tails, (1 - LEVEL) / 2 / chances)
 

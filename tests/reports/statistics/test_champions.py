@@ -4,7 +4,14 @@ import numpy as np
 import pytest
 
 from benchmarks.worlds import World, camps
-from metabench.reports.statistics.champions import champions, choice, robustness, weighted
+from metabench.reports.statistics.champions import (
+    LEAST_TRIES,
+    allowance,
+    champions,
+    choice,
+    robustness,
+    weighted,
+)
 from metabench.reports.statistics.intervals import estimates
 from metabench.reports.statistics.tables import Block
 from tests.reports.statistics.scores import scores
@@ -75,6 +82,13 @@ def test_the_luck_that_chose_a_champion_raises_no_false_alarm() -> None:
     world = World((1.5,) * 31, 5)
     allowed, ignored = (camps((30, 1), world, 1000, allow=a)["alarms"] for a in (True, False))
     assert allowed <= 6 < 8 < ignored
+
+
+def test_a_champion_counts_as_chosen_of_those_that_may_be_the_best_of_its_camp() -> None:
+    found = estimates(block().moments())
+    clear, open_ = allowance(found, [[0, 1, 2, 3], [5, 6]])
+    assert clear == LEAST_TRIES < open_ == pytest.approx(2**0.75)
+    assert allowance(found, [[0], [5, 6]], same_learners=False).tolist() == [LEAST_TRIES] * 2
 
 
 def test_camps_3_point_5_apart_are_told_with_five_seeds() -> None:

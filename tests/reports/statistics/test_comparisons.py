@@ -45,10 +45,13 @@ def test_the_interval_of_two_deterministic_methods_is_that_of_the_paired_t_test(
 
 
 def test_levels_by_hand() -> None:
-    assert family_tail(2) == pytest.approx(0.015)
-    assert family_tail(45) == pytest.approx(0.015 / 990, rel=0.02)
-    assert family_tail(2, families=6) == pytest.approx(0.015 / 6, rel=0.02)
-    assert own_tail(np.array([2, 3, 4, 45])).tolist() == [0.025, 0.01625, 0.0125, 0.0125]
+    assert family_tail(2) == pytest.approx(FAMILY_LEVEL / 2) == pytest.approx(0.0235)
+    assert family_tail(2, df=2) == pytest.approx(0.047 / 3)
+    assert family_tail(45, df=2) == pytest.approx(0.047 / 3 / 990, rel=0.02)
+    assert family_tail(2, df=2, families=6) == pytest.approx(0.047 / 3 / 6, rel=0.02)
+    sizes = np.array([2, 3, 4, 45])
+    assert own_tail(sizes) == pytest.approx([0.024, 0.016, 0.015, 0.015])
+    assert own_tail(sizes, df=2.5) == pytest.approx([0.024, 0.016, 0.008, 0.0075])
 
 
 def test_a_tie_is_bounded_on_both_sides_also_where_one_end_allows_for_a_choice() -> None:

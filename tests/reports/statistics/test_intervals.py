@@ -27,6 +27,15 @@ def test_the_method_that_varies_most_is_covered_90_times_in_100(seeds: int, heav
     assert found["width"] < 0.85 or seeds > 3  # of Student's
 
 
+@pytest.mark.parametrize("name", ["12 methods, 0 to 4", "12 methods, one 4 among 1"])
+def test_the_highest_of_twelve_that_guess_is_above_guessing_in_at_most_6_of_100(name: str) -> None:
+    moments, _ = World(SCATTERS[name], 3).draw(2000, np.random.default_rng(0))
+    above = moments.mean - half_widths(estimates(moments), chances=12) > 0
+    assert (
+        above.any(1).mean() <= 0.06 < (moments.mean > half_widths(estimates(moments))).any(1).mean()
+    )
+
+
 def test_moderation_alone_would_cover_it_far_less_often() -> None:
     world = World(SCATTERS["12 methods, one 4 among 1"], 3)
     moments, _ = world.draw(1000, np.random.default_rng(0))

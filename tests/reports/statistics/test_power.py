@@ -8,14 +8,28 @@ import pytest
 from benchmarks.worlds import World, enough_seeds, power
 from metabench.reports.statistics.comparisons import against_best
 from metabench.reports.statistics.intervals import estimates
-from metabench.reports.statistics.power import data_to_decide
+from metabench.reports.statistics.power import data_to_decide, detectable
+from metabench.reports.statistics.tables import Block
 
 
 @pytest.mark.parametrize("seeds", [3, 5])
 def test_a_board_detects_what_it_says_it_does(seeds: int) -> None:
     world = World((1.5,) * 12, seeds, truth=(0, *[-5.0] * 11))
     says = power(world, 300)["detectable"]
-    assert power(replace(world, truth=(0, *[-says] * 11)), 600)["power"] >= 73
+    assert power(replace(world, truth=(0, *[-says] * 11)), 600)["power"] >= 75
+
+
+def test_a_board_detects_nothing_where_nothing_can_be_told_apart() -> None:
+    moments, _ = World((1.5,) * 3, 3).draw(2, np.random.default_rng(0))
+    one_seed = replace(moments, seeds=np.ones(3, int))
+    assert np.isinf(detectable(against_best(estimates(one_seed)))).all()
+    assert np.isfinite(detectable(against_best(estimates(moments)))).all()
+
+
+def test_where_nothing_varies_any_difference_is_detected() -> None:
+    block = Block(("a", "b"), (np.full((2, 1, 50), 0.5),), deterministic={"a", "b"})
+    with np.errstate(all="raise"):
+        assert detectable(against_best(estimates(block.moments()))) == pytest.approx(0)
 
 
 def test_more_seeds_decide_what_was_undecided() -> None:
