@@ -83,11 +83,11 @@ def report(
     if folder is not None:
         report_again(folder)
         say(f"written: {folder}")
-        return
-    config = config_in_use()
-    write(config, Layout())
-    say(f"written: {config.reports}")
-    say(f"written: {write_reproduction(Path('reports'))}")
+    else:
+        config = config_in_use()
+        write(config, Layout())
+        say(f"written: {config.reports}")
+        say(f"written: {write_reproduction(Path('reports'))}")
     if readme:
         for name in LEGENDS:
             update_readme(Path(name), Path("reports/leaderboard.csv"))

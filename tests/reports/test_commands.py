@@ -59,6 +59,10 @@ def test_report_writes_everything_again_and_both_readmes_when_asked(run, project
         assert (project / "reports" / name).stat().st_size > 0
     for readme in LEGENDS:
         assert "| protonet | metric |" in (project / readme).read_text()
+        (project / readme).write_text(f"{START}\n")
+    assert run("report", "reports", "--readme").exit_code == 0  # from the stored scores alone
+    for readme in LEGENDS:
+        assert "| protonet | metric |" in (project / readme).read_text()
 
 
 def test_compare_says_who_is_behind_or_what_would_decide(run) -> None:
