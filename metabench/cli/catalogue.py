@@ -1,4 +1,4 @@
-"""What there is to choose from: methods, backbones, datasets."""
+"""What there is to choose from: methods, backbones, datasets, metrics."""
 
 from __future__ import annotations
 
@@ -26,12 +26,13 @@ if TYPE_CHECKING:
 @command("Start")
 def _list(
     what: Annotated[
-        Literal["methods", "backbones", "datasets"], typer.Argument(help="what to list")
+        Literal["methods", "backbones", "datasets", "metrics"], typer.Argument(help="what to list")
     ] = "methods",
 ) -> None:
-    """List all methods, backbones or datasets, with the kinds of data that they take."""
+    """List all methods, backbones, datasets or metrics, with the kinds of data that they take."""
     from metabench.backbones import BACKBONES
     from metabench.data import DATASETS
+    from metabench.learning.metrics import METRICS
     from metabench.methods import METHODS
 
     if what == "methods":
@@ -46,6 +47,10 @@ def _list(
         for name in BACKBONES.names():
             backbone = BACKBONES.load(name)
             table.add_row(name, _kinds(backbone), _text_of(backbone).partition("\n")[0])
+    elif what == "metrics":
+        table = table_of("metric", "what it is")
+        for name in METRICS.names():
+            table.add_row(name, (inspect.getdoc(METRICS.load(name)) or "").partition("\n")[0])
     else:
         table = table_of("dataset", "data", "paper or source", "download")
         for name in DATASETS.names():

@@ -24,7 +24,9 @@ from metabench.files import InputError, write_bytes
 
 @command("Start")
 def init(
-    folder: Annotated[Path, typer.Argument(help="a new folder, or one without these files")],
+    folder: Annotated[
+        Path, typer.Argument(help="a new folder, or one without these files; default: this folder")
+    ] = Path(),
     profile: Annotated[
         str,
         typer.Option(

@@ -10,6 +10,7 @@ from typer.testing import CliRunner
 from metabench.backbones import BACKBONES
 from metabench.cli import app
 from metabench.data import DATASETS
+from metabench.learning.metrics import METRICS
 from metabench.methods import METHODS
 
 
@@ -21,13 +22,19 @@ def printed(*words: str, code: int = 0) -> str:
 
 @pytest.mark.parametrize(
     ("words", "registry"),
-    [([], METHODS), (["methods"], METHODS), (["backbones"], BACKBONES), (["datasets"], DATASETS)],
+    [
+        ([], METHODS),
+        (["methods"], METHODS),
+        (["backbones"], BACKBONES),
+        (["datasets"], DATASETS),
+        (["metrics"], METRICS),
+    ],
 )
 def test_a_list_has_a_row_for_each_with_its_whole_name(words, registry) -> None:
     rows = [re.split(r" *│ *", line)[1:-1] for line in printed("list", *words).splitlines()[3:-1]]
     own = {"own_images", "own_texts"}
     assert [row[0] for row in rows] == [name for name in registry.names() if name not in own]
-    assert all(row[1] and row[2] for row in rows)
+    assert all(cell for row in rows for cell in row[1:3])
 
 
 def test_a_list_of_nothing_known_names_what_there_is() -> None:
