@@ -8,10 +8,16 @@ import pytest
 from typer.testing import CliRunner
 
 from metabench.backbones import BACKBONES
-from metabench.cli import app
+from metabench.cli import app, base
 from metabench.data import DATASETS
 from metabench.learning.metrics import METRICS
 from metabench.methods import METHODS
+
+
+@pytest.fixture(autouse=True)
+def pipe(monkeypatch) -> None:
+    """As wide as in a pipe; pytest-xdist sets COLUMNS."""
+    monkeypatch.setattr(base.console, "width", 10_000)
 
 
 def printed(*words: str, code: int = 0) -> str:

@@ -247,6 +247,7 @@ def start(work: str) -> subprocess.Popen[str]:
     return subprocess.Popen(
         [sys.executable, "-c", SHORT.format(work=work), "ui", "--port", str(free_port())],
         stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+        preexec_fn=lambda: signal.signal(signal.SIGHUP, signal.SIG_DFL),  # ignored under nohup
     )  # fmt: skip
 
 

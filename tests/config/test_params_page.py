@@ -72,7 +72,7 @@ def test_the_table_of_a_task_type_has_every_field_with_its_default() -> None:
 def test_what_differs_in_other_task_types_is_all_there() -> None:
     common, text, regression = (dict(fields(kind)) for kind in (TaskType, Texts, Regression))
     differing = {k for k in common if not common[k] == text[k] == regression[k]}
-    heading = "What is different by default elsewhere:"
+    heading = "Other task types have other defaults:"
     assert table(heading, 1) == {name: text[name] for name in differing}
     assert table(heading, 2) == {name: regression[name] for name in differing}
 
