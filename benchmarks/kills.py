@@ -286,7 +286,7 @@ def main(what: str, kills: int, seed: int, folder: Path) -> Counter[str]:
     )  # for the children, where nohup is used
     call = ["dvc", "repro", "-v"]
     if what == "bench":
-        call = ["metabench", "bench", "--csv", "own.csv", "--seeds", "1"]
+        call = ["metabench", "bench", "--csv", "own.csv", "--seeds", "3"]
     made = {"repro": ".", "bench": "practice/own"}[what]
     one, other = (
         Work(folder / n, call, folder / n / made, random.Random(seed)) for n in ("whole", "killed")
