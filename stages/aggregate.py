@@ -10,8 +10,8 @@ from stages import run
 
 def main(config: Config, layout: Layout) -> None:
     """Write the reports; fails with the list of missing cells rather than average the rest."""
-    report(config, layout)
-    publish(config, layout, git_commit())
+    _, records = report(config, layout)
+    publish(config, layout, records, git_commit())
 
 
 if __name__ == "__main__":

@@ -2,8 +2,8 @@
 
 from metabench.config import Config
 from metabench.files import lock
-from metabench.pipeline.executor import Job, run_cells
-from metabench.pipeline.finished import Finished
+from metabench.pipeline.executor import run_cells
+from metabench.pipeline.jobs import jobs_of
 from metabench.pipeline.layout import Layout
 from metabench.pipeline.part import WHOLE, Part
 from stages import run
@@ -11,17 +11,9 @@ from stages import run
 
 def main(config: Config, layout: Layout, part: Part = WHOLE) -> None:
     """Write ``data/processed/<dataset>/``; what is finished is kept."""
-    cell, shared = (
-        "metabench.pipeline.data_cells:prepare_cell",
-        {"config": config, "layout": layout},
-    )
+    names = [(name,) for name in part.datasets(config)]
     with lock(layout.root / "data/processed"):
-        with Finished(config, layout) as finished:
-            jobs = [
-                Job(f"download {name}", cell, shared | {"dataset": name}, finished.dataset(name))
-                for name in part.datasets(config)
-            ]
-        run_cells(jobs, config.compute)
+        run_cells(jobs_of("download", names, config, layout), config.compute)
 
 
 if __name__ == "__main__":

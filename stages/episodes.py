@@ -2,8 +2,8 @@
 
 from metabench.config import Config
 from metabench.files import lock
-from metabench.pipeline.executor import Job, run_cells
-from metabench.pipeline.finished import Finished
+from metabench.pipeline.executor import run_cells
+from metabench.pipeline.jobs import jobs_of
 from metabench.pipeline.layout import Layout
 from metabench.pipeline.part import WHOLE, Part
 from stages import run
@@ -11,15 +11,9 @@ from stages import run
 
 def main(config: Config, layout: Layout, part: Part = WHOLE) -> None:
     """Write ``data/episodes/<dataset>/{val,test}/*.npz``; what is finished is kept."""
-    cell = "metabench.pipeline.data_cells:freeze_cell"
-    shared = {"config": config, "layout": layout}
+    names = [(name,) for name in part.datasets(config)]
     with lock(layout.root / "data/episodes"):
-        with Finished(config, layout) as finished:
-            jobs = [
-                Job(f"freeze {name}", cell, shared | {"dataset": name}, finished.episodes(name))
-                for name in part.datasets(config)
-            ]
-        run_cells(jobs, config.compute)
+        run_cells(jobs_of("freeze", names, config, layout), config.compute)
 
 
 if __name__ == "__main__":

@@ -3,7 +3,7 @@
 from metabench.config import Config
 from metabench.files import lock
 from metabench.pipeline.executor import Job, run_cells
-from metabench.pipeline.finished import Finished
+from metabench.pipeline.jobs import LEARNER, jobs_of
 from metabench.pipeline.layout import Layout
 from metabench.pipeline.part import WHOLE, Part
 from metabench.tracking.tracker import Tracker
@@ -12,22 +12,11 @@ from stages import run
 
 def main(config: Config, layout: Layout, part: Part = WHOLE) -> None:
     """Write ``results/<source>/<method>/<seed>.parquet``; what is finished is kept."""
-    cell = "metabench.pipeline.evaluating:evaluate_cell"
-    shared = {"config": config, "layout": layout}
     with lock(layout.root / "results"), Tracker(config, layout) as tracker:
-        with Finished(config, layout) as finished:
-            jobs = [
-                Job(
-                    f"evaluate {source}/{method}/{seed}",
-                    cell,
-                    shared | {"source": source, "method": method, "seed": seed},
-                    finished.result(source, method, seed),
-                )
-                for source, method, seed in part.learners(config)
-            ]
+        jobs = jobs_of("evaluate", part.learners(config), config, layout)
 
         def track(job: Job) -> None:
-            tracker.track(*(job.arguments[name] for name in ("source", "method", "seed")))
+            tracker.track(*(job.arguments[name] for name in LEARNER))
 
         for job in jobs:
             if job.finished:  # a stage that was killed may not have come to log it

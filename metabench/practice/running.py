@@ -23,19 +23,19 @@ import yaml
 
 from metabench import rng
 from metabench.config import Config, TaskType, validated
-from metabench.config.names import BACKBONE
 from metabench.data import DATASETS
 from metabench.data.base import ClassInfo, Dataset, Partition
 from metabench.data.download import prepare
 from metabench.data.images import coloured, resized
 from metabench.data.text import tokenise
 from metabench.files import InputError, lock, read_json, write_json, write_text
-from metabench.methods import METHODS
 from metabench.pipeline.cells import freeze_dataset
 from metabench.pipeline.embeddings import embed_dataset, encoders_of
-from metabench.pipeline.executor import Job, run_cells
+from metabench.pipeline.executor import run_cells
+from metabench.pipeline.jobs import jobs_of
 from metabench.pipeline.layout import Layout
-from metabench.pipeline.validation import starts_shared, validate_names
+from metabench.pipeline.part import Part
+from metabench.pipeline.validation import validate_names
 from metabench.practice.parts import episodes, use_of
 from metabench.practice.reading import UserData, bright_background
 from metabench.practice.recommending import recommend
@@ -255,7 +255,13 @@ def run_plan(user_data: UserData, chosen: Plan, root: Path) -> str:
             freeze_dataset(config, layout, name)
             for encoder in encoders_of(task_type):
                 embed_dataset(layout.processed(name), layout.embeddings(name), encoder)
-        _run_cells(config, task_type, layout, source)
+        part = Part(frozenset(task_type.methods))  # pretrains where some learner starts from that
+        for step, cells in (
+            ("pretrain", part.backbones),
+            ("train", part.learners),
+            ("evaluate", part.learners),
+        ):
+            run_cells(jobs_of(step, cells(config), config, layout), config.compute)
         unmoved = task_type.methods if chosen.deterministic else ()
         winner, text = recommend(*report(config, layout, unmoved), unmoved)
         shutil.rmtree(root / "winner", ignore_errors=True)
@@ -304,29 +310,6 @@ def _in_colour(folder: Path) -> bool:
         return False
     replace(dataset, x=np.repeat(dataset.x, 3, axis=1)).save(folder)
     return True
-
-
-def _run_cells(config: Config, task_type: TaskType, layout: Layout, source: str) -> None:
-    """Pretrain where some learner starts from that, train, evaluate."""
-    learners = [
-        (METHODS.load(task_type.variant(m).method), task_type.backbone_of(m))
-        for m in task_type.methods
-    ]
-    shared = {"config": config, "layout": layout, "source": source}
-    pretrained = [BACKBONE] if any(starts_shared(*learner) for learner in learners) else []
-    for what, function, names in (
-        ("pretrain", "metabench.pipeline.cells:pretrain_cell", pretrained),
-        ("train", "metabench.pipeline.cells:train_cell", task_type.methods),
-        ("evaluate", "metabench.pipeline.evaluating:evaluate_cell", task_type.methods),
-    ):
-        jobs = []
-        for name in names:
-            for seed in config.seeds:
-                arguments = shared | {"seed": seed}
-                if name != BACKBONE:
-                    arguments["method"] = name
-                jobs.append(Job(f"{what} {name}/{seed}", function, arguments))
-        run_cells(jobs, config.compute)
 
 
 def export(learner: Path, folder: Path, read: Mapping[str, Any]) -> None:

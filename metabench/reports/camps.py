@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from metabench.config import setting_label
 from metabench.reports.statistics.champions import Champions, robustness
 from metabench.reports.statistics.comparisons import MARGIN, RELATIVE_MARGIN
 from metabench.reports.statistics.tables import Block
@@ -53,7 +54,7 @@ def validation_of(costs: pd.DataFrame) -> Mapping[str, Validation]:
 
 def form_for(scores: Validation, ways: int, shots: int) -> str | None:
     """The form of ``val`` episodes that stands for a setting: with as many ways as ``val`` has."""
-    forms = [f"{w}w{shots}s" for w in range(ways, 1, -1)] if ways else [f"{shots}s"]
+    forms = [setting_label(w, shots) for w in (range(ways, 1, -1) if ways else [0])]
     known = {form for found in scores.values() for form in found}
     return next((form for form in forms if form in known), None)
 

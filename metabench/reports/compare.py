@@ -18,7 +18,7 @@ from metabench.reports.scores import (
 )
 from metabench.reports.statistics.board import Board, board
 from metabench.reports.summary import setting_label
-from metabench.reports.words import amount
+from metabench.reports.words import amount, number, span
 
 
 def comparisons(
@@ -75,11 +75,9 @@ def _difference(found: Board, first: str, metric: str) -> str:
     other = found.table.iloc[1]
     sign = sign_of(metric) * (1 if found.table.index[0] == first else -1)
     ends = sorted(sign * float(other[name]) for name in ("low", "high"))
-    shown = [
-        f"{100 * value:.1f}" if metric == "accuracy" else f"{value:.3g}"
-        for value in np.add([sign * float(other["behind"]), *ends], 0.0)  # not −0
-    ]
-    return "{} ({} to {})".format(*shown) if np.isfinite(ends).all() else shown[0]
+    size, low, high = np.add([sign * float(other["behind"]), *ends], 0.0)  # not −0
+    between = span(low, high, metric)
+    return f"{number(size, metric)} ({between})" if between else number(size, metric)
 
 
 def _verdict(found: Board) -> str:

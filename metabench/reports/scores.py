@@ -106,12 +106,17 @@ def block_of_scores(
 
 
 def blocks_of(scores: pd.DataFrame, costs: pd.DataFrame) -> Blocks:
-    """The blocks that comparisons are made of; records may say which methods are deterministic."""
+    """The blocks that comparisons are made of."""
     main = scores[(scores["steps"] == -1) & (scores["method"] != ORACLE)]
     shared = {source: shared_learners(mine) for source, mine in costs.groupby("source")}
     groups: Iterable[tuple[Any, pd.DataFrame]] = main.groupby(BLOCK, sort=False)
-    known = set(costs.loc[costs["deterministic"], "method"]) if "deterministic" in costs else set()
+    known = deterministic_in(costs)
     return {key: block_of_scores(rows, shared[key[0]], known) for key, rows in groups}
+
+
+def deterministic_in(costs: pd.DataFrame) -> set[str]:
+    """The methods on which a seed has no influence, as far as the records say so."""
+    return set(costs.loc[costs["deterministic"], "method"]) if "deterministic" in costs else set()
 
 
 def shared_learners(costs: pd.DataFrame) -> dict[str, str]:

@@ -20,6 +20,7 @@ from metabench.reports.scores import (
     blocks_of,
     combined,
     condense,
+    deterministic_in,
     shared_learners,
     sign_of,
 )
@@ -69,11 +70,14 @@ def summarise(scores: pd.DataFrame, costs: pd.DataFrame, blocks: Blocks) -> pd.D
     machines = pd.DataFrame([machines_of(record) for record in costs.to_dict("records")])
     flags = flags.join(machines.groupby([costs["source"], costs["method"]]).agg(listed))
     shared = {source: shared_learners(mine) for source, mine in costs.groupby("source")}
+    known = deterministic_in(costs)
     sets: Iterable[tuple[Any, pd.DataFrame]] = scores.groupby([*BLOCK, "steps"])
     rows = [
         row
         for key, found in sets
-        for row in _means(dict(zip([*BLOCK, "steps"], key, strict=True)), found, shared[key[0]])
+        for row in _means(
+            dict(zip([*BLOCK, "steps"], key, strict=True)), found, shared[key[0]], known
+        )
     ]
     summary = pd.DataFrame(rows).join(cost.join(flags), on=["source", "method"])
     summary["cross"] = summary["source"] != summary["target"]
@@ -100,12 +104,12 @@ def _with_metrics(summary: pd.DataFrame, scores: pd.DataFrame) -> pd.DataFrame:
 
 
 def _means(
-    key: dict[str, Any], scores: pd.DataFrame, shared: dict[str, str]
+    key: dict[str, Any], scores: pd.DataFrame, shared: dict[str, str], deterministic: set[str]
 ) -> list[dict[str, Any]]:
     """A row a method of one set of episodes; the oracle by itself, for no method errs so little."""
     found: list[dict[str, Any]] = []
     for _, peers in scores.groupby(scores["method"] == ORACLE):
-        means = intervals(block_of_scores(peers, shared))
+        means = intervals(block_of_scores(peers, shared, deterministic))
         for method, rows in peers.groupby("method"):
             first, (mean, half) = rows.iloc[0], means[str(method)]
             mean = sign_of(first["metric"]) * mean + 0.0  # not −0

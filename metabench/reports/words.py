@@ -23,12 +23,16 @@ def points(size: float, metric: str) -> str | None:
     return f"{100 * size:.1f} points" if metric == "accuracy" else f"{size:.2g}"
 
 
+def number(value: float, metric: str) -> str:
+    """``2.1`` points, or so much of an error."""
+    return f"{100 * value:.1f}" if metric == "accuracy" else f"{value:.3g}"
+
+
 def span(low: float, high: float, metric: str) -> str:
     """``0.3 to 2.1`` points, or of an error; nothing where nothing is known of other seeds."""
     if not np.isfinite([low, high]).all():
         return ""
-    ends = (100 * low, 100 * high) if metric == "accuracy" else (low, high)
-    return " to ".join(f"{end:.1f}" if metric == "accuracy" else f"{end:.3g}" for end in ends)
+    return f"{number(low, metric)} to {number(high, metric)}"
 
 
 def stands(verdict: str, low: float, high: float, metric: str) -> str:

@@ -13,8 +13,6 @@ from metabench.methods import METHODS
 from metabench.pipeline.cells import trusted_of
 from metabench.pipeline.layout import Layout
 from metabench.pipeline.opening import load_learner
-from metabench.pipeline.part import Part
-from metabench.pipeline.results import collect
 from metabench.tracking.models import log_best
 from metabench.tracking.runs import log_report
 
@@ -24,7 +22,9 @@ SERVED = ("classification", "text")
 """The task types of images and texts, whose best learners go into service."""
 
 
-def best_on_val(config: Config, layout: Layout, source: str) -> tuple[Path, float] | None:
+def best_on_val(
+    config: Config, layout: Layout, records: pd.DataFrame, source: str
+) -> tuple[Path, float] | None:
     """Folder and validation accuracy of the best learner of ``source``.
 
     Test episodes have no say, and neither have those ``val`` episodes on which training chose
@@ -34,12 +34,15 @@ def best_on_val(config: Config, layout: Layout, source: str) -> tuple[Path, floa
     classes, and learners that were measured to take longer than :data:`PATIENCE_MS` to adapt to a
     task.
 
+    Args:
+        records: of all cells, as :func:`metabench.pipeline.results.collect` gives them.
+
     Returns:
         None when no method of ``source`` can be served.
     """
     task_type = config.task_type_of(source)
-    _, cells = collect(config, layout, Part(sources=frozenset({source})))
-    cells["val"] = [pd.Series(scores).mean() for scores in cells["val_scores"]]
+    cells = records[records["source"] == source]
+    cells = cells.assign(val=[pd.Series(scores).mean() for scores in cells["val_scores"]])
     classes = [METHODS.load(task_type.variant(name).method) for name in cells["method"]]
     servable = np.array([cls.variable_ways and not cls.transductive for cls in classes])
     fastest = cells.groupby("method")["adapt_ms"].transform("min")
@@ -51,13 +54,13 @@ def best_on_val(config: Config, layout: Layout, source: str) -> tuple[Path, floa
     return layout.learner(source, str(winner), int(best["seed"])), float(best["val"])
 
 
-def publish(config: Config, layout: Layout, git_commit: str) -> None:
+def publish(config: Config, layout: Layout, records: pd.DataFrame, git_commit: str) -> None:
     """Log the report and the best learner of each source of images or texts; never raises."""
     log_report(layout.root / config.reports, config.profile, git_commit)
     served = [config.task_types[label] for label in SERVED if label in config.task_types]
     for source in (source for task_type in served for source in task_type.sources):
         try:
-            found = best_on_val(config, layout, source)
+            found = best_on_val(config, layout, records, source)
             if found is not None:
                 folder, val = found
                 trust = trusted_of(config.task_type_of(source), folder.parent.name)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
-from types import TracebackType
 
 from metabench.config import Config
 from metabench.files import InputError, read_json, write_json
@@ -35,12 +34,7 @@ class Tracker:
         """Log the cell, soon."""
         self._pending.append(self._thread.submit(self._track, source, method, seed))
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, kind: type[BaseException] | None, *error: object) -> None:
         self._thread.shutdown(cancel_futures=kind is KeyboardInterrupt)
         with suppress(InputError):
             if self._reachable.result() and (experiment := self._experiment()):

@@ -11,8 +11,7 @@ from metabench.backbones.mlp import MLP
 from metabench.episodes import Episodes
 from metabench.methods import METHODS
 from metabench.methods.base import Task
-from metabench.methods.feature import linear_probe
-from metabench.methods.parts import cholesky
+from metabench.methods.parts import cholesky, logistic
 
 WAYS, SHOTS, DIM, QUERIES = 77, 10, 384, 20
 HEADS = ("ridge", "r2d2", "linear_probe", "mahalanobis", "frn", "metaoptnet")
@@ -42,8 +41,7 @@ def task(maps: bool) -> Episodes:
 
 @pytest.mark.parametrize("name", HEADS)
 def test_a_head_answers_with_77_ways_and_10_shots(name, no_lu, monkeypatch) -> None:
-    short = functools.partial(linear_probe.logistic, steps=3)
-    monkeypatch.setattr(linear_probe, "logistic", short)
+    monkeypatch.setattr(logistic, "logistic", functools.partial(logistic.logistic, steps=3))
     cls, episodes = METHODS.load(name), task(maps=name == "frn")
     backbone = MLP((4,), (DIM,))
     settings = cls.Settings(**({"iterations": 3} if name == "metaoptnet" else {}))

@@ -24,6 +24,7 @@ from PIL import Image
 from metabench import FewShotClassifier
 from metabench.pipeline.cells import train_cell
 from metabench.pipeline.evaluating import evaluate_cell
+from metabench.pipeline.results import collect
 from metabench.practice import gate
 from metabench.practice.exporting import export
 from metabench.tracking import best
@@ -161,7 +162,7 @@ def test_concurrent_writers_log_to_a_server_with_postgresql(
             ]
             for job in jobs:
                 job.result()
-        best.publish(config, layout, "0123456789")
+        best.publish(config, layout, collect(config, layout)[1], "0123456789")
         client = MlflowClient(tracking_uri=url)
         experiment = client.get_experiment_by_name("metabench-toy")
         runs = client.search_runs([experiment.experiment_id])

@@ -25,6 +25,7 @@ from metabench import FewShotClassifier
 from metabench.files import InputError
 from metabench.pipeline.cells import train_cell
 from metabench.pipeline.evaluating import evaluate_cell
+from metabench.pipeline.results import collect
 from metabench.tracking import best, models, runs, store
 from metabench.tracking.runs import track_cell
 from metabench.tracking.view import page_of
@@ -195,26 +196,22 @@ def test_the_best_is_chosen_on_val_among_the_servable(project, monkeypatch) -> N
         scores = scores[scores["partition"] == "val"]
         val[method] = scores.groupby(["ways", "shots"])["value"].mean().mean()
     best_open = max(("protonet", "linear_probe"), key=val.__getitem__)  # mann: fixed classes
-    folder, found = best.best_on_val(config, layout, TOY_NAME)
+    _, records = collect(config, layout)
+    folder, found = best.best_on_val(config, layout, records, TOY_NAME)
     assert folder == layout.learner(TOY_NAME, best_open, 0)
     assert found == pytest.approx(val[best_open])
     other = {"protonet": "linear_probe", "linear_probe": "protonet"}[best_open]
-    collected = best.collect
-
-    def other_leads(*args):
-        results, records = collected(*args)
-        leading = [{"5w1s": 2.0} if m == other else {"5w1s": 1.0} for m in records["method"]]
-        return results, records.assign(val_scores=leading)
-
-    monkeypatch.setattr(best, "collect", other_leads)
-    folder, found = best.best_on_val(config, layout, TOY_NAME)
+    leading = [{"5w1s": 2.0} if m == other else {"5w1s": 1.0} for m in records["method"]]
+    records = records.assign(val_scores=leading)
+    folder, found = best.best_on_val(config, layout, records, TOY_NAME)
     assert (folder.parent.name, found) == (other, 2.0)
     monkeypatch.setattr(best, "PATIENCE_MS", 0.0)
-    assert best.best_on_val(config, layout, TOY_NAME) is None  # no service adapts in no time
+    assert best.best_on_val(config, layout, records, TOY_NAME) is None  # none adapts in no time
 
 
 def test_report_and_best_learner_are_logged_once_for_each_content(project, here) -> None:
     config, layout = project
+    _, records = collect(config, layout)
     reports = layout.root / config.reports
     (reports / "figures").mkdir(parents=True)
     (reports / "leaderboard.md").write_text("# Leaderboard")
@@ -222,7 +219,7 @@ def test_report_and_best_learner_are_logged_once_for_each_content(project, here)
     with warnings.catch_warnings():
         warnings.filterwarnings("error", message=".*(failed|not logged)")
         for _ in range(2):
-            best.publish(config, layout, "0123abcd+")
+            best.publish(config, layout, records, "0123abcd+")
     (report,), (winner,) = runs_of(here, "report"), runs_of(here, "best")
     names = [f.path for f in here.list_artifacts(report.info.run_id)]
     assert sorted(names) == ["figures", "leaderboard.md"]
@@ -231,7 +228,7 @@ def test_report_and_best_learner_are_logged_once_for_each_content(project, here)
     assert version.run_id == winner.info.run_id
     assert FewShotClassifier.from_run(winner.info.run_id).cell_["source"] == TOY_NAME
     (reports / "leaderboard.md").write_text("# Another")
-    best.publish(config, layout, "0123abcd+")
+    best.publish(config, layout, records, "0123abcd+")
     assert len(runs_of(here, "report")) == 2 and len(runs_of(here, "best")) == 1
 
 
@@ -295,7 +292,8 @@ def test_nothing_personal_is_logged_with_the_best_learner(project, here, monkeyp
         best, "best_on_val", lambda *a: (layout.learner(TOY_NAME, "protonet", 0), 0.5)
     )
     track_cell(config, layout, TOY_NAME, "protonet", 0)
-    best.publish(config, layout, "0123abcd+")
+    _, records = collect(config, layout)
+    best.publish(config, layout, records, "0123abcd+")
     (winner,) = runs_of(here, "best")
     (version,) = here.search_model_versions(f"run_id='{winner.info.run_id}'")
     assert version.source.startswith("models:/")

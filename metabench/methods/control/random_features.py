@@ -12,7 +12,7 @@ from torch import Tensor
 from metabench.config.bounds import Positive
 from metabench.episodes import Episodes
 from metabench.methods.base import FeatureMethod, Settings
-from metabench.methods.parts.logistic import logistic
+from metabench.methods.parts.logistic import fitted
 
 
 class RandomFeaturesSettings(Settings):
@@ -35,6 +35,4 @@ class RandomFeatures(FeatureMethod):
 
     def classify(self, features: Episodes) -> Tensor:
         """``[T, Q, ways]``, by logistic regression on the support."""
-        assert features.ways is not None
-        support, query, labels = features.support_x, features.query_x, features.support_y
-        return logistic(support, labels, query, features.ways, self.settings.c)
+        return fitted(features, self.settings.c)

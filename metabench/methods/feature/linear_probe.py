@@ -14,7 +14,7 @@ from torch import Tensor
 from metabench.config.bounds import Positive
 from metabench.episodes import Episodes
 from metabench.methods.base import FeatureMethod, Settings
-from metabench.methods.parts.logistic import logistic
+from metabench.methods.parts.logistic import fitted
 
 
 class LinearProbeSettings(Settings):
@@ -38,6 +38,4 @@ class LinearProbe(FeatureMethod):
 
     def classify(self, features: Episodes) -> Tensor:
         """``[T, Q, ways]``: logits ``W f̃(x) + b`` of the fitted classifier."""
-        f, ways = features, features.ways
-        assert ways is not None
-        return logistic(f.support_x, f.support_y, f.query_x, ways, self.settings.c)
+        return fitted(features, self.settings.c)

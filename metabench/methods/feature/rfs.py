@@ -22,7 +22,7 @@ from metabench.config.bounds import NonNegative, Positive
 from metabench.episodes import Episodes, cross_entropy
 from metabench.episodes.source import Examples
 from metabench.methods.base import FeatureMethod, Settings, Task
-from metabench.methods.parts.logistic import logistic
+from metabench.methods.parts.logistic import fitted
 
 
 class RFSSettings(Settings):
@@ -88,6 +88,4 @@ class RFS(FeatureMethod):
 
     def classify(self, features: Episodes) -> Tensor:
         """``[T, Q, ways]``: logits of a logistic regression on the support."""
-        f, ways = features, features.ways
-        assert ways is not None
-        return logistic(f.support_x, f.support_y, f.query_x, ways, self.settings.c)
+        return fitted(features, self.settings.c)

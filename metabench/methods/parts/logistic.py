@@ -9,7 +9,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from metabench.episodes import one_hot
+from metabench.episodes import Episodes, one_hot
 from metabench.methods.parts import cholesky
 
 
@@ -60,3 +60,10 @@ def logistic(
         ahead_w, ahead_b = new_w + push * (new_w - weights), new_b + push * (new_b - bias)
         weights, bias, momentum = new_w, new_b, following
     return (cross @ weights + bias).to(query.dtype)
+
+
+def fitted(features: Episodes, c: float) -> Tensor:
+    """:func:`logistic` of the features of a support, at its queries: logits ``[T, Q, ways]``."""
+    f, ways = features, features.ways
+    assert ways is not None
+    return logistic(f.support_x, f.support_y, f.query_x, ways, c)
