@@ -1,4 +1,8 @@
-"""Nearest neighbour on raw inputs: what a method must beat to have learned anything."""
+"""Nearest neighbour on raw inputs: what a method must beat to have learned anything.
+
+Differs from the paper: the class scores are minus squared distances, so that there are
+probabilities to score; the decision is the paper's.
+"""
 
 from __future__ import annotations
 

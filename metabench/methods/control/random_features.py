@@ -2,6 +2,10 @@
 
 Differs from ``linear_probe`` in the weights alone, and so says what pretraining is worth beyond the
 architecture (Saxe et al. 2011, "On random weights and unsupervised feature learning").
+
+Differs from the paper: the network is the profile's backbone (paper: convolution and square
+pooling) and the classifier a logistic regression on unit features (paper: a linear SVM), so that
+the weights alone tell it from ``linear_probe``.
 """
 
 from __future__ import annotations

@@ -2,6 +2,10 @@
 
 ``tf-idf(t, d) = (1 + ln tf) · (ln((1 + n) / (1 + df)) + 1)``, unit length (Salton & Buckley 1988),
 then ``min_W ½‖W‖² + C Σ CE(W x_i + b, y_i)`` by scikit-learn.
+
+Differs from the paper: the paper weights terms for retrieval; a classifier is added here. Pairs of
+neighbouring pieces are terms, too, and idf is smoothed by one, as is scikit-learn's default, so
+that a term in every text keeps some weight.
 """
 
 from __future__ import annotations

@@ -4,6 +4,9 @@ Pretrain a classifier on all source classes, drop its head, then meta-train the 
 nearest-centroid classifier by scaled cosine similarity (eq. 2), with a learned scale τ:
 
     p(y = k | x) ∝ exp(τ cos(f(x), c_k))      c_k = (1/|S_k|) Σ f(x_i)
+
+Differs from the paper: both stages share one budget, so that a hybrid costs what other methods
+cost; the paper trains each until ``val`` stops improving.
 """
 
 from __future__ import annotations

@@ -5,9 +5,14 @@ episode, a few gradient steps on its support S, whose augmented copies A(S) play
 
     θ' = θ − α ∇_θ CE(τ cos(f_θ(A(x_i)), c_k(θ)), y_i)      c_k(θ) = (1/|S_k|) Σ f_θ(x_i)
 
-The queries are classified by the prototypes of ``f_{θ'}``. Augmentation shifts an image by up to
-two pixels; other data are not augmented. The paper chooses α for each domain on its labelled
-episodes; here one α serves all.
+The queries are classified by the prototypes of ``f_{θ'}``.
+
+Differs from the paper: the pretraining is the source's, supervised, and not an external
+self-supervised one (DINO), so that all methods start from the same data. Gradient descent in place
+of Adam, ``steps`` of it in place of 50. Augmentation shifts an image by up to two pixels; the paper
+also changes colours, and other data are not augmented. One α serves all targets; the paper chooses
+it for each domain on labelled episodes of that domain. The cosine has no additive bias, which the
+softmax would cancel.
 """
 
 from __future__ import annotations

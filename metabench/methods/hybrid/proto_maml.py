@@ -6,6 +6,11 @@ inner loop of MAML starts with the head (paper, 3.2)
     w_k = 2 c_k      b_k = −‖c_k‖²      c_k = (1/|S_k|) Σ f_θ(x_i)
 
 and the outer gradient also goes through this start, into the embedding.
+
+Differs from the paper: second order, where the paper's results are of the first-order approximation
+for want of memory. It starts at random, where the paper may start from a classifier pretrained on
+ImageNet, so that it is compared with MAML. Support and queries are normalised by the moments of the
+support, so that queries do not see each other.
 """
 
 from __future__ import annotations

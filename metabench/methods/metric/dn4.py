@@ -4,6 +4,11 @@ Images are compared to classes by local descriptors, without pooling them into o
 query's P descriptors finds its κ nearest among all descriptors of a class (eq. 1):
 
     score_k(x) = Σ_{p=1..P} Σ_{j=1..κ} cos(x_p, NN_j(x_p; S_k))
+
+Differs from the paper: logits are the mean and not the sum over P and κ, times ``scale``, so that
+they do not grow with the image's size. The backbone is the profile's; the paper's has LeakyReLU and
+pools twice only (P = 441 at 84 px). A class with fewer than κ descriptors is averaged over those it
+has, one without any scores −1: supports here may be unbalanced.
 """
 
 from __future__ import annotations

@@ -5,8 +5,12 @@ The prototypes of an episode attend to one another before queries are compared w
     {c̃_k} = {c_k + W_o Σ_j softmax_j((W_q c_k)·(W_k c_j)/√D) W_v c_j}
     p(y = k | x) ∝ exp(τ cos(f(x), c̃_k))
 
-W_o starts at zero, so that meta-training starts from the pretrained nearest-prototype classifier;
-the paper's dropout, layer normalisation and auxiliary contrastive loss are left out.
+Differs from the paper: W_o starts at zero, so that meta-training starts from the pretrained
+nearest-prototype classifier. Dropout and the layer normalisation of c̃ are left out, as the cosine
+normalises already and a small budget has little to regularise. So is the auxiliary contrastive loss
+on the adapted examples of all classes. Similarity is a cosine with learned scale; the authors' code
+also has a squared distance over a fixed temperature. All of the network has one learning rate,
+where the code gives the attention ten times the backbone's.
 """
 
 from __future__ import annotations

@@ -5,8 +5,13 @@ As a conditional neural process, but each query attends to the support instead o
 
     r_i = h(x_i, y_i)      r*(x*) = Attention(x*, {x_i}, {r_i})      p(y* | x*) = g(x*, r*(x*))
 
-Queries and keys share one projection, as the authors' code shares their embedding: an example then
-attends to its likes from the start.
+Differs from the paper: its latent path (z, and with it the KL term) is left out, as a prediction
+must repeat; so is self-attention within the support, for a small budget. Queries and keys share one
+linear projection (code: one network, then one projection for each head), so that an example attends
+to its likes from the start; values are h's output, split among the heads, without projections
+before and after. The paper has regression alone: for classes, h reads the label's slot as one-hot
+and g gives the slots' logits. x is the backbone's layer-normalised feature, the loss is that of the
+queries alone, and layers are ``width`` wide and two deep, as in ``cnp``.
 """
 
 from __future__ import annotations

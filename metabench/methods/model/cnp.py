@@ -6,6 +6,12 @@ Encode every labelled example, average, decode each query (eq. 2-4):
 
 For classification the average is taken within each class and the classes' averages are concatenated
 (paper, 4.3), in the order of their label slots.
+
+Differs from the paper: x is the backbone's layer-normalised feature, as for every method here; the
+paper has plain inputs in regression and a convolutional h for Omniglot. The deviation is 0.1 + 0.9
+softplus, as in the authors' code. The loss is that of the queries alone, while the paper also
+predicts the points that it conditions on: here only queries are scored. A class without support has
+r_k = 0. Layers are ``width`` wide and two deep, for a small budget.
 """
 
 from __future__ import annotations

@@ -8,7 +8,15 @@ label is unknown.
 
 Support tokens attend to the support, a query to the support and itself, so no query sees another
 and the order of the support is nothing. Labels are random slots from episode to episode, so the
-network must read them from the context. Features come from the backbone (the paper: raw pixels).
+network must read them from the context.
+
+Differs from the paper: a label stands in the token of its own example (paper: in the next one) and
+the support is no sequence: it sees all of itself, and only queries are predicted, not every item in
+turn, since the protocol asks about queries that do not see each other. Inputs are the backbone's
+layer-normalised features, learned with the transformer (paper: raw pixels under random
+projections). Tasks are episodes of the source, without the paper's millions of random projections
+and label permutations of one dataset: the source's classes are the budget. Classes take slots in
+order of appearance. The transformer is small (2 layers of width 128).
 """
 
 from __future__ import annotations

@@ -9,15 +9,19 @@ least-used slots ``w^lu`` (indicators), Least Recently Used Access is (paper, eq
     w^u_t = γ w^u_{t−1} + w^r_t + w^w_t
 
 and the least-used slots are set to zero before they are written. The key strength β_t is that of
-the Neural Turing Machine (Graves et al. 2014, eq. 5). In the paper labels arrive one step late,
-after a null label; here, equally, an item comes with its label and a query with the null label.
-Every query starts from the state that the support left and writes nothing, so queries cannot see
-each other. Memory and controller start empty in every episode.
+the Neural Turing Machine (Graves et al. 2014, eq. 5). An item comes with its label, a query with
+the null label. Every query starts from the state that the support left and writes nothing. Memory
+and controller start empty in every episode.
 
-Two additions make it learn within a small budget; without them it stays at chance there: features
-are layer-normalised, and keys, gate and strength see the controller's input beside its state. The
-strength β_t is 10 + softplus, where the Turing Machine has the softplus alone, so that reading is
-sharp from the start.
+Differs from the paper: two additions make it learn within a small budget; without them it stays at
+chance there: features are layer-normalised, and keys, gate and strength see the controller's input
+beside its state. The strength β_t is 10 + softplus, where the Turing Machine has the softplus
+alone, so that reading is sharp from the start. The gate α is emitted at each step and for each head
+(paper: a scalar). Inputs are features of the backbone and not pixels, as for every method here.
+Labels come with their item and not one step late, the loss is that of queries after the whole
+support and not of every item in turn, and a query writes nothing: queries must not see each other.
+Slots are taken in order of appearance and not at random, which is the same to a support in random
+order.
 """
 
 from __future__ import annotations

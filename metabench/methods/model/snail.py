@@ -9,6 +9,13 @@ convolutions gather information and causal attention picks it out (paper, figure
 
 Queries stand beside each other at the position after the support: each sees the support and itself.
 A causal network never shows the support a query, so the support is processed once for all of them.
+
+Differs from the paper: D is 32 (128), keys and values double from block to block (64, 128, 256 and
+32, 64, 128; paper: 64, 256, 512 and 32, 128, 256), for a small budget. Dilations start at 1; the
+paper's pseudo-code starts at 2 and so would skip every other example. S is the setting ``length``
+and not the length of the episode, so that one learner serves several numbers of shots. Features are
+layer-normalised, so that they and the one-hot labels beside them have one scale. Classes take label
+slots in order of appearance and not at random, which is the same to a support in random order.
 """
 
 from __future__ import annotations

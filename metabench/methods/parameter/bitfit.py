@@ -4,6 +4,11 @@
 
 As ``norm_bias``, but with the optimiser and schedule of language models, and without the scales of
 normalisation layers.
+
+Differs from the paper: the bias of the embeddings' normalisation stays, with the embeddings. As in
+``lm_fine_tune``, and for the reasons given there, the head starts at the class means and stands on
+the mean of the word pieces' vectors at unit length (paper: on [CLS], at random), a task takes
+``steps`` batches in place of 16 epochs, there is no dropout, and biases decay like other weights.
 """
 
 from __future__ import annotations

@@ -4,6 +4,13 @@ The head adapts first; every ``every`` steps one more block joins, from the last
 block that is ``l`` places before the last has the learning rate
 
     α_l = α · decay^{-l}        (paper: η^{l−1} = η^l / 2.6)
+
+Differs from the paper: two of ULMFiT's parts are left out, the language model that is first tuned
+on the target's unlabelled text and the slanted triangular learning rate, since this method serves
+images and vectors, too. A block joins after ``every`` steps and not after an epoch, as the support
+is one batch. Gradient descent with momentum in place of Adam, without dropout, as in ``fine_tune``.
+The head is linear and starts at the class means; the paper's has two random layers on concatenated
+poolings.
 """
 
 from __future__ import annotations

@@ -4,7 +4,15 @@
 
 with warm-up and linear decay of the learning rates, as Mosbach et al. (2021) recommend for small
 data. ``f_θ(x)`` is the encoder's text vector at unit length, θ starts where language modelling left
-it, and W at ten times the directions of the class means (the paper: at random).
+it, and W at ten times the directions of the class means.
+
+Differs from the paper: f is the mean of the word pieces' vectors at unit length, not [CLS] through
+a tanh layer, because sentence encoders are trained so. W starts at ten times the directions of the
+class means and not at random, so that few steps suffice. Word, position and segment embeddings
+stay: they are half of a small encoder's weights, and a support has few words. ``steps`` batches of
+up to ``chunk`` texts in place of three epochs, as an epoch of a support is one or two batches. No
+dropout and no clipping of gradients; weight decay takes all weights, biases and normalisation
+included.
 """
 
 from __future__ import annotations

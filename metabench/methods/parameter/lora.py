@@ -4,6 +4,11 @@
 
 on the query and value projections; where an encoder has none, on all its matrices. The product is
 added to the weights of each task (as merging adapters does), and is tested against ``peft``.
+
+Differs from the paper: A is uniform, as in the authors' code, and not Gaussian. There is no dropout
+before A. Where an encoder has no attention, all its matrices move. As in ``lm_fine_tune``, and for
+the reasons given there, the head starts at the class means and stands on the mean of the word
+pieces' vectors at unit length, and a task takes ``steps`` batches in place of tens of epochs.
 """
 
 from __future__ import annotations

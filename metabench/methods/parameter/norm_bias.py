@@ -4,6 +4,12 @@ Known as BitFit for language models (Ben Zaken et al. 2022) and as tuning batch-
 (Mudrakarta et al. 2019): with γ, β and b the vectors of the network,
 
     (γ, β, b) ← (γ, β, b) − α ∇ (1/|S|) Σ_{(x,y) ∈ S} CE(f(x; γ, β, b), y)
+
+Differs from the paper: Ben Zaken et al. tune the biases of a Transformer alone, by AdamW with a
+falling learning rate (:mod:`~metabench.methods.parameter.bitfit` does); here scales adapt too,
+since a convolution before a normalisation has no bias, and by gradient descent with momentum, so
+that it differs from ``fine_tune`` in nothing but which weights move. The head starts at the class
+means and not at random.
 """
 
 from __future__ import annotations

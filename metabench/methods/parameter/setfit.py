@@ -2,9 +2,14 @@
 
 Pairs of support texts, as many of one class as of two, are drawn together or apart:
 
-    L = Σ_{pairs} (cos(f_θ(x_i), f_θ(x_j)) − [y_i = y_j])²
+    L = (1/P) Σ_{pairs} (cos(f_θ(x_i), f_θ(x_j)) − [y_i = y_j])²
 
 then ``min_W ½‖W‖² + C Σ CE(W f_θ(x_i) + b, y_i)`` on the tuned, fixed features.
+
+Differs from the paper: each of the ``steps`` batches draws its pairs anew; the paper draws a fixed
+set of pairs and goes through it once. A text that is alone in its class is paired with itself, as
+at one shot there is no other. The embeddings stay, as in ``lm_fine_tune``. C is 10 and not
+scikit-learn's 1, since features of unit length need larger weights.
 """
 
 from __future__ import annotations

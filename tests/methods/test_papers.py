@@ -1,0 +1,45 @@
+"""Each method's file says how it differs from its paper, so that nobody has to find out."""
+
+from __future__ import annotations
+
+import sys
+
+import pytest
+
+from metabench.methods import METHODS
+
+MISSING = {
+    "equations": {"mtl"},
+    "solvers": {
+        *("linear_probe", "simpleshot", "knn", "lda", "ridge", "baseline_plus_plus", "rfs"),
+        *("protonet", "matching_net", "relation_net", "mahalanobis", "frn"),
+        *("r2d2", "metaoptnet", "imaml"),
+    },
+    "heads": {
+        *("maml", "fomaml", "anil", "boil", "meta_sgd", "maml_plus_plus", "reptile"),
+        *("frozen_anil", "unicorn_maml"),
+    },
+    "transductive": {"tim", "bd_cspn", "laplacian_shot", "pt_map", "transductive_fine_tune"},
+}
+"""Paragraphs that are still to be written, by who writes them. This list only ever gets shorter."""
+
+
+def last_paragraph(name: str) -> str:
+    """The end of the docstring of the method's module, on one line."""
+    text = sys.modules[METHODS.load(name).__module__].__doc__ or ""
+    return " ".join(text.strip().rpartition("\n\n")[2].split())
+
+
+@pytest.mark.parametrize(
+    "name",
+    [n for n in METHODS.names() if METHODS.target(n).startswith("metabench.")],
+)
+def test_a_method_s_file_ends_with_its_differences_from_the_paper(name) -> None:
+    found = last_paragraph(name)
+    says = found == "As in the paper." or found.startswith("Differs from the paper: ")
+    if METHODS.load(name).paper == "–":
+        assert not says, f"{name} has no paper"
+    elif name in set().union(*MISSING.values()):
+        assert not says, f"take {name} off the list"
+    else:
+        assert says, f"{name}: no 'Differs from the paper: …' and no 'As in the paper.'"
