@@ -8,6 +8,7 @@ from typing import ClassVar
 from torch import Tensor, nn
 
 from metabench.backbones.layers import Weights
+from metabench.config.search import Range
 
 
 class Backbone(nn.Module, abc.ABC):
@@ -18,14 +19,14 @@ class Backbone(nn.Module, abc.ABC):
         block_prefixes: the parts from input to output, by parameter-name prefix; what "last block"
             and "gradual unfreezing" refer to.
         kinds: of examples that it reads.
-        ranges: where tuning looks for a setting of methods that train this backbone, if not where
-            it looks for all others.
+        ranges: where a setting is searched of methods that train this backbone, if not where the
+            method says.
     """
 
     feature_dim: int
     block_prefixes: tuple[str, ...]
     kinds: ClassVar[frozenset[str]]
-    ranges: ClassVar[dict[str, tuple[float, float]]] = {}
+    ranges: ClassVar[dict[str, Range]] = {}
 
     @property
     def channels(self) -> int:

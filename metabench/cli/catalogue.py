@@ -104,8 +104,9 @@ def _is_of(registry: Registry[Any], name: str) -> bool:
 
 
 def _show_method(name: str, cls: type[Method]) -> None:
+    from metabench.config.search import adapts
     from metabench.methods.base import Settings
-    from metabench.pipeline.tuning import searched
+    from metabench.methods.searching import effective, searched
 
     facts: dict[str, Any] = {"family": cls.family, "paper": cls.paper, "data": _kinds(cls)}
     for declared in ("source_training", "start", "transductive", "variable_ways"):
@@ -113,12 +114,12 @@ def _show_method(name: str, cls: type[Method]) -> None:
     _show(name, facts | {"order_sensitive": cls.order_sensitive, "class": _place(cls)})
     say(_text_of(cls))
     ranges = searched(cls)
-    table = table_of("setting", "default", "tuned within")
-    for field, found in cls.Settings.model_fields.items():
-        if cls.source_training != "none" or field not in Settings.model_fields:
-            low, high = ranges.get(field, ("", ""))
-            default = json.dumps(found.get_default(call_default_factory=True), default=str)
-            table.add_row(field, default, f"{low} … {high}" if low else "")
+    table = table_of("setting", "default", "searched", "by shots")
+    for field in effective(cls):
+        found = cls.Settings.model_fields[field]
+        default = json.dumps(found.get_default(call_default_factory=True), default=str)
+        by_shots = "yes" if adapts(found) else ""
+        table.add_row(field, default, str(ranges.get(field, "")), by_shots)
     if not table.row_count:
         say("\nIt has no settings.")
         return

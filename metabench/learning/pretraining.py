@@ -7,11 +7,14 @@ under the same budget as every method, and is selected on the same ``val`` episo
 
 from __future__ import annotations
 
+from typing import Annotated
+
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from metabench.backbones.base import Backbone
 from metabench.config.bounds import Many, NonNegative, Positive
+from metabench.config.search import Log
 from metabench.episodes import Episodes, class_means
 from metabench.episodes.source import Examples
 from metabench.methods.base import Method, Settings, Task
@@ -26,7 +29,7 @@ class PretrainSettings(Settings):
     scarce.
     """
 
-    lr: Positive = 5e-3
+    lr: Annotated[Positive, Log(3e-4, 2e-2)] = 5e-3
     weight_decay: NonNegative = 5e-4
     batch: Many = 32
 

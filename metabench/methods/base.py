@@ -17,6 +17,7 @@ from torch import Tensor, nn
 
 from metabench.backbones.base import Backbone
 from metabench.config.bounds import Count, Distinct, Many, NonNegative, Positive, Ways
+from metabench.config.search import Log
 from metabench.episodes import Episodes, task_loss
 from metabench.episodes.source import Source
 
@@ -61,10 +62,7 @@ class Settings(BaseModel):
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
-    ranges: ClassVar[dict[str, tuple[float, float]]] = {}
-    """Where tuning looks for a setting, if not where it looks for all others of that name."""
-
-    lr: Positive = 3e-3
+    lr: Annotated[Positive, Log(3e-4, 2e-2)] = 3e-3
     weight_decay: NonNegative = 0.0
     tasks: Count = 4
     ways: Ways | None = None

@@ -1,6 +1,6 @@
 """Hyper-parameters chosen on ``val`` episodes: the same number of trials for every method.
 
-What is searched is decided by the names of a method's settings, alike for all methods; where the
+What is searched is what a method's settings declare (:mod:`metabench.config.search`); where the
 search starts is the method's own default. A study lives in a sqlite file and goes on where it
 stopped; its name holds the digest of all that a score depends on, so that a study never mixes
 scores of different code, data or budget.
@@ -20,15 +20,15 @@ from sqlalchemy.exc import DBAPIError
 
 from metabench import rng
 from metabench.backbones import BACKBONES
-from metabench.backbones.base import Backbone
 from metabench.config import Config
 from metabench.config.editing import opened, put, written
 from metabench.config.messages import glance, nearest
 from metabench.config.names import BACKBONE
+from metabench.config.search import Choice, Log, Range
 from metabench.config.yaml_file import text_of
 from metabench.files import InputError, write_text
 from metabench.methods import METHODS
-from metabench.methods.base import Method
+from metabench.methods.searching import searched
 from metabench.pipeline.cells import pretrain_cell, train_cell, validator
 from metabench.pipeline.fingerprint import key_of
 from metabench.pipeline.keys import Keys
@@ -36,21 +36,6 @@ from metabench.pipeline.layout import Layout
 from metabench.pipeline.opening import load_learner
 from metabench.pipeline.validation import learner_class, method_settings
 from metabench.runtime import pick_device
-
-SPACE: dict[str, tuple[float, float]] = {
-    "lr": (3e-4, 2e-2),
-    "inner_lr": (5e-3, 0.5),
-    "finetune_lr": (1e-3, 0.2),
-    "head_lr": (5e-3, 0.5),
-    "c": (0.1, 100.0),
-    "penalty": (0.01, 100.0),
-    "scale": (1.0, 50.0),
-    "alpha": (1e-3, 10.0),
-    "temperature": (1.0, 50.0),
-    "beta": (0.05, 20.0),
-    "regularisation": (0.05, 20.0),
-}
-"""Range of each setting, searched on a logarithmic scale; a setting not named here is not tuned."""
 
 DIVERGED = -1e9
 """Score of settings with which training diverges."""
@@ -80,16 +65,6 @@ class TrialLayout(Layout):
 
     def _trial(self, seed: int) -> Path:
         return self.root / "studies/runs" / self.trial / self.tuned / str(seed)
-
-
-def searched(
-    method: type[Method], backbone: type[Backbone] | None = None
-) -> dict[str, tuple[float, float]]:
-    """The part of :data:`SPACE` that a method has, with its own or its backbone's ranges."""
-    space = SPACE | (backbone.ranges if backbone else {}) | method.Settings.ranges
-    if method.source_training == "none":
-        del space["lr"]
-    return {name: space[name] for name in method.Settings.model_fields if name in space}
 
 
 def methods_to_tune(config: Config, source: str, names: Sequence[str]) -> Sequence[str]:
@@ -180,7 +155,7 @@ def tune(
     choice = config.task_type_of(source).backbone_of(method)
     space = searched(cls, BACKBONES.load(choice.name))
     if not space:
-        raise NothingToTune(f"{method}: has no setting that is searched ({', '.join(SPACE)})")
+        raise NothingToTune(f"{method}: has no setting that is searched")
     defaults = method_settings(name, base, where).model_dump()
     fixed = {name: value for name, value in base.items() if name not in space}
     bare, seed = with_settings(config, source, method, fixed), config.seeds[0]
@@ -202,12 +177,11 @@ def tune(
             "the trials of its studies are run again."
         ) from error
     if all(trial.value == DIVERGED for trial in finished(study)):  # or there is none
-        start = {n: min(max(defaults[n], low), high) for n, (low, high) in space.items()}
-        study.enqueue_trial(start, skip_if_exists=True)
+        study.enqueue_trial({n: defaults[n] for n in space}, skip_if_exists=True)
     score_of = evaluate or (lambda settings: score(config, root, source, method, settings))
 
     def objective(trial: optuna.Trial) -> float:
-        found = {n: trial.suggest_float(n, *bounds, log=True) for n, bounds in space.items()}
+        found = {n: _suggested(trial, n, within) for n, within in space.items()}
         try:
             return score_of(base | found)
         except RuntimeError as error:  # diverged: a fact about the settings
@@ -232,6 +206,13 @@ def tune(
     return study
 
 
+def _suggested(trial: optuna.Trial, name: str, within: Range) -> Any:
+    """The trial's value of a setting."""
+    if isinstance(within, Choice):
+        return trial.suggest_categorical(name, within.values)
+    return trial.suggest_float(name, within.low, within.high, log=isinstance(within, Log))
+
+
 def finished(study: optuna.Study) -> list[optuna.trial.FrozenTrial]:
     """Completed trials: what was cut short does not count and is tried again."""
     return study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
@@ -240,7 +221,9 @@ def finished(study: optuna.Study) -> list[optuna.trial.FrozenTrial]:
 def apply(path: Path, study: optuna.Study, source: str, method: str) -> dict[str, Any]:
     """Write the best settings into ``params.yaml``, with the study's name; comments are kept."""
     document = opened(text_of(path))
-    best = {n: float(f"{v:.3g}") for n, v in study.best_params.items()}
+    best = {
+        n: float(f"{v:.3g}") if isinstance(v, float) else v for n, v in study.best_params.items()
+    }
     for name, value in best.items():
         put(document, ["settings", source, method, name], value, str(path))
     note = f"study {study.study_name}, {len(finished(study))} trials"

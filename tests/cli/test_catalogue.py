@@ -51,7 +51,7 @@ def test_a_method_is_shown_with_its_equation_and_its_settings() -> None:
     output = printed("show", "frn")
     assert "Wertheimer et al. 2021" in output and "│ family          │ metric" in output
     assert "logit_k = −γ ‖X − X̄_k‖² / P" in output
-    assert re.search(r"│ lr +│ 0.003 +│ 0.0003 … 0.02 +│", output)
+    assert re.search(r"│ lr +│ 0.003 +│ 0.0003 … 0.02 \(log\) +│", output)
     assert re.search(r"│ ways +│ 20 +│ +│", output)
     assert "metabench.methods.metric.frn:FRN" in output
 
@@ -59,7 +59,7 @@ def test_a_method_is_shown_with_its_equation_and_its_settings() -> None:
 def test_what_trains_nothing_has_no_settings_of_training() -> None:
     assert "It has no settings." in printed("show", "nearest_neighbour")
     output = printed("show", "linear_probe")
-    assert re.search(r"│ c +│ [\d.]+ +│ 0.1 … 100.0 +│", output) and "│ lr" not in output
+    assert re.search(r"│ c +│ [\d.]+ +│ 0.1 … 100 \(log\) +│", output) and "│ lr" not in output
 
 
 def test_backbones_datasets_and_the_pretraining_are_shown_too() -> None:

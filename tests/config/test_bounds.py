@@ -15,8 +15,9 @@ from metabench.backbones import BACKBONES
 from metabench.config import Config
 from metabench.config.bounds import Count, Distinct, Positive, Seed
 from metabench.config.names import BACKBONE
+from metabench.config.search import value_at
 from metabench.methods import METHODS
-from metabench.pipeline.tuning import SPACE
+from metabench.methods.searching import searched
 from metabench.pipeline.validation import learner_class
 
 
@@ -66,13 +67,12 @@ def test_every_number_of_params_is_bounded() -> None:
 
 @pytest.mark.parametrize("name", [BACKBONE, *METHODS.names()])
 def test_every_number_of_a_method_is_bounded_and_searched_within(name) -> None:
-    settings = learner_class(name).Settings
-    assert unbounded(settings) == []
-    for field, ends in (SPACE | settings.ranges).items():
-        if field in settings.model_fields:
-            info = settings.model_fields[field]
-            check = TypeAdapter(info.rebuild_annotation())
-            assert tuple(map(check.validate_python, ends)) == ends
+    method = learner_class(name)
+    assert unbounded(method.Settings) == []
+    for field, within in searched(method).items():
+        info = method.Settings.model_fields[field]
+        ends = [value_at(info, within, share) for share in (0, 0.3, 1)]
+        assert [method.Settings.model_validate({field: end}) for end in ends]
 
 
 @pytest.mark.parametrize("name", BACKBONES.names())

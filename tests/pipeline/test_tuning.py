@@ -7,21 +7,14 @@ import shutil
 import pytest
 import yaml
 
-from metabench.backbones.conv4 import Conv4
-from metabench.backbones.minilm import MiniLM
 from metabench.config.names import BACKBONE
 from metabench.files import InputError
-from metabench.methods.feature.ridge import Ridge
-from metabench.methods.metric.protonet import ProtoNet
-from metabench.methods.parts.language_tuning import LanguageTuning
 from metabench.pipeline.keys import Keys
 from metabench.pipeline.layout import Layout
 from metabench.pipeline.tuning import (
-    SPACE,
     apply,
     finished,
     score,
-    searched,
     tune,
     with_settings,
 )
@@ -59,15 +52,6 @@ def test_the_pretraining_is_tuned_like_a_method_and_in_folders_of_its_own(projec
     assert len(keys) == 2
     with pytest.raises(InputError, match="backbone: rate: unknown key"):
         score(config, root, TOY_NAME, BACKBONE, {"rate": 1.0})
-
-
-def test_only_settings_that_the_method_has_are_searched() -> None:
-    assert set(searched(ProtoNet, Conv4)) == {"lr"}
-    assert set(searched(Ridge, Conv4)) == {"penalty"}
-    assert (
-        searched(LanguageTuning, MiniLM)["finetune_lr"][1] < SPACE["finetune_lr"][1]
-    )  # its own range
-    assert searched(ProtoNet, MiniLM)["lr"][1] < SPACE["lr"][1]  # its backbone's
 
 
 def test_a_study_starts_from_the_default_counts_its_trials_and_resumes(project) -> None:

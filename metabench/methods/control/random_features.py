@@ -10,10 +10,13 @@ the weights alone tell it from ``linear_probe``.
 
 from __future__ import annotations
 
+from typing import Annotated
+
 import torch.nn.functional as F
 from torch import Tensor
 
 from metabench.config.bounds import Positive
+from metabench.config.search import ADAPTS, Log
 from metabench.episodes import Episodes
 from metabench.methods.base import FeatureMethod, Settings
 from metabench.methods.parts.logistic import fitted
@@ -22,7 +25,7 @@ from metabench.methods.parts.logistic import fitted
 class RandomFeaturesSettings(Settings):
     """``c``: inverse penalty, as of ``linear_probe``."""
 
-    c: Positive = 10.0
+    c: Annotated[Positive, Log(0.1, 100), ADAPTS] = 10.0
 
 
 class RandomFeatures(FeatureMethod):

@@ -6,9 +6,12 @@ normalisation uses the moments of the task's own support.
 
 from __future__ import annotations
 
+from typing import Annotated
+
 from torch import Tensor
 
 from metabench.config.bounds import NonNegative
+from metabench.config.search import ADAPTS, Log
 from metabench.episodes import Episodes
 from metabench.methods.parts.fine_tuning import FineTuneMethod, FineTuneSettings
 from metabench.methods.parts.inner_loop import Weights
@@ -17,8 +20,8 @@ from metabench.methods.parts.inner_loop import Weights
 class ScratchSettings(FineTuneSettings):
     """Random weights have farther to go."""
 
-    finetune_lr: NonNegative = 0.05
-    head_lr: NonNegative = 0.05
+    finetune_lr: Annotated[NonNegative, Log(1e-3, 0.2), ADAPTS] = 0.05
+    head_lr: Annotated[NonNegative, Log(5e-3, 0.5), ADAPTS] = 0.05
 
 
 class Scratch(FineTuneMethod):

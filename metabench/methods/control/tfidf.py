@@ -11,6 +11,7 @@ that a term in every text keeps some weight.
 from __future__ import annotations
 
 import warnings
+from typing import Annotated
 
 import numpy as np
 import torch
@@ -18,6 +19,7 @@ from sklearn.linear_model import LogisticRegression
 from torch import Tensor
 
 from metabench.config.bounds import Positive
+from metabench.config.search import ADAPTS, Log
 from metabench.episodes import Episodes
 from metabench.methods.base import Method, Settings
 from metabench.methods.parts.bag import tfidf
@@ -26,7 +28,7 @@ from metabench.methods.parts.bag import tfidf
 class TfidfSettings(Settings):
     """``c``: inverse penalty."""
 
-    c: Positive = 10.0
+    c: Annotated[Positive, Log(0.1, 100), ADAPTS] = 10.0
 
 
 class Tfidf(Method):

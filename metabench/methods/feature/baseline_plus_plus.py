@@ -10,12 +10,15 @@ head, started at the class means, is fitted to the support by gradient descent.
 
 from __future__ import annotations
 
+from typing import Annotated
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from metabench.backbones.base import Backbone
 from metabench.config.bounds import BelowOne, NonNegative, Positive, Whole
+from metabench.config.search import ADAPTS, Log
 from metabench.episodes import Episodes, class_means, cross_entropy, task_loss
 from metabench.episodes.source import Examples
 from metabench.methods.base import FeatureMethod, Settings, Task
@@ -32,8 +35,8 @@ class BaselinePlusPlusSettings(Settings):
     """
 
     weight_decay: NonNegative = 5e-4
-    scale: Positive = 10.0
-    finetune_lr: NonNegative = 0.1
+    scale: Annotated[Positive, Log(1, 50)] = 10.0
+    finetune_lr: Annotated[NonNegative, Log(1e-3, 0.5), ADAPTS] = 0.1
     momentum: BelowOne = 0.9
     steps: Whole = 50
 

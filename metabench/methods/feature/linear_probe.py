@@ -8,10 +8,13 @@ with features of unit length ``f̃(x) = f(x)/‖f(x)‖``:
 
 from __future__ import annotations
 
+from typing import Annotated
+
 import torch.nn.functional as F
 from torch import Tensor
 
 from metabench.config.bounds import Positive
+from metabench.config.search import ADAPTS, Log
 from metabench.episodes import Episodes
 from metabench.methods.base import FeatureMethod, Settings
 from metabench.methods.parts.logistic import fitted
@@ -20,7 +23,7 @@ from metabench.methods.parts.logistic import fitted
 class LinearProbeSettings(Settings):
     """``c``: C, the inverse penalty, as in scikit-learn."""
 
-    c: Positive = 10.0
+    c: Annotated[Positive, Log(0.1, 100), ADAPTS] = 10.0
 
 
 class LinearProbe(FeatureMethod):

@@ -12,6 +12,7 @@ starts where the teacher ended (paper: at random), as its budget would not suffi
 from __future__ import annotations
 
 import copy
+from typing import Annotated
 
 import torch
 import torch.nn.functional as F
@@ -19,6 +20,7 @@ from torch import Tensor, nn
 
 from metabench.backbones.base import Backbone
 from metabench.config.bounds import NonNegative, Positive
+from metabench.config.search import ADAPTS, Log
 from metabench.episodes import Episodes, cross_entropy
 from metabench.episodes.source import Examples
 from metabench.methods.base import FeatureMethod, Settings, Task
@@ -35,10 +37,10 @@ class RFSSettings(Settings):
     """
 
     weight_decay: NonNegative = 5e-4
-    c: Positive = 10.0
-    alpha: NonNegative = 0.5
-    beta: NonNegative = 0.5
-    temperature: Positive = 4.0
+    c: Annotated[Positive, Log(0.1, 100), ADAPTS] = 10.0
+    alpha: Annotated[NonNegative, Log(0.05, 2)] = 0.5
+    beta: Annotated[NonNegative, Log(0.05, 2)] = 0.5
+    temperature: Annotated[Positive, Log(1, 20)] = 4.0
 
 
 class RFS(FeatureMethod):

@@ -10,10 +10,13 @@ Classes are one-hot targets; regression takes the targets as they are.
 
 from __future__ import annotations
 
+from typing import Annotated
+
 import torch
 from torch import Tensor
 
 from metabench.config.bounds import Positive
+from metabench.config.search import ADAPTS, Log
 from metabench.episodes import Episodes, one_hot
 from metabench.methods.base import FeatureMethod, Settings
 from metabench.methods.parts import cholesky
@@ -26,7 +29,7 @@ LOGIT_SCALE = 10.0
 class RidgeSettings(Settings):
     """``penalty``: λ on the weights; the intercept has none."""
 
-    penalty: Positive = 1.0
+    penalty: Annotated[Positive, Log(0.01, 100), ADAPTS] = 1.0
 
 
 def ridge(support: Tensor, targets: Tensor, query: Tensor, penalty: float) -> Tensor:

@@ -11,11 +11,14 @@ cost; the paper trains each until ``val`` stops improving.
 
 from __future__ import annotations
 
+from typing import Annotated
+
 import torch
 from torch import Tensor, nn
 
 from metabench.backbones.base import Backbone
 from metabench.config.bounds import Positive
+from metabench.config.search import Log
 from metabench.episodes import Episodes, class_means
 from metabench.methods.base import FeatureMethod, Settings, Task
 from metabench.methods.parts.distances import cosine
@@ -24,7 +27,7 @@ from metabench.methods.parts.distances import cosine
 class MetaBaselineSettings(Settings):
     """``scale``: where τ starts (paper: 10)."""
 
-    scale: Positive = 10.0
+    scale: Annotated[Positive, Log(1, 50)] = 10.0
 
 
 class MetaBaseline(FeatureMethod):

@@ -18,6 +18,7 @@ softmax would cancel.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Annotated
 
 import torch
 from torch import Tensor, nn
@@ -25,6 +26,7 @@ from torch import Tensor, nn
 from metabench import rng
 from metabench.backbones.base import Backbone
 from metabench.config.bounds import NonNegative, Positive, Whole
+from metabench.config.search import ADAPTS, Log
 from metabench.episodes import Episodes, class_means, task_loss
 from metabench.methods.base import Method, Settings, Task
 from metabench.methods.parts.distances import cosine
@@ -41,8 +43,8 @@ class PMFSettings(Settings):
         shift: largest shift of an image, in pixels.
     """
 
-    scale: Positive = 10.0
-    finetune_lr: NonNegative = 0.01
+    scale: Annotated[Positive, Log(1, 50)] = 10.0
+    finetune_lr: Annotated[NonNegative, Log(1e-3, 0.2), ADAPTS] = 0.01
     steps: Whole = 10
     shift: Whole = 2
 

@@ -13,10 +13,13 @@ has, one without any scores −1: supports here may be unbalanced.
 
 from __future__ import annotations
 
+from typing import Annotated
+
 import torch
 from torch import Tensor
 
 from metabench.config.bounds import Count, Positive
+from metabench.config.search import Log
 from metabench.episodes import Episodes
 from metabench.methods.base import FeatureMethod, Settings
 from metabench.methods.parts.distances import cosine
@@ -32,7 +35,7 @@ class DN4Settings(Settings):
 
     queries: Count | None = 5
     neighbours: Count = 3
-    scale: Positive = 20.0
+    scale: Annotated[Positive, Log(1, 50)] = 20.0
 
 
 class DN4(FeatureMethod):

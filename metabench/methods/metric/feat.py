@@ -15,12 +15,15 @@ where the code gives the attention ten times the backbone's.
 
 from __future__ import annotations
 
+from typing import Annotated
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from metabench.backbones.base import Backbone
 from metabench.config.bounds import Positive
+from metabench.config.search import Log
 from metabench.episodes import Episodes, class_means
 from metabench.methods.base import FeatureMethod, Settings, Task
 from metabench.methods.parts.distances import cosine
@@ -29,7 +32,7 @@ from metabench.methods.parts.distances import cosine
 class FEATSettings(Settings):
     """``scale``: where τ starts."""
 
-    scale: Positive = 10.0
+    scale: Annotated[Positive, Log(1, 50)] = 10.0
 
 
 class FEAT(FeatureMethod):

@@ -10,10 +10,13 @@ Each class has a metric of its own, its covariance shrunk to that of the task (e
 
 from __future__ import annotations
 
+from typing import Annotated
+
 import torch
 from torch import Tensor
 
 from metabench.config.bounds import Count, Positive
+from metabench.config.search import Log
 from metabench.episodes import Episodes, class_means, one_hot
 from metabench.methods.base import FeatureMethod, Settings
 from metabench.methods.parts import cholesky
@@ -23,7 +26,7 @@ class MahalanobisSettings(Settings):
     """``beta``: β, the unit metric's share (paper: 1)."""
 
     queries: Count | None = 5
-    beta: Positive = 1.0
+    beta: Annotated[Positive, Log(0.05, 20)] = 1.0
 
 
 class Mahalanobis(FeatureMethod):

@@ -10,11 +10,14 @@ it is learned.
 
 from __future__ import annotations
 
+from typing import Annotated
+
 import torch
 from torch import Tensor, nn
 
 from metabench.backbones.base import Backbone
 from metabench.config.bounds import Count, Positive, Ways
+from metabench.config.search import Log
 from metabench.episodes import Episodes, one_hot
 from metabench.methods.base import FeatureMethod, Settings, Task
 from metabench.methods.parts.distances import cosine
@@ -26,7 +29,7 @@ class MatchingNetSettings(Settings):
     ways: Ways | None = 20
     tasks: Count = 1
     queries: Count | None = 5
-    scale: Positive = 10.0
+    scale: Annotated[Positive, Log(1, 50)] = 10.0
 
 
 class MatchingNet(FeatureMethod):

@@ -14,11 +14,13 @@ The linear system is solved by a few steps of conjugate gradient, with Hessian-v
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Annotated
 
 import torch
 from torch import Tensor
 
 from metabench.config.bounds import Count, Positive, Whole
+from metabench.config.search import Log
 from metabench.episodes import Episodes, task_loss
 from metabench.methods.parts.inner_loop import (
     GradientMethod,
@@ -38,7 +40,7 @@ class IMAMLSettings(InnerLoopSettings):
 
     steps: Count = 10
     test_steps: Whole = 15
-    regularisation: Positive = 0.5
+    regularisation: Annotated[Positive, Log(0.05, 20)] = 0.5
     cg_steps: Count = 5
 
 

@@ -13,13 +13,14 @@ solves all tasks at once, and is differentiated as it stands.
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import Annotated
 
 import torch
 from torch import Tensor, nn
 
 from metabench.backbones.base import Backbone
 from metabench.config.bounds import Count, Positive
+from metabench.config.search import Log
 from metabench.episodes import Episodes, one_hot
 from metabench.methods.base import FeatureMethod, Settings, Task
 
@@ -33,11 +34,9 @@ class MetaOptNetSettings(Settings):
         scale: where γ starts.
     """
 
-    ranges: ClassVar = {"C": (0.1, 100.0)}  # as of `c` of a logistic head
-
-    C: Positive = 0.1
+    C: Annotated[Positive, Log(0.1, 100)] = 0.1
     iterations: Count = 50
-    scale: Positive = 10.0
+    scale: Annotated[Positive, Log(1, 50)] = 10.0
 
 
 def project_simplex(z: Tensor, total: float) -> Tensor:

@@ -10,11 +10,14 @@ in Woodbury's form (eq. 4), and gradients go through its solution into the embed
 
 from __future__ import annotations
 
+from typing import Annotated
+
 import torch
 from torch import Tensor, nn
 
 from metabench.backbones.base import Backbone
 from metabench.config.bounds import Positive
+from metabench.config.search import Log
 from metabench.episodes import Episodes, one_hot
 from metabench.methods.base import FeatureMethod, Settings, Task
 from metabench.methods.parts import cholesky
@@ -28,8 +31,8 @@ class R2D2Settings(Settings):
         scale: α (classification; 1 for regression).
     """
 
-    penalty: Positive = 1.0
-    scale: Positive = 10.0
+    penalty: Annotated[Positive, Log(0.01, 100)] = 1.0
+    scale: Annotated[Positive, Log(1, 50)] = 10.0
 
 
 def ridge_weights(x: Tensor, y: Tensor, penalty: Tensor | float) -> Tensor:

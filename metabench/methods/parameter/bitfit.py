@@ -13,16 +13,19 @@ the mean of the word pieces' vectors at unit length (paper: on [CLS], at random)
 
 from __future__ import annotations
 
+from typing import Annotated
+
 from torch import Tensor
 
 from metabench.config.bounds import Positive
+from metabench.config.search import ADAPTS, Log
 from metabench.methods.parts.language_tuning import LanguageTuning, LanguageTuningSettings
 
 
 class BitFitSettings(LanguageTuningSettings):
     """So few weights take a larger step."""
 
-    finetune_lr: Positive = 1e-3
+    finetune_lr: Annotated[Positive, Log(1e-5, 3e-3), ADAPTS] = 1e-3
 
 
 class BitFit(LanguageTuning):

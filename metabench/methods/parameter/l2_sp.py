@@ -13,9 +13,12 @@ does not have.
 
 from __future__ import annotations
 
+from typing import Annotated
+
 from torch import Tensor
 
 from metabench.config.bounds import NonNegative
+from metabench.config.search import ADAPTS, Log
 from metabench.episodes import Episodes
 from metabench.methods.parts.fine_tuning import FineTuneMethod, FineTuneSettings
 from metabench.methods.parts.inner_loop import Weights
@@ -24,8 +27,8 @@ from metabench.methods.parts.inner_loop import Weights
 class L2SPSettings(FineTuneSettings):
     """``alpha``: weight of the distance to the start; ``beta``: of the head's size."""
 
-    alpha: NonNegative = 0.1
-    beta: NonNegative = 0.01
+    alpha: Annotated[NonNegative, Log(1e-3, 10), ADAPTS] = 0.1
+    beta: Annotated[NonNegative, Log(1e-4, 1), ADAPTS] = 0.01
 
 
 class L2SP(FineTuneMethod):

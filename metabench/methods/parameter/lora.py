@@ -13,11 +13,14 @@ pieces' vectors at unit length, and a task takes ``steps`` batches in place of t
 
 from __future__ import annotations
 
+from typing import Annotated
+
 import torch
 from torch import Tensor
 
 from metabench.backbones.base import Backbone
 from metabench.config.bounds import Positive, Width
+from metabench.config.search import ADAPTS, Log
 from metabench.methods.base import Task
 from metabench.methods.parts.language_tuning import LanguageTuning, LanguageTuningSettings
 
@@ -27,9 +30,9 @@ TARGETS = (".query.weight", ".value.weight")
 class LoRASettings(LanguageTuningSettings):
     """``rank``: r. ``alpha``: α."""
 
-    finetune_lr: Positive = 1e-3
+    finetune_lr: Annotated[Positive, Log(1e-5, 3e-3), ADAPTS] = 1e-3
     rank: Width = 8
-    alpha: Positive = 16.0
+    alpha: Annotated[Positive, Log(1, 64), ADAPTS] = 16.0
 
 
 class LoRA(LanguageTuning):

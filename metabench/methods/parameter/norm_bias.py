@@ -14,9 +14,12 @@ means and not at random.
 
 from __future__ import annotations
 
+from typing import Annotated
+
 from torch import Tensor
 
 from metabench.config.bounds import NonNegative
+from metabench.config.search import ADAPTS, Log
 from metabench.episodes import Episodes
 from metabench.methods.parts.fine_tuning import FineTuneMethod, FineTuneSettings
 from metabench.methods.parts.inner_loop import Weights
@@ -25,7 +28,7 @@ from metabench.methods.parts.inner_loop import Weights
 class NormBiasSettings(FineTuneSettings):
     """So few weights take a larger step."""
 
-    finetune_lr: NonNegative = 0.05
+    finetune_lr: Annotated[NonNegative, Log(1e-3, 0.2), ADAPTS] = 0.05
 
 
 class NormBias(FineTuneMethod):

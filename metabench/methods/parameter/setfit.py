@@ -14,11 +14,14 @@ scikit-learn's 1, since features of unit length need larger weights.
 
 from __future__ import annotations
 
+from typing import Annotated
+
 import torch
 from pydantic import Field
 from torch import Tensor
 
 from metabench.config.bounds import Count, Positive
+from metabench.config.search import ADAPTS, Log
 from metabench.methods.parts.language_tuning import LanguageTuning, LanguageTuningSettings
 from metabench.methods.parts.logistic import logistic
 
@@ -27,7 +30,7 @@ class SetFitSettings(LanguageTuningSettings):
     """``chunk``: pairs a step. ``c``: inverse penalty of the head."""
 
     chunk: Count = Field(8, ge=2)
-    c: Positive = 10.0
+    c: Annotated[Positive, Log(0.1, 100), ADAPTS] = 10.0
 
 
 class SetFit(LanguageTuning):

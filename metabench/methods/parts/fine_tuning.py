@@ -5,6 +5,7 @@ from __future__ import annotations
 import abc
 import functools
 from collections.abc import Callable, Sequence
+from typing import Annotated
 
 import torch
 import torch.nn.functional as F
@@ -12,6 +13,7 @@ from torch import Tensor
 
 from metabench.backbones.base import Backbone
 from metabench.config.bounds import BelowOne, NonNegative, Whole
+from metabench.config.search import ADAPTS, Log
 from metabench.episodes import Episodes, class_means, task_loss
 from metabench.methods.base import Method, Settings, Task
 from metabench.methods.parts.inner_loop import Head, Weights, apply_head, per_task
@@ -55,8 +57,8 @@ class FineTuneSettings(Settings):
         steps: number of steps.
     """
 
-    finetune_lr: NonNegative = 0.005
-    head_lr: NonNegative = 0.05
+    finetune_lr: Annotated[NonNegative, Log(1e-3, 0.2), ADAPTS] = 0.005
+    head_lr: Annotated[NonNegative, Log(5e-3, 0.5), ADAPTS] = 0.05
     momentum: BelowOne = 0.9
     steps: Whole = 15
 

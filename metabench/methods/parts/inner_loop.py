@@ -9,12 +9,14 @@ from __future__ import annotations
 import abc
 from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
+from typing import Annotated
 
 import torch
 from torch import Tensor, nn
 
 from metabench.backbones.base import Backbone
 from metabench.config.bounds import Count, Positive, Whole
+from metabench.config.search import Log
 from metabench.episodes import Episodes, task_loss
 from metabench.methods.base import Method, Settings, Task
 
@@ -78,7 +80,7 @@ class InnerLoopSettings(Settings):
         test_steps: inner steps in prediction (Finn et al. use more than in training).
     """
 
-    inner_lr: Positive = 0.1
+    inner_lr: Annotated[Positive, Log(5e-3, 0.5)] = 0.1
     steps: Count = 5
     test_steps: Whole = 10
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 import abc
 import functools
 from collections.abc import Callable
-from typing import Any, ClassVar
+from typing import Annotated, Any
 
 import torch
 import torch.nn.functional as F
@@ -19,6 +19,7 @@ from torch import Tensor
 from metabench import rng
 from metabench.backbones.base import Backbone
 from metabench.config.bounds import BelowOne, Count, NonNegative, Positive
+from metabench.config.search import ADAPTS, Log
 from metabench.episodes import Episodes, class_means
 from metabench.methods.base import Method, Settings, Task
 
@@ -38,10 +39,8 @@ class LanguageTuningSettings(Settings):
         decay: weight decay.
     """
 
-    ranges: ClassVar = {"finetune_lr": (1e-5, 3e-3), "head_lr": (1e-3, 0.1)}
-
-    finetune_lr: Positive = 1e-4
-    head_lr: Positive = 1e-2
+    finetune_lr: Annotated[Positive, Log(1e-5, 3e-3), ADAPTS] = 1e-4
+    head_lr: Annotated[Positive, Log(1e-3, 0.1), ADAPTS] = 1e-2
     steps: Count = 15
     chunk: Count = 16
     warm_up: BelowOne = 0.1

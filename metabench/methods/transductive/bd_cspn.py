@@ -12,11 +12,14 @@ with weight one for the support's own classes.
 
 from __future__ import annotations
 
+from typing import Annotated
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from metabench.config.bounds import Positive
+from metabench.config.search import ADAPTS, Log
 from metabench.episodes import Episodes, class_means, one_hot
 from metabench.methods.base import Settings
 from metabench.methods.parts.centred import CentredMethod
@@ -26,7 +29,7 @@ from metabench.methods.parts.distances import cosine
 class BDCSPNSettings(Settings):
     """``scale``: ε, also that of the logits (paper: 10)."""
 
-    scale: Positive = 10.0
+    scale: Annotated[Positive, Log(1, 50), ADAPTS] = 10.0
 
 
 class BDCSPN(CentredMethod):

@@ -10,12 +10,13 @@ minimised by the updates (eq. 10), each of which can only lower the energy:
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import Annotated
 
 import torch
 from torch import Tensor
 
 from metabench.config.bounds import Count, NonNegative, Whole
+from metabench.config.search import ADAPTS, Log
 from metabench.episodes import Episodes, class_means
 from metabench.methods.base import Settings
 from metabench.methods.parts.centred import CentredMethod
@@ -25,9 +26,7 @@ from metabench.methods.parts.distances import squared_euclidean
 class LaplacianShotSettings(Settings):
     """``regularisation``: λ; ``neighbours``: κ (paper: 3); ``steps``: updates (paper: 20)."""
 
-    ranges: ClassVar = {"regularisation": (0.05, 3.0)}
-
-    regularisation: NonNegative = 0.7
+    regularisation: Annotated[NonNegative, Log(0.05, 3), ADAPTS] = 0.7
     neighbours: Count = 3
     steps: Whole = 20
 

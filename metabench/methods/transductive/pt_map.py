@@ -12,7 +12,7 @@ episodes and false in most applications; Veilleux et al. (2021) show what it is 
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import Annotated
 
 import torch
 import torch.nn.functional as F
@@ -20,6 +20,7 @@ from pydantic import Field
 from torch import Tensor
 
 from metabench.config.bounds import Count, Positive, Share, Whole
+from metabench.config.search import ADAPTS, Log
 from metabench.episodes import Episodes, class_means, one_hot
 from metabench.methods.base import FeatureMethod, Settings
 from metabench.methods.parts.distances import squared_euclidean
@@ -36,11 +37,9 @@ class PTMAPSettings(Settings):
         sweeps: of Sinkhorn's algorithm.
     """
 
-    ranges: ClassVar = {"step_size": (1e-3, 0.2)}
-
     power: Positive = 0.5
     inverse_temperature: Positive = 10.0
-    step_size: Share = Field(0.2, gt=0)
+    step_size: Annotated[Share, Log(1e-3, 1), ADAPTS] = Field(0.2, gt=0)
     steps: Whole = 20
     sweeps: Count = 30
 

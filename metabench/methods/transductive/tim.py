@@ -9,12 +9,13 @@ together (eq. 3), so that predictions are sharp for each query and spread over t
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import Annotated
 
 import torch
 from torch import Tensor
 
 from metabench.config.bounds import NonNegative, Positive, Whole
+from metabench.config.search import ADAPTS, Log
 from metabench.episodes import Episodes, class_means, task_loss
 from metabench.methods.base import Settings
 from metabench.methods.parts.centred import CentredMethod
@@ -31,12 +32,10 @@ class TIMSettings(Settings):
         head_lr, steps: of Adam on W (paper: 1e-4 and 1000; here fewer and longer steps).
     """
 
-    ranges: ClassVar = {"head_lr": (1e-3, 0.2)}
-
-    temperature: Positive = 15.0
+    temperature: Annotated[Positive, Log(1, 50), ADAPTS] = 15.0
     support: NonNegative = 0.1
     conditional: NonNegative = 0.1
-    head_lr: Positive = 1e-3
+    head_lr: Annotated[Positive, Log(1e-3, 0.2), ADAPTS] = 1e-3
     steps: Whole = 100
 
 

@@ -1,0 +1,45 @@
+"""Which settings of a method have an effect, and where they are searched."""
+
+from __future__ import annotations
+
+import pytest
+
+from metabench.backbones.conv4 import Conv4
+from metabench.backbones.minilm import MiniLM
+from metabench.config.search import adapts
+from metabench.learning.pretraining import Pretrain
+from metabench.methods import METHODS
+from metabench.methods.feature.ridge import Ridge
+from metabench.methods.feature.simpleshot import SimpleShot
+from metabench.methods.metric.protonet import ProtoNet
+from metabench.methods.parameter.lora import LoRA
+from metabench.methods.searching import effective, searched
+
+
+def test_settings_of_training_count_only_as_far_as_the_method_trains() -> None:
+    assert effective(Ridge) == ["penalty"]
+    assert "batch" in effective(Pretrain) and "tasks" not in effective(Pretrain)
+    assert "tasks" in effective(ProtoNet) and "batch" not in effective(ProtoNet)
+
+
+def test_a_backbone_moves_the_range_of_what_trains_it() -> None:
+    assert searched(ProtoNet, MiniLM)["lr"].at(1) < searched(ProtoNet, Conv4)["lr"].at(1)
+    assert "lr" not in searched(Ridge, MiniLM)
+
+
+def test_a_scale_that_changes_no_decision_is_not_searched() -> None:
+    assert "scale" not in searched(SimpleShot)
+
+
+@pytest.mark.parametrize("name", METHODS.names())
+def test_the_default_lies_within_the_range(name) -> None:
+    method = METHODS.load(name)
+    for field, within in searched(method).items():
+        default = method.Settings.model_fields[field].default
+        ends = [within.at(0), within.at(1)]
+        if isinstance(default, float):
+            assert min(ends) <= default <= max(ends), field
+
+
+def test_what_a_method_without_training_searches_may_differ_by_shots() -> None:
+    assert all(adapts(LoRA.Settings.model_fields[name]) for name in searched(LoRA))
