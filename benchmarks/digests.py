@@ -82,7 +82,9 @@ class MadeUp(Source):
         labels = torch.randint(CLASSES, (16,), generator=draw)
         return Examples(self.examples(labels, draw), labels)
 
-    def features(self, embed: Any, limit: int = 5000) -> tuple[Tensor, Tensor]:
+    def features(
+        self, embed: Any, limit: int = 5000, augmentation: float = 0.0
+    ) -> tuple[Tensor, Tensor]:
         """Features and labels of four examples of each class."""
         if self.kind == "regression":
             batch = self.batch(-1)

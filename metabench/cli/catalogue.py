@@ -82,6 +82,7 @@ def show(
     elif _is_of(DATASETS, name):
         builder = DATASETS.load(name)
         facts = {"data": builder.kind, "paper or source": builder.citation}
+        facts["augmentation"] = ", ".join(builder.augmentation) or "none"
         _show(name, facts | {"download": _download(builder)})
         say(inspect.getdoc(sys.modules[DATASETS.module(name)]) or "")
     elif name == BACKBONE or name in METHODS.names() or ":" in name:

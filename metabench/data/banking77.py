@@ -6,7 +6,7 @@ import csv
 from pathlib import Path
 
 from metabench.data.archives import damaged
-from metabench.data.base import Builder, ClassInfo, Dataset, RemoteFile
+from metabench.data.base import SENTENCES, Builder, ClassInfo, Dataset, RemoteFile
 from metabench.data.text import assign, pack
 
 _URL = "https://raw.githubusercontent.com/PolyAI-LDN/task-specific-datasets/master/banking_data/{}"
@@ -51,4 +51,5 @@ BANKING77 = Builder(
             "test.csv",
         ),
     ),
+    augmentation=SENTENCES,
 )

@@ -16,6 +16,13 @@ from metabench.files import DAMAGED, InputError, atomic, digest, read_record, wr
 Partition = Literal["train", "val", "test"]
 PARTITIONS: tuple[str, ...] = get_args(Partition)
 Kind = Literal["image", "text", "vector", "regression"]
+Transformation = Literal[
+    "crop", "flip", "light", "contrast", "colour", "shift", "rotation", "scale", "pieces"
+]
+PHOTOGRAPHS: tuple[Transformation, ...] = ("crop", "flip", "light", "contrast", "colour")
+CHARACTERS: tuple[Transformation, ...] = ("shift", "rotation", "scale")
+SENTENCES: tuple[Transformation, ...] = ("pieces",)
+"""What leaves the labels of such data alone (:mod:`metabench.data.augmentation`)."""
 LENGTH, LONGEST = 256, 512
 """Word pieces of a text that are read: what MiniLM was made for, and the most that it takes."""
 
@@ -63,6 +70,7 @@ class Dataset:
         classes: name, group and partition of every class.
         fixed: published episodes, by ``<partition>-<ways>w<shots>s``: example indices
             ``[E, ways, shots + queries]``.
+        augmentation: as its :class:`Builder` declares; not stored with the arrays.
     """
 
     name: str
@@ -71,6 +79,7 @@ class Dataset:
     y: np.ndarray
     classes: tuple[ClassInfo, ...]
     fixed: Mapping[str, np.ndarray] = field(default_factory=dict)
+    augmentation: tuple[Transformation, ...] = ()
 
     def __post_init__(self) -> None:
         if len(self.x) != len(self.y):
@@ -188,6 +197,10 @@ class Builder:
         files: what to download into the raw folder first; empty for embedded data.
         family: the task distribution of a regression dataset.
         mirror: sub-folder of ``METABENCH_MIRROR`` that holds the files (default: ``name``).
+        augmentation: what leaves the labels alone; by default nothing.
+
+    Raises:
+        InputError: an augmentation that there is not, or not for this kind of data.
     """
 
     name: str
@@ -197,3 +210,14 @@ class Builder:
     files: tuple[RemoteFile, ...] = ()
     family: TaskFamily | None = None
     mirror: str | None = None
+    augmentation: tuple[Transformation, ...] = ()
+
+    def __post_init__(self) -> None:
+        of_images = tuple(name for name in get_args(Transformation) if name != "pieces")
+        known = {"image": of_images, "text": SENTENCES}.get(self.kind, ())
+        for name in self.augmentation:
+            if name not in known:
+                raise InputError(
+                    f"dataset {self.name}: augmentation: '{name}' is not one for the kind "
+                    f"{self.kind}. Choose of {', '.join(known) or 'none: leave it out'}."
+                )

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from metabench.data.archives import damaged, words
-from metabench.data.base import Builder, ClassInfo, Dataset, Partition, RemoteFile
+from metabench.data.base import PHOTOGRAPHS, Builder, ClassInfo, Dataset, Partition, RemoteFile
 
 ARCHIVE = RemoteFile(
     "https://www.cs.toronto.edu/~kriz/cifar-100-python.tar.gz",
@@ -102,6 +102,7 @@ CIFAR_FS = Builder(
     partial(build, "cifar_fs", CIFAR_FS_CLASSES),
     (ARCHIVE,),
     mirror="cifar100",
+    augmentation=PHOTOGRAPHS,
 )
 
 FC100 = Builder(
@@ -111,4 +112,5 @@ FC100 = Builder(
     partial(build, "fc100", FC100_SUPERCLASSES),
     (ARCHIVE,),
     mirror="cifar100",
+    augmentation=PHOTOGRAPHS,
 )

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from metabench.data.archives import damaged
-from metabench.data.base import Builder, ClassInfo, Dataset, RemoteFile
+from metabench.data.base import SENTENCES, Builder, ClassInfo, Dataset, RemoteFile
 from metabench.data.text import assign, pack
 from metabench.files import InputError, read_json
 
@@ -65,7 +65,7 @@ FILES = (
     ),
 )
 
-CLINC150 = Builder("clinc150", "text", CITATION, build, FILES)
+CLINC150 = Builder("clinc150", "text", CITATION, build, FILES, augmentation=SENTENCES)
 OUT_OF_SCOPE = Builder(
     "clinc150_oos", "text", CITATION, build_out_of_scope, FILES, mirror="clinc150"
 )

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from metabench.data.archives import image_classes, tar_images
-from metabench.data.base import Builder, Dataset, Partition, RemoteFile
+from metabench.data.base import PHOTOGRAPHS, Builder, Dataset, Partition, RemoteFile
 
 SIZE = 84
 ARCHIVE = RemoteFile(
@@ -38,4 +38,5 @@ CUB = Builder(
     "A Closer Look at Few-shot Classification",
     build,
     (ARCHIVE,),
+    augmentation=PHOTOGRAPHS,
 )

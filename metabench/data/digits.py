@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from metabench.data.base import Builder, ClassInfo, Dataset
+from metabench.data.base import CHARACTERS, Builder, ClassInfo, Dataset
 
 SIZE = 28
 
@@ -33,4 +33,5 @@ DIGITS = Builder(
     "image",
     citation="Alpaydin & Kaynak 1998, Optical Recognition of Handwritten Digits (UCI), test part",
     build=build,
+    augmentation=CHARACTERS,
 )

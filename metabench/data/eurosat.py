@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from metabench.data.archives import image_classes, zip_images
-from metabench.data.base import Builder, Dataset, RemoteFile
+from metabench.data.base import PHOTOGRAPHS, Builder, Dataset, RemoteFile
 
 SIZE = 64
 ARCHIVE = RemoteFile(
@@ -29,4 +29,5 @@ EUROSAT = Builder(
     "Helber et al. 2019, EuroSAT: A Novel Dataset for Land Use and Land Cover Classification",
     build,
     (ARCHIVE,),
+    augmentation=PHOTOGRAPHS,
 )

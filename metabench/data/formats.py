@@ -11,6 +11,9 @@ from torch import Tensor
 WHITES: Mapping[str, tuple[float, ...]] = {"float": (1.0, 255.0), "whole": (255, 4095, 65535)}
 """What white may be in numbers of other types than uint8: the smallest that all values fit in."""
 
+MARKS = (0, 101, 102)
+"""Word pieces that are no content: padding, [CLS] and [SEP]."""
+
 
 def to_input(x: Tensor) -> Tensor:
     """Stored examples to network input: uint8 images to ``[0, 1]``, the rest as it is."""

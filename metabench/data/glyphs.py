@@ -17,7 +17,7 @@ from PIL import Image, ImageDraw, ImageFont
 from scipy.ndimage import gaussian_filter, map_coordinates
 
 from metabench import rng
-from metabench.data.base import Builder, ClassInfo, Dataset, Partition
+from metabench.data.base import CHARACTERS, Builder, ClassInfo, Dataset, Partition
 
 SCRIPTS: dict[str, Partition] = {
     "LATIN": "train",
@@ -213,4 +213,5 @@ GLYPHS = Builder(
     "image",
     citation="characters rendered from the DejaVu and STIX fonts, as shipped by matplotlib",
     build=build,
+    augmentation=CHARACTERS,
 )

@@ -14,7 +14,7 @@ from pathlib import Path
 from PIL import Image
 
 from metabench.data.archives import folder_images, image_classes, words, zip_images
-from metabench.data.base import Builder, Dataset, Partition
+from metabench.data.base import PHOTOGRAPHS, Builder, Dataset, Partition
 from metabench.files import InputError
 
 SIZE = 84
@@ -95,4 +95,5 @@ MINI_IMAGENET = Builder(
     "Vinyals et al. 2016; classes by Ravi & Larochelle 2017, Optimization as a Model for Few-Shot "
     "Learning",
     build,
+    augmentation=PHOTOGRAPHS,
 )

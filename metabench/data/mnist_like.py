@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from metabench.data.archives import damaged
-from metabench.data.base import Builder, ClassInfo, Dataset, RemoteFile
+from metabench.data.base import CHARACTERS, Builder, ClassInfo, Dataset, RemoteFile
 
 FILES = (
     "train-images-idx3-ubyte.gz",
@@ -55,6 +55,7 @@ def _builder(name: str, citation: str, labels: str, url: str, md5: tuple[str, ..
         citation,
         partial(build, name, tuple(labels.split(", "))),
         tuple(RemoteFile(url + f, f"md5:{h}", f) for f, h in zip(FILES, md5, strict=True)),
+        augmentation=CHARACTERS,
     )
 
 

@@ -16,7 +16,7 @@ import numpy as np
 
 from metabench import rng
 from metabench.data.archives import damaged, resize, zip_images
-from metabench.data.base import Builder, ClassInfo, Dataset, Partition, RemoteFile
+from metabench.data.base import CHARACTERS, Builder, ClassInfo, Dataset, Partition, RemoteFile
 
 SIZE = 28
 RUNS = WAYS = 20
@@ -137,6 +137,7 @@ def _small(number: int, sha256: str) -> Builder:
         partial(build_small, name, archive),
         (RemoteFile(_URL + archive, sha256, archive),),
         mirror="omniglot",
+        augmentation=CHARACTERS,
     )
 
 
@@ -156,6 +157,7 @@ CHALLENGE = Builder(
         ),
     ),
     mirror="omniglot",
+    augmentation=CHARACTERS,
 )
 
 FULL = Builder(
@@ -175,4 +177,5 @@ FULL = Builder(
             "images_evaluation.zip",
         ),
     ),
+    augmentation=CHARACTERS,
 )

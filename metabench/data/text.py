@@ -18,11 +18,13 @@ import numpy as np
 
 from metabench import rng
 from metabench.data.base import LENGTH, ClassInfo, Dataset, Partition
+from metabench.data.formats import MARKS
 from metabench.files import InputError
 
 VOCABULARY = Path(__file__).with_name("wordpieces.txt")
 PIECES = 30522
-PAD, UNKNOWN, CLS, SEP = 0, 100, 101, 102
+PAD, CLS, SEP = MARKS
+UNKNOWN = 100
 PART = 4096
 """Texts that are taken apart at once: the tokeniser says much about each."""
 DRAWS = 3

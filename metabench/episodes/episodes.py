@@ -9,6 +9,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from metabench.data.base import Transformation
+
 
 @dataclass(frozen=True)
 class Episodes:
@@ -22,6 +24,7 @@ class Episodes:
         query_x: ``[T, Q, ...]``.
         query_y: ``[T, Q]``; regression: ``[T, Q, D]``. Zeros where a learner is evaluated.
         ways: number of classes of every task; ``None`` for regression.
+        augmentation: what leaves the labels of these examples alone, as their dataset declares.
     """
 
     support_x: Tensor
@@ -29,6 +32,7 @@ class Episodes:
     query_x: Tensor
     query_y: Tensor
     ways: int | None
+    augmentation: tuple[Transformation, ...] = ()
 
     def __len__(self) -> int:
         return len(self.support_x)
@@ -58,10 +62,13 @@ class Episodes:
         )
 
     def map(self, function: Callable[[Tensor], Tensor]) -> Episodes:
-        """Apply ``function`` (``[T, N, ...] -> [T, N, ...]``) to support and query in one call."""
+        """Apply ``function`` (``[T, N, ...] -> [T, N, ...]``) to support and query in one call.
+
+        What it returns is no longer what the dataset holds, so no augmentation is allowed on it.
+        """
         split = self.support_x.shape[1]
         both = function(torch.cat([self.support_x, self.query_x], dim=1))
-        return replace(self, support_x=both[:, :split], query_x=both[:, split:])
+        return replace(self, support_x=both[:, :split], query_x=both[:, split:], augmentation=())
 
     def reorder_queries(self, rows: Tensor) -> Episodes:
         """The episodes with the queries ``rows`` ``[T, M]`` alone, in that order."""

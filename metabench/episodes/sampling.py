@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -14,6 +15,7 @@ import torch
 from torch import Tensor
 
 from metabench import rng
+from metabench.data.augmentation import augment
 from metabench.data.base import Dataset, TaskFamily
 from metabench.data.formats import to_input
 from metabench.episodes import Episodes
@@ -55,6 +57,7 @@ class ArraySource(Source):
 
     def __init__(self, dataset: Dataset, seed: int, device: torch.device):
         self.name = dataset.name
+        self.augmentation = dataset.augmentation
         self.seed = seed
         self.device = device
         members = dataset.members("train")
@@ -75,8 +78,20 @@ class ArraySource(Source):
         """Network inputs of the given rows, in the shape of ``indices``."""
         return to_input(self.x[torch.from_numpy(indices).to(self.device)])
 
-    def episodes(self, step: int, tasks: int, ways: int, shots: int, queries: int) -> Episodes:
-        """The training episodes of outer step ``step``; all tasks in a few array operations."""
+    def variants(self, indices: np.ndarray, strength: float, *name: str | int) -> Tensor:
+        """As :meth:`gather`, each row augmented by a draw of its own; ``name`` names the draws."""
+        x = self.gather(indices)
+        draw = rng.torch_generator(self.seed, "augmentation", *name)
+        varied = augment(x.flatten(0, indices.ndim - 1)[None], self.augmentation, strength, draw)
+        return varied.view_as(x)
+
+    def episodes(
+        self, step: int, tasks: int, ways: int, shots: int, queries: int, augmentation: float = 0.0
+    ) -> Episodes:
+        """The training episodes of outer step ``step``; all tasks in a few array operations.
+
+        ``augmentation``: strength, 0 to 1, for support and queries alike.
+        """
         size = shots + queries
         if ways > self.classes or size > self.sizes.min():
             members = [np.arange(n) for n in self.sizes]
@@ -86,9 +101,10 @@ class ArraySource(Source):
         keys = draw.random((tasks, ways, self.sizes.max()))
         keys[np.arange(keys.shape[2]) >= self.sizes[classes][..., None]] = np.inf
         rows = self.starts[classes][..., None] + keys.argsort(2)[..., :size]
-        return assemble(self.gather(rows), shots)
+        x = self.variants(rows, augmentation, "episodes", step)
+        return replace(assemble(x, shots), augmentation=self.augmentation)
 
-    def batch(self, step: int, size: int) -> Examples:
+    def batch(self, step: int, size: int, augmentation: float = 0.0) -> Examples:
         """Plain batch of step ``step``: a slice of a fresh permutation for every epoch."""
         total = len(self.y)
         size = min(size, total)
@@ -96,15 +112,18 @@ class ArraySource(Source):
         order = rng.generator(self.seed, "epoch", step // per_epoch).permutation(total)
         start = (step % per_epoch) * size
         rows = order[start : start + size]
-        return Examples(self.gather(rows), self.y[torch.from_numpy(rows).to(self.device)])
+        x = self.variants(rows, augmentation, "batch", step)
+        return Examples(x, self.y[torch.from_numpy(rows).to(self.device)])
 
-    def features(self, embed: Any, limit: int = 5000) -> tuple[Tensor, Tensor]:
+    def features(
+        self, embed: Any, limit: int = 5000, augmentation: float = 0.0
+    ) -> tuple[Tensor, Tensor]:
         """Embed up to ``limit`` examples, spread evenly over the training set."""
         rows = np.unique(np.linspace(0, len(self.y) - 1, min(limit, len(self.y))).astype(int))
         with torch.no_grad():
             parts = [
-                embed(self.gather(chunk)[None])[0]
-                for chunk in np.array_split(rows, math.ceil(len(rows) / 500))
+                embed(self.variants(chunk, augmentation, "features", number)[None])[0]
+                for number, chunk in enumerate(np.array_split(rows, math.ceil(len(rows) / 500)))
             ]
         return torch.cat(parts), self.y[torch.from_numpy(rows).to(self.device)]
 
@@ -128,7 +147,7 @@ def split_points(x: Tensor, y: Tensor, shots: int) -> Episodes:
 
 
 class TaskSource(Source):
-    """Fresh regression tasks of a family for every step."""
+    """Fresh regression tasks of a family for every step; there is no augmentation of them."""
 
     classes = 0
 
@@ -141,16 +160,20 @@ class TaskSource(Source):
         x, y = self.family.sample(tasks, points, rng.generator(self.seed, "tasks", step))
         return torch.from_numpy(x).to(self.device), torch.from_numpy(y).to(self.device)
 
-    def episodes(self, step: int, tasks: int, ways: int, shots: int, queries: int) -> Episodes:
+    def episodes(
+        self, step: int, tasks: int, ways: int, shots: int, queries: int, augmentation: float = 0.0
+    ) -> Episodes:
         """Fresh tasks with ``shots`` support and ``queries`` query points."""
         return split_points(*self._points(step, tasks, shots + queries), shots)
 
-    def batch(self, step: int, size: int) -> Examples:
+    def batch(self, step: int, size: int, augmentation: float = 0.0) -> Examples:
         """One point from each of ``size`` fresh tasks: the mixture of all tasks."""
         x, y = self._points(step, size, 1)
         return Examples(x[:, 0], y[:, 0])
 
-    def features(self, embed: Any, limit: int = 5000) -> tuple[Tensor, Tensor]:
+    def features(
+        self, embed: Any, limit: int = 5000, augmentation: float = 0.0
+    ) -> tuple[Tensor, Tensor]:
         """Features of points of the mixture, and their targets."""
         x, y = self._points(-1, limit, 1)
         with torch.no_grad():

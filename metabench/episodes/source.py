@@ -29,5 +29,12 @@ class Source(abc.ABC):
     """The training side of a source dataset, as a method may see it: never ``val`` or ``test``."""
 
     @abc.abstractmethod
-    def features(self, embed: Any, limit: int = 5000) -> tuple[Tensor, Tensor]:
-        """Embed up to ``limit`` training examples (evenly over classes): ``[M, D]`` and ``[M]``."""
+    def features(
+        self, embed: Any, limit: int = 5000, augmentation: float = 0.0
+    ) -> tuple[Tensor, Tensor]:
+        """Embed up to ``limit`` training examples (evenly over classes): ``[M, D]`` and ``[M]``.
+
+        Args:
+            augmentation: strength, 0 to 1, of the variants of the examples that are embedded; of
+                no effect where the dataset declares no augmentation.
+        """

@@ -31,7 +31,7 @@ def confidence(method: Method, episodes: EpisodeSet, x: Tensor) -> Tensor:
     table = episodes.table
     assert table is not None
     x = x.to(table.device)
-    task, _ = episodes.frozen.episodes(slice(0, 1), table)
+    task, _ = episodes.ask(slice(0, 1))
     predict: Callable[[Episodes], Tensor] = method.predict
     if isinstance(method, FeatureMethod):
         predict = method.classify
@@ -50,7 +50,7 @@ def auroc(method: Method, episodes: EpisodeSet, out_of_scope: Tensor) -> float:
     comes in says what it is.
     """
     assert episodes.table is not None
-    task, _ = episodes.frozen.episodes(slice(0, 1), episodes.table)
+    task, _ = episodes.ask(slice(0, 1))
     inside = task.query_x[0]
     x = torch.cat([inside, to_input(out_of_scope).to(inside)])
     order = rng.generator(episodes.frozen.hash, "open set").permutation(len(x))

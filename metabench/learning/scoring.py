@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from metabench import rng
-from metabench.data.base import Dataset
+from metabench.data.base import Dataset, Transformation
 from metabench.data.formats import match_format, to_input
 from metabench.episodes import Episodes
 from metabench.episodes.frozen_episodes import FrozenEpisodes
@@ -35,11 +35,13 @@ class EpisodeSet:
     Attributes:
         frozen: the episodes; indices point into ``table``.
         table: the distinct examples that the episodes use, ``[M, ...]``; None for regression.
+        augmentation: what leaves the labels of these examples alone.
     """
 
     frozen: FrozenEpisodes
     table: Tensor | None
     device: torch.device
+    augmentation: tuple[Transformation, ...] = ()
 
     @staticmethod
     def of(
@@ -62,7 +64,19 @@ class EpisodeSet:
             table = match_format(table, shape)
         place = order.argsort()[inverse.reshape(frozen.indices.shape)]
         compact = replace(frozen, indices=place)
-        return EpisodeSet(compact, table.to(device), device)
+        return EpisodeSet(compact, table.to(device), device, dataset.augmentation)
+
+    def ask(self, tasks: slice, table: Tensor | None = None) -> tuple[Episodes, Tensor]:
+        """Episodes ``tasks`` as a method may see them, and the labels of their queries apart.
+
+        Args:
+            tasks: which episodes.
+            table: features of all examples, in place of the examples.
+        """
+        if table is not None:
+            return self.frozen.episodes(tasks, table)
+        episodes, labels = self.frozen.episodes(tasks, self.table)
+        return replace(episodes, augmentation=self.augmentation).to(self.device), labels
 
     def features(self, method: FeatureMethod, chunk: int = 500) -> Tensor:
         """Embed the table once, ``[M, D]``: every example is embedded by itself."""
@@ -84,12 +98,12 @@ class EpisodeSet:
         By default ``predict`` is the method's own; a method that sees examples only through
         features then gets them from one embedded table.
         """
-        table, function, tasks = self.table, predict or method.predict, method.eval_tasks
-        if isinstance(method, FeatureMethod) and predict is None and table is not None:
+        table, function, tasks = None, predict or method.predict, method.eval_tasks
+        if isinstance(method, FeatureMethod) and predict is None and self.table is not None:
             table, function, tasks = self.features(method), method.classify, 50
         for start in range(0, len(self.frozen), tasks):
-            asked, labels = self.frozen.episodes(slice(start, start + tasks), table)
-            yield labels.to(self.device), function(asked.to(self.device))
+            asked, labels = self.ask(slice(start, start + tasks), table)
+            yield labels.to(self.device), function(asked)
 
 
 def score(
@@ -213,7 +227,7 @@ def episode_cost(method: Method, episodes: EpisodeSet) -> dict[str, float]:
     """
     full_ms, single_ms = [], []
     for e in range(min(TIMED_EPISODES, len(episodes.frozen))):
-        task = episodes.frozen.episodes(slice(e, e + 1), episodes.table)[0].to(episodes.device)
+        task, _ = episodes.ask(slice(e, e + 1))
         single = replace(task, query_x=task.query_x[:, :1], query_y=task.query_y[:, :1])
         single_ms.append(_milliseconds(method, single))
         full_ms.append(_milliseconds(method, task))

@@ -69,11 +69,12 @@ def draw(method: Method, source: AnySource, training: Training, step: int) -> Ep
     """The batch of outer step ``step``, in the form the method learns from."""
     s = method.settings
     if method.source_training == "supervised":
-        return source.batch(step, s.batch)
+        return source.batch(step, s.batch, s.augmentation)
     shots = s.shots or training.shots
     choice = int(rng.generator(source.seed, "shots", step).integers(len(shots)))
     ways = min(s.ways or training.ways, source.classes) if source.classes else 0
-    return source.episodes(step, s.tasks, ways, shots[choice], s.queries or training.queries)
+    queries = s.queries or training.queries
+    return source.episodes(step, s.tasks, ways, shots[choice], queries, s.augmentation)
 
 
 def train(

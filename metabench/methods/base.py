@@ -16,8 +16,8 @@ from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor, nn
 
 from metabench.backbones.base import Backbone
-from metabench.config.bounds import Count, Distinct, Many, NonNegative, Positive, Ways
-from metabench.config.search import Log
+from metabench.config.bounds import Count, Distinct, Many, NonNegative, Positive, Share, Ways
+from metabench.config.search import Choice, Log
 from metabench.episodes import Episodes, task_loss
 from metabench.episodes.source import Source
 
@@ -58,6 +58,9 @@ class Settings(BaseModel):
         ways, shots, queries: form of a training episode; ``None`` takes the profile's value.
             ``shots`` is a tuple: one of them is drawn for each outer step.
         batch: examples per step, for methods that learn from plain batches.
+        augmentation: strength of the random variants that training sees in place of the examples,
+            0 for the examples themselves. Which there are is declared by the source
+            (``metabench show DATASET``); :mod:`metabench.data.augmentation` has their ranges.
         clip: largest norm of the gradient; 0 for none.
     """
 
@@ -69,6 +72,7 @@ class Settings(BaseModel):
     shots: Annotated[Distinct[Count], Field(min_length=1)] | None = None
     queries: Count | None = None
     batch: Many = 64
+    augmentation: Annotated[Share, Choice(0.0, 0.5, 1.0)] = 0.0
     clip: NonNegative = 10.0
 
 

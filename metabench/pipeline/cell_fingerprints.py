@@ -83,6 +83,7 @@ def _shared_fingerprint(config: Config, source: str, backbone: BackboneChoice) -
         "files": files_of(backbone.settings),
         "budget": task_type.budget.model_dump(mode="json"),
         "training": task_type.training.model_dump(mode="json"),
+        "augmentation": DATASETS.load(source).augmentation,
         "code": code_fingerprint(TRAINING, BACKBONES.module(backbone.name), *family),
     }
 
@@ -120,6 +121,7 @@ def evaluation_fingerprint(config: Config, source: str) -> dict[str, Any]:
     task_type = config.task_type_of(source)
     metrics = task_type.evaluation.metrics
     return {
+        "augmentation": [DATASETS.load(name).augmentation for name in task_type.datasets],
         "code": code_fingerprint(EVALUATION, *([OPEN_SET] if task_type.out_of_scope else [])),
         "steps": task_type.evaluation.steps,
         "metrics": [METRICS.target(name) for name in metrics],

@@ -80,9 +80,14 @@ def is_done(folder: Path, key: str, digest_of: Callable[[Path], str] = digest) -
 
 
 def examples_of(layout: Layout, name: str, backbone: BackboneChoice) -> Dataset:
-    """A dataset as ``backbone`` reads it: its own arrays, or a frozen encoder's vectors."""
+    """A dataset as ``backbone`` reads it: its own arrays, or a frozen encoder's vectors.
+
+    Vectors have no augmentation, whatever the dataset declares.
+    """
     dataset, encoder = Dataset.load(layout.processed(name)), encoder_of(backbone.name)
-    return with_vectors(dataset, layout.embeddings(name), encoder) if encoder else dataset
+    if encoder:
+        return with_vectors(dataset, layout.embeddings(name), encoder)
+    return replace(dataset, augmentation=DATASETS.load(name).augmentation)
 
 
 def _load_source(

@@ -1,10 +1,12 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
 
-from metabench.data.base import TaskFamily
+from metabench.data.base import CHARACTERS, Dataset, TaskFamily
 from metabench.data.formats import match_format
 from metabench.episodes.frozen_episodes import FrozenEpisodes, freeze, freeze_tasks
 from metabench.episodes.sampling import ArraySource, TaskSource
@@ -62,6 +64,38 @@ def test_batches_of_an_epoch_cover_every_training_example_once() -> None:
     assert len(images.unique(dim=0)) == 72
     labels = torch.cat([b.y for b in batches])
     assert labels.bincount().tolist() == [12] * 6
+
+
+def test_augmentation_changes_the_images_of_training_and_nothing_else() -> None:
+    source = ArraySource(replace(toy_dataset(), augmentation=CHARACTERS), 0, CPU)
+    plain, same = source.episodes(3, 2, 5, 1, 2), source.episodes(3, 2, 5, 1, 2, 0.0)
+    varied = source.episodes(3, 2, 5, 1, 2, 1.0)
+    assert plain.augmentation == varied.augmentation == CHARACTERS
+    for part in ("support", "query"):
+        old, new = (getattr(e, f"{part}_x").flatten(0, 1) for e in (plain, varied))
+        assert torch.equal(old, getattr(same, f"{part}_x").flatten(0, 1))
+        assert old.shape == new.shape and ((old - new).flatten(1).abs().amax(1) > 0.1).all()
+        assert torch.equal(getattr(plain, f"{part}_y"), getattr(varied, f"{part}_y"))
+    batch, other = source.batch(0, 24), source.batch(0, 24, 0.5)
+    assert torch.equal(batch.y, other.y) and not torch.allclose(batch.x, other.x, atol=0.1)
+    identity = lambda x: x.flatten(2)  # noqa: E731
+    features, labels = source.features(identity)
+    seen, again = source.features(identity, augmentation=1.0)
+    assert torch.equal(labels, again) and not torch.allclose(features, seen, atol=0.1)
+
+
+def test_a_variant_is_named_by_seed_and_step() -> None:
+    def support(seed: int, step: int, dataset: Dataset) -> torch.Tensor:
+        return ArraySource(dataset, seed, CPU).episodes(step, 1, 5, 1, 2, 1.0).support_x
+
+    one = replace(toy_dataset(), augmentation=CHARACTERS)
+    alike = replace(one, x=np.broadcast_to(one.x[:1], one.x.shape))  # so that only draws differ
+    first = support(0, 0, alike)
+    assert torch.equal(first, support(0, 0, alike))
+    assert not torch.equal(first, support(0, 1, alike))
+    assert not torch.equal(first, support(1, 0, alike))
+    assert len(first[0].flatten(1).unique(dim=0)) == 5, "every example has a draw of its own"
+    assert torch.equal(support(0, 0, toy_dataset()), support(0, 0, replace(one, augmentation=())))
 
 
 def test_too_few_examples_or_classes_is_an_error_that_names_them() -> None:

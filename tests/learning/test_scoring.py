@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -10,13 +11,14 @@ import torch
 from torch import Tensor
 
 from metabench.backbones.mlp import MLP
-from metabench.data.base import ClassInfo, Dataset
+from metabench.data.base import CHARACTERS, ClassInfo, Dataset
 from metabench.data.sinusoid import SINUSOID
 from metabench.episodes import Episodes, class_means
 from metabench.episodes.frozen_episodes import freeze, freeze_tasks
 from metabench.files import InputError
 from metabench.learning.scoring import EpisodeSet, episode_cost, evaluate
 from metabench.methods.base import Diverged, FeatureMethod, Method, Task
+from tests.toy import toy_dataset
 
 
 class Growing(Method):
@@ -153,3 +155,14 @@ def test_an_episode_is_not_counted_as_often_as_a_method_answers_it(episodes) -> 
     method.predict = lambda asked: torch.ones(5, *asked.query_y.shape)  # the mean would be of 5
     with pytest.raises(InputError, match=r"Growing: predictions on sinusoid are of shape \(5, 3"):
         evaluate(method, [episodes])
+
+
+def test_episodes_say_what_their_target_declares_and_features_allow_no_augmentation() -> None:
+    made = replace(toy_dataset(), augmentation=CHARACTERS)
+    sets = EpisodeSet.of(freeze(made, "test", 4, 1, 3, 2, ""), made, None, torch.device("cpu"))
+    asked, labels = sets.ask(slice(0, 2))
+    assert asked.augmentation == CHARACTERS
+    assert asked.to("cpu")[:1].reorder_queries(labels[:1] * 0).augmentation == CHARACTERS
+    assert sets.table is not None
+    assert sets.ask(slice(0, 2), sets.table.flatten(1).float())[0].augmentation == ()
+    assert asked.map(lambda x: x.flatten(2)).augmentation == ()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import dataclasses
 import math
 from collections.abc import Callable
 
@@ -11,9 +12,11 @@ import torch
 from torch import Tensor, nn
 
 from metabench.config import Budget, Training
+from metabench.data.base import CHARACTERS
 from metabench.episodes import Episodes
 from metabench.episodes.sampling import ArraySource
-from metabench.learning.training import Checkpoint, Resumed, Snapshot, State, train
+from metabench.episodes.source import Examples
+from metabench.learning.training import Checkpoint, Resumed, Snapshot, State, draw, train
 from metabench.methods.base import Diverged, Method, Settings, Task
 from tests.toy import toy_dataset
 
@@ -127,3 +130,17 @@ def test_a_training_that_goes_on_from_a_snapshot_ends_in_the_same_bits(at) -> No
     state = run(again, checkpoint=rest)
     assert 0 < again.examples < whole.examples  # only what was left
     assert torch.equal(again.weight, whole.weight) and state.curve == expected.curve
+
+
+@pytest.mark.parametrize("learns", ["episodic", "supervised"])
+def test_the_setting_of_augmentation_reaches_what_a_method_trains_on(learns, monkeypatch) -> None:
+    monkeypatch.setattr(Line, "source_training", learns)
+    dataset = dataclasses.replace(toy_dataset(), augmentation=CHARACTERS)
+    source = ArraySource(dataset, 0, torch.device("cpu"))
+    form = Training(ways=5, shots=(1,), queries=3)
+    plain, half, full = (
+        draw(Line(Settings(augmentation=strength)), source, form, 0) for strength in (0.0, 0.5, 1.0)
+    )
+    images = [e.x if isinstance(e, Examples) else e.query_x for e in (plain, half, full)]
+    distances = [float((varied - images[0]).abs().mean()) for varied in images]
+    assert distances[0] == 0 < distances[1] < distances[2]

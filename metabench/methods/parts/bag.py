@@ -8,8 +8,7 @@ from typing import Any
 from sklearn.feature_extraction.text import TfidfVectorizer
 from torch import Tensor
 
-MARKS = frozenset({0, 101, 102})
-"""Padding, [CLS] and [SEP] are no content."""
+from metabench.data.formats import MARKS
 
 
 def _terms(row: list[int]) -> list[str]:
