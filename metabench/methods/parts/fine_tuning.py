@@ -31,15 +31,17 @@ def descend(
 
     Args:
         loss: sum over tasks of the task losses, so that each task has its own gradient.
-        learning_rate: α of a parameter, by name and step.
+        learning_rate: α of a parameter, by name and step; at 0 it stays and gathers no momentum.
         velocity: carried from call to call; empty at first.
     """
     for step in steps:
         leaves = {name: w.detach().requires_grad_() for name, w in weights.items()}
         gradients = torch.autograd.grad(loss(leaves), list(leaves.values()))
         for (name, weight), gradient in zip(leaves.items(), gradients, strict=True):
-            velocity[name] = momentum * velocity.get(name, torch.zeros(())) + gradient
-            weights[name] = weight.detach() - learning_rate(name, step) * velocity[name]
+            weights[name], rate = weight.detach(), learning_rate(name, step)
+            if rate > 0:
+                velocity[name] = momentum * velocity.get(name, torch.zeros(())) + gradient
+                weights[name] = weights[name] - rate * velocity[name]
     return weights
 
 

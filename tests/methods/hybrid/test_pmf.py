@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from metabench.methods.hybrid.pmf import PMF, PMFSettings
-from tests.methods.small import DIM, WAYS, build, episodes
+from tests.methods.small import DIM, WAYS, build, check_slopes, episodes
 
 
 def cosine_logits(x: Tensor, support: Tensor, y: Tensor, scale: float) -> Tensor:
@@ -20,6 +20,7 @@ def cosine_logits(x: Tensor, support: Tensor, y: Tensor, scale: float) -> Tensor
 
 def test_answers_equal_one_optimiser_per_task():
     method = build(PMF, PMFSettings(finetune_lr=0.2, steps=3, scale=5.0))
+    method.augment = lambda x, step: x + 0.3 * step  # vectors are not augmented else
     batch = episodes(support=9)
     logits = method.predict(batch)
     for t in range(len(batch)):
@@ -28,10 +29,10 @@ def test_answers_equal_one_optimiser_per_task():
         network[0].load_state_dict(copy.deepcopy(layer.state_dict()))
         optimizer = torch.optim.SGD(network.parameters(), lr=0.2)
         x, y = batch.support_x[t], batch.support_y[t]
-        for _ in range(3):  # vectors are not augmented
-            features = network(x)
+        for step in (1, 2, 3):  # copies ask, the support itself gives the prototypes
+            copies = network(x + 0.3 * step)
             optimizer.zero_grad()
-            F.cross_entropy(cosine_logits(features, features, y, 5.0), y).backward()
+            F.cross_entropy(cosine_logits(copies, network(x), y, 5.0), y).backward()
             optimizer.step()
         with torch.no_grad():
             expected = cosine_logits(network(batch.query_x[t]), network(x), y, 5.0)
@@ -48,6 +49,7 @@ def test_without_steps_it_is_a_cosine_prototypical_network_trained_as_such():
     torch.testing.assert_close(method.predict(batch), torch.stack(expected).detach())
     loss = F.cross_entropy(torch.cat(expected), batch.query_y.flatten())
     torch.testing.assert_close(method.loss(batch, 0.0), loss)
+    check_slopes(method, lambda: method.loss(batch, 0.0))
 
 
 def test_neither_queries_nor_other_tasks_matter_and_the_method_is_left_as_it_was():

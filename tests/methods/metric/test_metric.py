@@ -130,28 +130,32 @@ def test_feat_starts_as_a_cosine_classifier_and_attends_over_the_classes() -> No
     s, y, q = embedded(method, batch)
 
     def expected(adapt):
-        logits = []
+        logits = np.zeros((len(batch), q.shape[1], WAYS))
         for t in range(len(batch)):
-            c = torch.from_numpy(np.stack([s[t][y[t] == k].mean(0) for k in range(WAYS)]))
-            f = F.normalize(torch.from_numpy(q[t]), dim=-1)
-            logits.append(5 * f @ F.normalize(adapt(c), dim=-1).T)
-        return torch.stack(logits)
+            c = adapt([s[t][y[t] == k].mean(0) for k in range(WAYS)])
+            for i, x in enumerate(q[t]):
+                for k in range(WAYS):
+                    norms = np.linalg.norm(x) * np.linalg.norm(c[k])
+                    logits[t, i, k] = 5 * x @ c[k] / norms
+        return torch.from_numpy(logits)
 
     torch.testing.assert_close(method.predict(batch), expected(lambda c: c))
     torch.nn.init.normal_(method.out.weight, generator=torch.Generator().manual_seed(0))
+    w = {name: p.detach().numpy() for name, p in method.named_parameters()}
 
     def attend(c):
-        rows = []
+        adapted = []
         for a in c:
-            weight = torch.stack([method.query(a) @ method.key(b) for b in c]) / len(a) ** 0.5
-            mixed = sum(w * method.value(b) for w, b in zip(weight.softmax(0), c, strict=True))
-            rows.append(a + method.out(mixed))
-        return torch.stack(rows)
+            scores = [(w["query.weight"] @ a) @ (w["key.weight"] @ b) / len(a) ** 0.5 for b in c]
+            weight = np.exp(scores) / np.exp(scores).sum()
+            mixed = sum(p * w["value.weight"] @ b for p, b in zip(weight, c, strict=True))
+            adapted.append(a + w["out.weight"] @ mixed)
+        return adapted
 
     torch.testing.assert_close(method.predict(batch), expected(attend))
 
 
-@pytest.mark.parametrize("method", [MatchingNet, Mahalanobis, FEAT])
+@pytest.mark.parametrize("method", [MatchingNet, Mahalanobis, FEAT, DN4])
 def test_the_training_gradient_equals_finite_differences(method) -> None:
     learner, batch = build(method, method.Settings()), episodes(support=8)
     batch.support_y[:, :WAYS] = torch.arange(WAYS)  # a class without support has no direction

@@ -1,52 +1,67 @@
-"""ANP: cross-attention from each query to the support, against a loop."""
+"""ANP: cross-attention from each query to the support, against a loop (Kim et al. 2019, 3.2)."""
 
 from __future__ import annotations
 
 from dataclasses import replace
 
+import numpy as np
 import pytest
 import torch
 
 from metabench.methods.model.anp import ANP, ANPSettings
-from tests.methods.small import WAYS, build, episodes
+from tests.methods.model.plain import (
+    Arrays,
+    arrays,
+    by_name,
+    feature,
+    linear,
+    one_hot,
+    perceptron,
+    softmax,
+)
+from tests.methods.small import build, check_slopes, episodes
 
 HEADS, SIZE = 2, 3
 
 
 def anp(regression: bool) -> ANP:
     settings = ANPSettings(width=HEADS * SIZE, heads=HEADS)
-    return build(ANP, settings, outputs=int(regression)).requires_grad_(False)
+    return build(ANP, settings, outputs=int(regression))
+
+
+def slow_outputs(p: Arrays, support: np.ndarray, labels: np.ndarray, x: np.ndarray) -> np.ndarray:
+    """``g(x*, r*(x*))`` of one query."""
+    f, query = feature(p, x), linear(p, "address", feature(p, x))
+    r = np.zeros(HEADS * SIZE)
+    for head in range(HEADS):
+        own = slice(head * SIZE, (head + 1) * SIZE)
+        scores, values = [], []
+        for x_i, y_i in zip(support, labels, strict=True):
+            key = linear(p, "address", feature(p, x_i))
+            scores.append(query[own] @ key[own] / np.sqrt(SIZE))
+            values.append(perceptron(p, "h", 2, np.concatenate([feature(p, x_i), y_i]))[own])
+        for weight, value in zip(softmax(np.array(scores)), values, strict=True):
+            r[own] += weight * value
+    return perceptron(p, "g", 3, np.concatenate([f, r]))
 
 
 @pytest.mark.parametrize("regression", [False, True])
 def test_answers_equal_a_loop_over_queries_heads_and_examples(regression):
     method, batch = anp(regression), episodes(regression=regression)
-    answers, embedded = method.predict(batch), batch.map(method.embed)
+    p, answers = arrays(method), method.predict(batch).detach()
     for t in range(len(batch)):
-        names = list(range(WAYS))
-        labels = batch.support_y[t]
-        if not regression:
-            names = list(dict.fromkeys(labels.tolist()))
-            names += [k for k in range(WAYS) if k not in names]
-            labels = torch.eye(WAYS).double()[[names.index(k) for k in labels.tolist()]]
-        values = [
-            method.h(torch.cat([x, y])) for x, y in zip(embedded.support_x[t], labels, strict=True)
-        ]
-        keys = [method.address(x) for x in embedded.support_x[t]]
-        for q, x in enumerate(embedded.query_x[t]):
-            parts, address = [], method.address(x)
-            for head in range(HEADS):
-                piece = slice(head * SIZE, (head + 1) * SIZE)
-                scores = torch.stack([address[piece] @ k[piece] for k in keys]) / SIZE**0.5
-                parts.append(
-                    sum(w * v[piece] for w, v in zip(scores.softmax(0), values, strict=True))
-                )
-            expected = method.g(torch.cat([x, *parts]))
-            if regression:
-                torch.testing.assert_close(answers[t, q], expected[:1])
-            else:
-                by_name = torch.stack([expected[names.index(k)] for k in range(WAYS)])
-                torch.testing.assert_close(answers[t, q], by_name)
+        y = batch.support_y[t].tolist()
+        labels = np.array(y) if regression else one_hot(y)
+        for q, x in enumerate(batch.query_x[t].numpy()):
+            expected = slow_outputs(p, batch.support_x[t].numpy(), labels, x)
+            expected = expected[:1] if regression else by_name(expected, y)
+            np.testing.assert_allclose(answers[t, q], expected, rtol=1e-9)
+
+
+@pytest.mark.parametrize("regression", [False, True])
+def test_the_training_gradient_equals_finite_differences(regression):
+    method, batch = anp(regression), episodes(regression=regression)
+    check_slopes(method, lambda: method.loss(batch, 0.0))
 
 
 @pytest.mark.parametrize("regression", [False, True])

@@ -4,60 +4,82 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import numpy as np
 import pytest
 import torch
-from torch import Tensor
 
 from metabench.files import InputError
 from metabench.methods.model.snail import SNAIL, AttentionBlock, DenseBlock, SNAILSettings
-from tests.methods.small import WAYS, build, episodes
+from tests.methods.model.plain import (
+    Arrays,
+    arrays,
+    by_name,
+    feature,
+    linear,
+    one_hot,
+    sigmoid,
+    softmax,
+)
+from tests.methods.small import WAYS, build, check_slopes, episodes
 
 
 def snail() -> SNAIL:
-    method = build(SNAIL, SNAILSettings(filters=4, keys=5, values=3, length=6))
-    return method.requires_grad_(False)
+    return build(SNAIL, SNAILSettings(filters=4, keys=5, values=3, length=6))
 
 
-def slow_dense(block: DenseBlock, x: Tensor) -> Tensor:
-    """The block on one sequence ``[L, C]``, position by position."""
+def slow_dense(p: Arrays, block: str, dilation: int, x: list[np.ndarray]) -> list[np.ndarray]:
+    """``[x_t, tanh(conv_f) ∘ σ(conv_g)]``, two taps each, position by position."""
     rows = []
     for t, item in enumerate(x):
-        z = block.here(item)
-        if t >= block.dilation:
-            z = z + block.before(x[t - block.dilation])
-        value, gate = z.chunk(2)
-        rows.append(torch.cat([item, value.tanh() * gate.sigmoid()]))
-    return torch.stack(rows)
+        z = linear(p, f"{block}.here", item)
+        if t >= dilation:
+            z = z + p[f"{block}.before.weight"] @ x[t - dilation]
+        rows.append(np.concatenate([item, np.tanh(z[:4]) * sigmoid(z[4:])]))
+    return rows
 
 
-def slow_attention(block: AttentionBlock, x: Tensor) -> Tensor:
-    """The block on one sequence ``[L, C]``, position by position."""
-    q, k, v = block.projection(x).split(block.sizes, dim=-1)
+def slow_attention(p: Arrays, block: str, keys: int, x: list[np.ndarray]) -> list[np.ndarray]:
+    """``[x_t, Σ_{i ≤ t} softmax_i(q_t·k_i / √K) v_i]``, position by position."""
+    made = [np.split(linear(p, f"{block}.projection", item), [keys, 2 * keys]) for item in x]
     rows = []
     for t, item in enumerate(x):
-        weights = torch.stack([q[t] @ k[i] for i in range(t + 1)]) / block.sizes[0] ** 0.5
-        rows.append(torch.cat([item, weights.softmax(0) @ v[: t + 1]]))
-    return torch.stack(rows)
+        scores = [made[t][0] @ made[i][1] / np.sqrt(keys) for i in range(t + 1)]
+        weights = softmax(np.array(scores))
+        rows.append(np.concatenate([item, sum(weights[i] * made[i][2] for i in range(t + 1))]))
+    return rows
+
+
+def slow_logits(p: Arrays, sequence: list[np.ndarray]) -> np.ndarray:
+    """The paper's classifier on one sequence; three dilations span ``length``, 6 examples."""
+    convolutions = [(slow_dense, dilation) for dilation in (1, 2, 4)]
+    blocks = [(slow_attention, 5), *convolutions, (slow_attention, 10), *convolutions]
+    for i, (slow, size) in enumerate([*blocks, (slow_attention, 20)]):
+        sequence = slow(p, f"blocks.{i}", size, sequence)
+    assert len(sequence[-1]) == 7 + WAYS + 3 + 12 + 6 + 12 + 12  # nothing is dropped on the way
+    return linear(p, "output", sequence[-1])
 
 
 def test_each_query_is_answered_as_the_last_item_of_a_sequence_of_its_own():
     method, batch = snail(), episodes(support=7)
-    logits = method.predict(batch)
-    embedded = batch.map(method.embed)
+    p, logits = arrays(method), method.predict(batch).detach()
     for t in range(len(batch)):
-        names = list(dict.fromkeys(batch.support_y[t].tolist()))
-        names += [k for k in range(WAYS) if k not in names]
-        labels = torch.eye(WAYS).double()[[names.index(k) for k in batch.support_y[t].tolist()]]
-        for q in range(batch.query_x.shape[1]):
-            query = torch.cat([embedded.query_x[t, q], torch.zeros(WAYS).double()])
-            sequence = torch.cat([embedded.support_x[t], labels], dim=-1)
-            sequence = torch.cat([sequence, query[None]])
-            for block in method.blocks:
-                slow = slow_dense if isinstance(block, DenseBlock) else slow_attention
-                sequence = slow(block, sequence)
-            expected = method.output(sequence[-1])
-            by_name = torch.stack([expected[names.index(k)] for k in range(WAYS)])
-            torch.testing.assert_close(logits[t, q], by_name)
+        labels = batch.support_y[t].tolist()
+        items = zip(batch.support_x[t].numpy(), one_hot(labels), strict=True)
+        support = [np.concatenate([feature(p, x), y]) for x, y in items]
+        for q, x in enumerate(batch.query_x[t].numpy()):
+            query = np.concatenate([feature(p, x), np.zeros(WAYS)])
+            expected = slow_logits(p, [*support, query])
+            np.testing.assert_allclose(logits[t, q], by_name(expected, labels), rtol=1e-9)
+
+
+def test_the_training_gradient_equals_finite_differences():
+    method, batch = snail(), episodes()
+
+    def loss() -> torch.Tensor:
+        torch.manual_seed(0)  # the support is read in random order
+        return method.loss(batch, 0.0)
+
+    check_slopes(method, loss)
 
 
 @pytest.mark.parametrize(

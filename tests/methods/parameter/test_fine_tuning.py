@@ -43,7 +43,7 @@ def reference(method, batch, t, groups, penalty=lambda net, head: 0.0, at_step=N
     optimiser = torch.optim.SGD(groups(net, head), momentum=0.8)
     for step in range(6):
         if at_step:
-            at_step(optimiser, step)
+            at_step(optimiser, net, step)
         optimiser.zero_grad()
         (F.cross_entropy(head(net(x)[0]), y) + penalty(net, head)).backward()
         optimiser.step()
@@ -105,13 +105,14 @@ def test_blocks_join_one_by_one_with_rates_that_fall_towards_the_input() -> None
     learner, batch = build(GradualUnfreezing, settings, widths=(7, 6)), episodes(support=8)
 
     def groups(net, head):
-        first, second = blocks(net).values()
-        rates = [(list(head.parameters()), 0.2), (second, 0.05), (first, 0.025)]
-        return [{"params": p, "lr": 0.0, "full": rate} for p, rate in rates]
+        return [{"params": list(head.parameters()), "lr": 0.2}]
 
-    def thaw(optimiser, step):
-        for i, group in enumerate(optimiser.param_groups):
-            group["lr"] = group["full"] if step >= 2 * i else 0.0
+    def thaw(optimiser, net, step):
+        first, second = blocks(net).values()
+        joins = {2: (second, 0.05), 4: (first, 0.025)}
+        if step in joins:  # until then nothing of it is known to the optimiser
+            parameters, rate = joins[step]
+            optimiser.add_param_group({"params": parameters, "lr": rate})
 
     found = learner.predict(batch)
     for t in range(len(batch)):
