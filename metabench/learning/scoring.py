@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import math
 import statistics
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -19,6 +20,7 @@ from metabench.data.formats import match_format, to_input
 from metabench.episodes import Episodes
 from metabench.episodes.frozen_episodes import FrozenEpisodes
 from metabench.files import InputError
+from metabench.learning.calibration import temperature_for, temperature_of
 from metabench.learning.flops import FlopCounter
 from metabench.learning.metrics import classification, measure, regression
 from metabench.methods.base import Diverged, FeatureMethod, Method
@@ -106,24 +108,24 @@ class EpisodeSet:
             yield labels.to(self.device), function(asked)
 
 
-def score(
+RAW = ("nll", "bin_count", "bin_correct", "bin_confidence")
+"""Numbers that are measured without the temperature too, as ``raw_nll`` and so on."""
+
+Answers = Iterable[tuple[Tensor, Tensor]]
+"""Labels of queries, and what a method answers to them: ``[T, Q]`` and ``[T, Q, K]``."""
+
+
+def answers(
     method: Method,
     episodes: EpisodeSet,
     predict: Callable[[Episodes], Tensor] | None = None,
-    metrics: Sequence[str] = (),
-) -> pd.DataFrame:
-    """One row per episode: ``metric`` and its ``value``, then a column for every other number.
-
-    Args:
-        metrics: names of those to measure beside what is always measured.
+) -> Iterator[tuple[Tensor, Tensor]]:
+    """Labels and predictions, chunk by chunk.
 
     Raises:
-        Diverged: a prediction, or its error, is not finite.
-        InputError: predictions are of another shape or type; a metric fails, or returns something
-            else than numbers.
+        Diverged: a prediction is not finite.
+        InputError: predictions are of another shape or type.
     """
-    always = (classification if episodes.frozen.ways else regression).ALWAYS
-    parts = []
     for labels, outputs in episodes.predictions(method, predict):
         outputs = outputs.detach()
         if type(outputs) is not Tensor:
@@ -142,16 +144,52 @@ def score(
                 f"{type(method).__name__}: predictions on {episodes.frozen.dataset} are not "
                 f"finite. Lower its learning rates of adaptation; settings: {method.settings}."
             )
-        numbers = measure(always, metrics, outputs, labels)
+        yield labels, outputs
+
+
+def score(
+    method: Method,
+    episodes: EpisodeSet,
+    predict: Callable[[Episodes], Tensor] | None = None,
+    metrics: Sequence[str] = (),
+    temperature: float = math.nan,
+    fit: bool = False,
+) -> pd.DataFrame:
+    """One row per episode: ``metric`` and its ``value``, then a column for every other number.
+
+    Args:
+        metrics: names of those to measure beside what is always measured.
+        temperature: divides logits before anything but accuracy is measured; NaN: they stay.
+        fit: fit the temperature on these very episodes, if they are of classification.
+
+    Raises:
+        Diverged: a prediction, or its error, is not finite.
+        InputError: predictions are of another shape or type; a metric fails, or returns something
+            else than numbers.
+    """
+    always = (classification if episodes.frozen.ways else regression).ALWAYS
+    given: Answers = answers(method, episodes, predict)
+    if fit and episodes.frozen.ways:
+        given = [(labels, outputs.clone()) for labels, outputs in given]  # none is changed later
+        known, logits = (torch.cat([pair[i] for pair in given]) for i in (0, 1))
+        temperature = temperature_of(logits, known)
+    parts = []
+    for labels, outputs in given:
+        plain = measure(always, (), outputs, labels)
+        main, *_ = plain
+        scaled = outputs if math.isnan(temperature) else outputs.double() / temperature
+        numbers = measure(always, metrics, scaled, labels)
+        numbers |= {main: plain[main]}  # a division could make a tie
+        numbers |= {f"raw_{name}": plain[name] for name in RAW if name in plain}
         parts.append(pd.DataFrame({name: _column(values) for name, values in numbers.items()}))
-    main, *_ = numbers
     scores = pd.concat(parts, ignore_index=True)
     if not np.isfinite(scores[main].to_numpy(np.float32)).all():  # as reports keep them
         raise Diverged(
             f"{type(method).__name__}: its {main} on {episodes.frozen.dataset} is not finite. "
             f"Lower its learning rates of adaptation; settings: {method.settings}."
         )
-    return scores.rename(columns={main: "value"}).assign(metric=main)
+    found = scores.rename(columns={main: "value"}).assign(metric=main)
+    return found.assign(temperature=temperature) if episodes.frozen.ways else found
 
 
 def _column(values: Tensor) -> Any:
@@ -173,8 +211,16 @@ def evaluate(
     steps: Sequence[int] = (),
     report: Callable[[float, str], None] = lambda share, text: None,
     metrics: Sequence[str] = (),
+    temperatures: Mapping[tuple[int, int], float] | None = None,
 ) -> pd.DataFrame:
     """Scores of ``method`` on all ``sets``, with extra rows after given numbers of steps.
+
+    Args:
+        steps: numbers of adaptation steps.
+        report: is told of progress.
+        metrics: names of those to measure beside what is always measured.
+        temperatures: by ``(ways, shots)``, as they were fitted elsewhere; None: they are fitted on
+            these episodes themselves.
 
     Returns:
         Columns of the result contract but for the cell's own (source, method, family, seed), and
@@ -190,12 +236,13 @@ def evaluate(
         if frozen.ways and not method.variable_ways and frozen.ways != method.task.ways:
             continue  # the learner has a fixed number of outputs
         report(i / len(sets), f"{frozen.dataset} {frozen.ways}w{frozen.shots}s")
+        temperature = temperature_for(temperatures or {}, frozen.ways, frozen.shots)
         variants: list[tuple[int, Callable[[Episodes], Tensor] | None]] = [(-1, None)]
         if hasattr(method, "predict_after"):
             variants += [(count, _after(method, count)) for count in steps]
         for count, predict in variants:
             try:
-                frame = score(method, episodes, predict, metrics)
+                frame = score(method, episodes, predict, metrics, temperature, temperatures is None)
             except Diverged:
                 if count < 0:
                     raise

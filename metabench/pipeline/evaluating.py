@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 import torch
 
-from metabench.config import BackboneChoice, Config, TaskType
+from metabench.config import BackboneChoice, Config, TaskType, setting_label
 from metabench.data import DATASETS
 from metabench.episodes.frozen_episodes import FrozenEpisodes
 from metabench.files import (
@@ -21,6 +21,7 @@ from metabench.files import (
     read_record,
     write_json,
 )
+from metabench.learning.calibration import temperature_for
 from metabench.learning.scoring import EpisodeSet, episode_cost, evaluate
 from metabench.learning.training import Report
 from metabench.methods.base import Method
@@ -70,14 +71,13 @@ def evaluate_cell(
     val = [opened(path) for path in champion_files(task_type, layout, source, method)]
     cost = read_record(folder / "cost.json", Cost).model_dump() | episode_cost(learner, sets[0])
     asked = task_type.evaluation
-    parts = {
-        "test": evaluate(learner, sets, asked.steps, report, asked.metrics),
-        "val": evaluate(learner, val, report=report),
-    }
+    parts = {"val": evaluate(learner, val, report=report)}
+    temperatures = _temperatures(parts["val"])
+    parts["test"] = evaluate(learner, sets, asked.steps, report, asked.metrics, temperatures)
     # none of val is no row, and no column: it must not make floats of the others' integers
     scored = [part.assign(partition=name) for name, part in parts.items() if len(part)]
     frame = pd.concat(scored, ignore_index=True)
-    cost["open_set_auroc"] = _open_set(task_type, layout, choice, learner, sets)
+    cost["open_set_auroc"] = _open_set(task_type, layout, choice, learner, sets, temperatures)
     cost["peak_memory_mb"] = max(peak_memory_mb(), cost.pop("train_peak_memory_mb"))
     declared = type(learner)  # what `metabench check` examines; an instance could say otherwise
     facts: dict[str, Any] = {
@@ -102,6 +102,7 @@ def evaluate_cell(
             "backbone": choice.label,
             "settings": cell["settings"],
             "val": cell["val"],
+            "temperatures": {setting_label(*form): t for form, t in temperatures.items()},
             "episode_hashes": {
                 f"{s.frozen.dataset}/{s.frozen.ways}w{s.frozen.shots}s": s.frozen.hash for s in sets
             },
@@ -115,12 +116,23 @@ def evaluate_cell(
     )
 
 
+def _temperatures(val: pd.DataFrame) -> dict[tuple[int, int], float]:
+    """By ``(ways, shots)``, as they were fitted on these scores' episodes; none in regression."""
+    if "temperature" not in val:
+        return {}
+    rows = val.dropna(subset="temperature").drop_duplicates(["ways", "shots"])
+    return dict(
+        zip(zip(rows["ways"], rows["shots"], strict=True), rows["temperature"], strict=True)
+    )
+
+
 def _open_set(
     task_type: TaskType,
     layout: Layout,
     choice: BackboneChoice,
     learner: Method,
     sets: Sequence[EpisodeSet],
+    temperatures: Mapping[tuple[int, int], float],
 ) -> dict[str, float]:
     """Open-set AUROC by ``target/setting``, where all classes of a target are asked for.
 
@@ -139,7 +151,8 @@ def _open_set(
 
             out_of_scope = examples_of(layout, task_type.out_of_scope[target], choice).x
             label = f"{target}/{ways}w{s.frozen.shots}s"
-            found[label] = auroc(learner, s, torch.from_numpy(np.array(out_of_scope)))
+            temperature = temperature_for(temperatures, ways, s.frozen.shots)
+            found[label] = auroc(learner, s, torch.from_numpy(np.array(out_of_scope)), temperature)
     return found
 
 

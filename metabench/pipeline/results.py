@@ -20,10 +20,13 @@ CONTRACT = [
     "source", "target", "partition", "method", "family", "seed", "ways", "shots", "queries",
     "steps", "episode", "episode_hash", "metric", "value", "nll", "brier",
     "bin_count", "bin_correct", "bin_confidence",
+    "temperature", "raw_nll", "raw_bin_count", "raw_bin_correct", "raw_bin_confidence",
 ]  # fmt: skip
 """First columns of a result file, one row per (target, partition, setting, steps, episode).
 
 ``partition`` is test, or val for the episodes by which champions are chosen: no board has these.
+Likelihood and calibration are of logits divided by ``temperature``, which is fitted on the latter;
+those of logits as they are begin with ``raw_``.
 
 Then come the numbers of the metrics that ``evaluation.metrics`` names.
 """

@@ -10,6 +10,7 @@ from typing import Any
 import jinja2
 import pandas as pd
 
+from metabench.config import setting_label as form_label
 from metabench.files import atomic, write_text
 from metabench.reports import figures, for_dvc
 from metabench.reports.camps import (
@@ -75,7 +76,11 @@ def write_stored(folder: Path) -> pd.DataFrame:
         for name, rows in summary.groupby("source", sort=False)
     ]
     papers = sorted(set(zip(summary["method"], summary["paper"], strict=True)))
-    _render("leaderboard.md", folder, meta=meta, sources=sources, papers=papers, common=common)
+    calibrated = bool(summary["temperature"].notna().any())
+    _render(
+        "leaderboard.md", folder, meta=meta, sources=sources, papers=papers, common=common,
+        calibrated=calibrated,
+    )  # fmt: skip
     _render("decision_guide.md", folder, meta=meta, situations=guide(summary, blocks, validation))
     with atomic(folder / "leaderboard.csv") as temporary:
         summary.to_csv(temporary, index=False, float_format="%.6g")
@@ -273,9 +278,12 @@ def _block(key: Any, rows: pd.DataFrame) -> dict[str, Any]:
             for _, r in part.set_index("steps").reindex(steps).iterrows()
         ]
         by_steps.append({"method": method, "scores": scores})
+    label = form_label(ways, shots)
     return {
         "target": target,
         "setting": setting_label(ways, shots),
+        "fitted_on": sorted(set(main["fitted_on"].dropna()) - {label}),
+        "uncalibrated": sorted(main.loc[main["temperature"].isna() & accuracy, "method"]),
         "anchor": anchor(source, target, f"{ways}w{shots}s"),
         "metric": "accuracy %" if accuracy else "mean squared error",
         "costs": mixed(main),

@@ -25,7 +25,11 @@ ORACLE = "oracle"
 
 KEY = [*BLOCK, "steps", "method", "family", "seed", "metric", "episode_hash"]
 BINS = ["bin_count", "bin_correct", "bin_confidence"]
-COLUMNS = [*KEY, "values", "nll", *BINS]
+UNCALIBRATED = [*KEY, "values", "nll", *BINS]
+"""Columns of boards that were made before logits were divided by a temperature."""
+RAW = ["nll", *BINS]
+"""What is there as ``raw_`` too: of logits as they are."""
+COLUMNS = [*UNCALIBRATED, "temperature", *(f"raw_{name}" for name in RAW)]
 """Of condensed scores; then come the means of the metrics that ``evaluation.metrics`` names."""
 
 Blocks = dict[tuple[Any, ...], Block]
@@ -40,7 +44,8 @@ def condense(results: pd.DataFrame) -> pd.DataFrame:
 
     Returns:
         ``COLUMNS``: ``values`` are the scores of the episodes as float32 (accuracies of up to some
-        thousand queries stay apart, errors are of that type); ``nll`` is a mean, ``BINS`` are sums.
+        thousand queries stay apart, errors are of that type); ``nll`` is a mean, ``BINS`` are sums,
+        and so are those of logits as they are (``raw_``).
 
     Raises:
         InputError: a cell is there twice, has a score that is not finite, or cells have other
@@ -61,11 +66,16 @@ def condense(results: pd.DataFrame) -> pd.DataFrame:
                 "anything. Lower its learning rates, or take it out of params.yaml.".format(**facts)
             )
         facts |= {"values": values, "nll": ordered["nll"].mean()}
-        for name in BINS:
+        facts |= {
+            "temperature": ordered["temperature"].iloc[0],
+            "raw_nll": ordered["raw_nll"].mean(),
+        }
+        for name in [*BINS, *(f"raw_{name}" for name in BINS)]:
             bins = ordered[name].map(np.asarray) if facts["metric"] == "accuracy" else [np.empty(0)]
             facts[name] = np.sum(np.stack(list(bins)), axis=0, dtype=float)
         rows.append(facts | ordered[further(ordered)].mean().to_dict())
     scores = pd.DataFrame(rows)
+    scores = scores[[*COLUMNS, *further(results)]]
     _check_comparable(scores)
     return scores
 

@@ -12,6 +12,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -19,7 +20,7 @@ import yaml
 
 from metabench.config.yaml_file import parse
 from metabench.files import DAMAGED, InputError, atomic, digest, read_json, write_json, write_text
-from metabench.reports.scores import COLUMNS
+from metabench.reports.scores import COLUMNS, RAW, UNCALIBRATED
 from metabench.reports.summary import COSTS, FLAGS
 
 SCORES, CELLS, PARAMS = NAMES = ("scores.parquet", "cells.json", "params.yaml")
@@ -67,7 +68,7 @@ def stored(folder: Path) -> tuple[pd.DataFrame, pd.DataFrame, dict[str, Any]]:
     with _named(folder / SCORES):
         scores = pd.read_parquet(folder / SCORES)
         if list(scores.columns[: len(COLUMNS)]) != COLUMNS:
-            raise ValueError("other columns than those of scores")
+            scores = _of_version_0_2(scores)
     with _named(folder / CELLS):
         facts = read_json(folder / CELLS)
         costs = pd.DataFrame(facts.pop("cells"))
@@ -85,6 +86,15 @@ def stored(folder: Path) -> tuple[pd.DataFrame, pd.DataFrame, dict[str, Any]]:
                 "another board. Take both from the repository again, or make them with `dvc repro`."
             )
     return scores, costs, meta
+
+
+def _of_version_0_2(scores: pd.DataFrame) -> pd.DataFrame:
+    """Scores as they were stored before temperatures: likelihood is of logits as they are."""
+    if list(scores.columns[: len(UNCALIBRATED)]) != UNCALIBRATED:
+        raise ValueError("other columns than those of scores")
+    others = [name for name in scores.columns if name not in UNCALIBRATED]
+    raw = {f"raw_{name}": scores[name] for name in RAW}
+    return scores.assign(temperature=np.nan, **raw)[[*COLUMNS, *others]]
 
 
 def _digest(params: Any) -> str:

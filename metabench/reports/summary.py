@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from metabench.files import InputError
-from metabench.reports.camps import camp_of
+from metabench.reports.camps import camp_of, form_for, validation_of
 from metabench.reports.machines import listed, machines_of
 from metabench.reports.scores import (
     BLOCK,
@@ -57,7 +57,10 @@ def summarise(scores: pd.DataFrame, costs: pd.DataFrame, blocks: Blocks) -> pd.D
         and the oracle. ``verdict`` is best, tied, behind or undecided; ``behind`` the paired
         difference to the best, positive if worse, from ``behind_low`` to ``behind_high``;
         ``seeds_needed`` and ``episodes_needed`` would decide what is undecided; ``detectable`` is
-        the difference to the best that would be found 8 times in 10.
+        the difference to the best that would be found 8 times in 10. ``nll`` and ``ece`` are of
+        logits divided by ``temperature`` (its mean over seeds; NaN: none), those that begin with
+        ``raw_`` of logits as they are; ``fitted_on`` is the form of the ``val`` episodes that the
+        temperature is fitted on, which may have fewer ways.
 
     Raises:
         InputError: a metric has the name of another column.
@@ -80,6 +83,7 @@ def summarise(scores: pd.DataFrame, costs: pd.DataFrame, blocks: Blocks) -> pd.D
         )
     ]
     summary = pd.DataFrame(rows).join(cost.join(flags), on=["source", "method"])
+    summary["fitted_on"] = _fitted_on(summary, costs)
     summary["cross"] = summary["source"] != summary["target"]
     standing = [*BLOCK, "steps", "transductive", summary["method"] == ORACLE]
     signed = summary["mean"] * summary["metric"].map(sign_of)
@@ -124,13 +128,33 @@ def _means(
                     "low": mean - half,
                     "high": mean + half,
                     "nll": rows["nll"].mean(),
-                    "ece": calibration(rows)[0] if first["metric"] == "accuracy" else np.nan,
+                    "ece": _ece(rows, "bin"),
+                    "temperature": rows["temperature"].mean(),
+                    "raw_nll": rows["raw_nll"].mean(),
+                    "raw_ece": _ece(rows, "raw_bin"),
                     "seeds": len(rows),
                     "episodes": len(first["values"]),
                     "episode_hash": first["episode_hash"],
                 }
             )
     return found
+
+
+def _fitted_on(summary: pd.DataFrame, costs: pd.DataFrame) -> list[str | None]:
+    """The form of ``val`` episodes behind each row's temperature; None where there is none."""
+    known = validation_of(costs)
+    columns = ["source", "method", "ways", "shots", "temperature"]
+    return [
+        None
+        if np.isnan(temperature)
+        else form_for({method: known.get(source, {}).get(method, {})}, ways, shots)
+        for source, method, ways, shots, temperature in summary[columns].itertuples(index=False)
+    ]
+
+
+def _ece(rows: pd.DataFrame, of: str) -> float:
+    """Of the seeds' queries together; NaN in regression."""
+    return calibration(rows, of)[0] if rows["metric"].iloc[0] == "accuracy" else np.nan
 
 
 def _verdicts(summary: pd.DataFrame, blocks: Blocks) -> pd.DataFrame:

@@ -116,7 +116,7 @@ def _costs(record: Mapping[str, Any]) -> dict[str, float]:
 
 def _scores(results: pd.DataFrame) -> dict[str, float]:
     """Means by target and setting, such as ``acc/digits.5w1s`` or ``mse/sinusoid.10s.step1``."""
-    found, others = {}, ["nll", "brier", *further(results)]
+    found, others = {}, ["nll", "brier", "temperature", "raw_nll", *further(results)]
     groups: Iterable[tuple[Any, pd.DataFrame]] = results.groupby(
         ["metric", "target", "ways", "shots", "steps"]
     )

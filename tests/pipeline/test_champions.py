@@ -50,6 +50,9 @@ def test_they_are_scored_and_no_board_has_them(project) -> None:
     assert rows["partition"].value_counts().to_dict() == {"test": 12, "val": 4}
     results, records = collect(config, layout)
     assert set(results["partition"]) == {"test"} and len(results) == 12
+    (temperature,) = rows["temperature"].unique()  # fitted on val, applied to test
+    assert records["temperatures"].tolist() == [{"5w1s": temperature}] and temperature > 0
+    assert not np.allclose(rows["nll"], rows["raw_nll"])
     mean = rows.loc[rows["partition"] == "val", "value"].mean()
     assert records["val_scores"].tolist() == [{"5w1s": pytest.approx(mean)}]
 
@@ -64,6 +67,7 @@ def test_a_source_without_val_classes_has_none_and_numbers_stay_whole(tmp_path) 
     rows = read_result(layout.result(*CELL))
     assert set(rows["partition"]) == {"test"} and rows["ways"].dtype.kind == "i"
     assert collect(config, layout)[1]["val_scores"].tolist() == [{}]
+    assert rows["temperature"].isna().all() and (rows["nll"] == rows["raw_nll"]).all()
 
 
 def test_other_ones_are_another_result_of_the_same_learner(project) -> None:

@@ -87,7 +87,9 @@ def _frame(value: np.ndarray) -> pd.DataFrame:
     return pd.DataFrame(
         {
             "value": value, "nll": 1.0, "brier": 0.5, "bin_count": count, "bin_correct": correct,
-            "bin_confidence": confidence,
+            "bin_confidence": confidence, "temperature": 2.0, "raw_nll": 1.5,
+            "raw_bin_count": count, "raw_bin_correct": correct,
+            "raw_bin_confidence": [[0, 75 * (v + 0.2)] for v in value],
         }
     )  # fmt: skip
 

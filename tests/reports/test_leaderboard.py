@@ -54,6 +54,18 @@ def test_methods_alike_are_tied_where_there_are_data_to_say_so() -> None:
     assert words["maml"] == "behind" and words["tim"] == "best"  # among transductive methods
 
 
+def test_a_temperature_of_fewer_ways_is_flagged_and_one_that_is_missing(tmp_path) -> None:
+    results, costs = made_up(targets=("glyphs",), shots=(1,), ways=20)
+    costs["val_scores"] = [{"16w1s": 0.5}] * len(costs)
+    results.loc[results["method"] == "maml", "temperature"] = np.nan
+    summary = write_reports(results, costs, tmp_path, META).set_index("method")
+    assert summary["fitted_on"].drop("maml").eq("16w1s").all()
+    assert pd.isna(summary.loc["maml", "fitted_on"])
+    text = (tmp_path / "leaderboard.md").read_text(encoding="utf-8")
+    assert "temperatures are fitted, and settings by shots chosen, on 16w1s." in text
+    assert "the ECE is of logits as they are: maml." in text
+
+
 def test_the_oracle_is_nobodys_best() -> None:
     with_oracle = summary_of(*made_up(BOARD | {"oracle": ("control", 1.0)}))
     without = summary_of(*made_up(BOARD))

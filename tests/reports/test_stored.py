@@ -10,8 +10,8 @@ from typer.testing import CliRunner
 
 from metabench.cli import app
 from metabench.files import InputError
-from metabench.reports.leaderboard import write_reports
-from metabench.reports.scores import condense
+from metabench.reports.leaderboard import write_reports, write_stored
+from metabench.reports.scores import UNCALIBRATED, condense
 from metabench.reports.stored import CELLS, NAMES, PARAMS, SCORES, store, stored
 from tests.reports.synthetic import META, made_up
 
@@ -51,6 +51,20 @@ def test_every_score_is_kept_and_takes_about_a_byte(tmp_path) -> None:
     assert (75 * kept["values"].iloc[0]).round().tolist() == (75 * wanted["value"]).round().tolist()
     assert records.to_dict("records") == costs.to_dict("records") and meta == META
     assert (tmp_path / SCORES).stat().st_size < 1.5 * len(results)
+
+
+def test_a_board_from_before_temperatures_is_read_and_says_so(folder, tmp_path) -> None:
+    for file in NAMES:
+        shutil.copy(folder / file, tmp_path)
+    scores, costs, meta = stored(tmp_path)
+    store(scores[UNCALIBRATED], costs, tmp_path, meta)
+    found, _, _ = stored(tmp_path)
+    assert found["temperature"].isna().all() and found["raw_nll"].equals(found["nll"])
+    summary = write_stored(tmp_path)
+    assert summary["raw_ece"].equals(summary["ece"]) and summary["fitted_on"].isna().all()
+    text = (tmp_path / "leaderboard.md").read_text(encoding="utf-8")
+    assert "temperature" not in text
+    assert "a temperature" in (folder / "leaderboard.md").read_text(encoding="utf-8")
 
 
 def test_a_board_without_scores_and_a_damaged_one_are_named(folder, tmp_path) -> None:

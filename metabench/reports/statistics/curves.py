@@ -9,13 +9,16 @@ import numpy as np
 import pandas as pd
 
 
-def calibration(frame: pd.DataFrame) -> tuple[float, pd.DataFrame]:
+def calibration(frame: pd.DataFrame, of: str = "bin") -> tuple[float, pd.DataFrame]:
     """Expected calibration error and the reliability table from the sums by bin.
 
     ``ECE = Σ_b (n_b/n) |accuracy_b − confidence_b|`` (Guo et al. 2017, eq. 3).
+
+    Args:
+        frame: with the columns ``<of>_count``, ``<of>_correct``, ``<of>_confidence``.
     """
     sums = {
-        name: np.sum(np.stack([np.asarray(v, float) for v in frame[f"bin_{name}"]]), axis=0)
+        name: np.sum(np.stack([np.asarray(v, float) for v in frame[f"{of}_{name}"]]), axis=0)
         for name in ("count", "correct", "confidence")
     }
     table = pd.DataFrame(sums)
