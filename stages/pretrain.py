@@ -1,7 +1,7 @@
-"""Pretrain the backbone that learners of a source share, for every source and seed."""
+"""Pretrain the backbones that learners start from; learners that ask for the same share one."""
 
 from metabench.config import Config
-from metabench.files import lock
+from metabench.files import lock, write_json
 from metabench.pipeline.executor import run_cells
 from metabench.pipeline.jobs import jobs_of
 from metabench.pipeline.layout import Layout
@@ -10,8 +10,11 @@ from stages import run
 
 
 def main(config: Config, layout: Layout, part: Part = WHOLE) -> None:
-    """Write ``backbones/<source>/<seed>/``; what is finished is kept."""
-    with lock(layout.root / "backbones"):
+    """Write ``backbones/<source>/<pretraining>/<seed>/``; what is finished is kept."""
+    folder = layout.root / "backbones"
+    with lock(folder):
+        asked = ["/".join(map(str, cell)) for cell in WHOLE.backbones(config)]
+        write_json(folder / "asked.json", asked)  # DVC warns of an empty folder
         run_cells(jobs_of("pretrain", part.backbones(config), config, layout), config.compute)
 
 

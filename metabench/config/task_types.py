@@ -44,6 +44,21 @@ class Budget(Strict):
     validations: Count = 8
     val_episodes: Many = Field(60, ge=2)
 
+    def split(self, share: float) -> tuple[Budget, Budget]:
+        """The budgets of a pretraining with ``share`` of the examples, and of what trains after it.
+
+        Each has its share of the validations, and one at least.
+        """
+        examples = min(max(1, round(share * self.examples)), self.examples - 1)
+        validations = max(1, int(share * self.validations))
+        return tuple(
+            self.model_copy(update={"examples": e, "validations": v})
+            for e, v in (
+                (examples, validations),
+                (self.examples - examples, max(1, self.validations - validations)),
+            )
+        )
+
 
 class Training(Strict):
     """Form of a training episode; one of ``shots`` is drawn for each step."""

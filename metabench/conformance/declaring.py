@@ -23,8 +23,8 @@ def declares(subject: Subject) -> str | None:
         problems.append("paper is missing: cite one, or say '–'")
     if cls.source_training not in ("episodic", "supervised", "none"):
         problems.append(f"source_training is {cls.source_training!r}: episodic, supervised or none")
-    if cls.start not in ("random", "pretrained", "half"):
-        problems.append(f"start is {cls.start!r}: random, pretrained or half")
+    if cls.start not in ("random", "pretrained"):
+        problems.append(f"start is {cls.start!r}: random or pretrained")
     if not vars(cls)["__doc__"]:
         problems.append("the class has no docstring")
     if not problems:

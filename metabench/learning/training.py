@@ -85,7 +85,6 @@ def train(
     training: Training,
     report: Report,
     checkpoint: Checkpoint | None = None,
-    on_half: Callable[[dict[str, Tensor]], None] | None = None,
     save_every: float = 30.0,
 ) -> State:
     """Train until ``budget.examples`` are spent; leave ``method`` at its best validation score.
@@ -94,7 +93,6 @@ def train(
         method: on its device; trained in place.
         validate: score on ``val`` episodes, higher is better.
         checkpoint: is asked at the start for what to go on from, and kept up to date.
-        on_half: receives the best weights so far when half the budget is spent.
         save_every: seconds between checkpoints (one is always written at a validation).
 
     Raises:
@@ -134,8 +132,6 @@ def train(
             state.losses.clear()
             if score > state.best:  # never where it is not a number
                 state.best, best_weights = score, _weights(method)
-            if on_half and before < budget.examples / 2 <= after:
-                on_half(best_weights)
             report(state.spent / budget.examples, f"loss {mean:.3f}  val {score:.3f}")
             save()
             saved = time.monotonic()

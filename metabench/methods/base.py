@@ -16,7 +16,17 @@ from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor, nn
 
 from metabench.backbones.base import Backbone
-from metabench.config.bounds import Count, Distinct, Many, NonNegative, Positive, Share, Ways
+from metabench.config.bounds import (
+    BelowOne,
+    Count,
+    Distinct,
+    Many,
+    NonNegative,
+    Positive,
+    Share,
+    Ways,
+    Whole,
+)
 from metabench.config.search import Choice, Log
 from metabench.episodes import Episodes, task_loss
 from metabench.episodes.source import Source
@@ -25,6 +35,8 @@ Family = Literal[
     "optimisation", "metric", "model", "feature", "parameter", "hybrid", "transductive", "control"
 ]
 FAMILIES: tuple[str, ...] = get_args(Family)
+RECIPES = 8
+"""Pretrainings that a source offers to all methods alike (:mod:`metabench.pipeline.pretrainings`)."""
 
 
 class Diverged(RuntimeError):
@@ -62,6 +74,10 @@ class Settings(BaseModel):
             0 for the examples themselves. Which there are is declared by the source
             (``metabench show DATASET``); :mod:`metabench.data.augmentation` has their ranges.
         clip: largest norm of the gradient; 0 for none.
+        pretraining: for methods that start pretrained, the number of the source's recipe: 0 is
+            ``settings.<source>.backbone`` in params.yaml, the others are drawn.
+        pretraining_share: what the pretraining may spend of the examples, where the method trains
+            after it and gets the others.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -74,6 +90,8 @@ class Settings(BaseModel):
     batch: Many = 64
     augmentation: Annotated[Share, Choice(0.0, 0.5, 1.0)] = 0.0
     clip: NonNegative = 10.0
+    pretraining: Annotated[Whole, Field(lt=RECIPES), Choice(*range(RECIPES))] = 0
+    pretraining_share: Annotated[BelowOne, Field(gt=0), Choice(0.25, 0.5, 0.75)] = 0.5
 
 
 class Method(nn.Module, abc.ABC):
@@ -84,9 +102,9 @@ class Method(nn.Module, abc.ABC):
         paper: citation shown in lists and leaderboards.
         source_training: what ``loss`` receives: ``episodic``: episodes; ``supervised``: labelled
             examples; ``none``: no training beyond the shared pretrained backbone, if any.
-        start: where the backbone's weights come from: ``random``; ``pretrained`` (the source's
-            shared backbone, which cost the whole budget); ``half`` (the shared backbone after half
-            the budget, leaving the other half for meta-training).
+        start: where the backbone's weights come from: ``random``, or ``pretrained``: supervised
+            training on the source, whose outcome all methods share that ask for the same. It has
+            the whole budget, or ``pretraining_share`` of it where the method trains after it.
         adapts: what a task changes of the network: weights of the ``backbone``, or at most what
             stands on its features, the ``head``.
         transductive: True only where a query's prediction may depend on other queries.
@@ -100,7 +118,7 @@ class Method(nn.Module, abc.ABC):
     family: ClassVar[Family]
     paper: ClassVar[str]
     source_training: ClassVar[Literal["episodic", "supervised", "none"]] = "episodic"
-    start: ClassVar[Literal["random", "pretrained", "half"]] = "random"
+    start: ClassVar[Literal["random", "pretrained"]] = "random"
     adapts: ClassVar[Literal["backbone", "head"]] = "backbone"
     transductive: ClassVar[bool] = False
     kinds: ClassVar[frozenset[str]] = frozenset({"image", "text", "vector"})

@@ -8,16 +8,34 @@ from metabench.methods.base import Method, Settings
 
 EPISODE_FORM = {"tasks", "ways", "shots", "queries"}
 BATCH_FORM = {"batch"}
+PRETRAINING = {"pretraining", "pretraining_share"}
 
 
-def effective(method: type[Method]) -> list[str]:
-    """Names of the settings that change anything: those of training only as far as it trains."""
-    idle = {
-        "none": set(Settings.model_fields),
-        "supervised": EPISODE_FORM,
-        "episodic": BATCH_FORM,
+def idle(method: type[Method], backbone: type[Backbone] | None = None) -> dict[str, str]:
+    """The common settings that change nothing of a method, each with the reason.
+
+    Args:
+        backbone: which it has; one that was pretrained elsewhere is not pretrained here.
+    """
+    elsewhere = getattr(backbone, "external_pretraining", False)
+    found: dict[str, str] = {}
+    if method.start == "random" or elsewhere:
+        reason = "its backbone was pretrained elsewhere" if elsewhere else "it starts at random"
+        found |= dict.fromkeys(PRETRAINING, reason)
+    elif method.source_training == "none":
+        found["pretraining_share"] = "its pretraining has the whole budget"
+    names, reason = {
+        "none": (set(Settings.model_fields) - PRETRAINING, "it is not trained on the source"),
+        "supervised": (EPISODE_FORM, "it is trained on plain batches"),
+        "episodic": (BATCH_FORM, "it is trained on episodes"),
     }[method.source_training]
-    return [name for name in method.Settings.model_fields if name not in idle]
+    return found | dict.fromkeys(names, reason)
+
+
+def effective(method: type[Method], backbone: type[Backbone] | None = None) -> list[str]:
+    """Names of the settings that change anything: those of training only as far as it trains."""
+    without = idle(method, backbone)
+    return [name for name in method.Settings.model_fields if name not in without]
 
 
 def searched(method: type[Method], backbone: type[Backbone] | None = None) -> dict[str, Range]:
@@ -26,6 +44,7 @@ def searched(method: type[Method], backbone: type[Backbone] | None = None) -> di
     A setting that has no effect, or no range, is not there.
     """
     fields = method.Settings.model_fields
-    own = {name: found for name in effective(method) if (found := range_of(fields[name]))}
+    names = effective(method, backbone)
+    own = {name: found for name in names if (found := range_of(fields[name]))}
     overridden = backbone.ranges if backbone else {}
     return own | {name: found for name, found in overridden.items() if name in own}

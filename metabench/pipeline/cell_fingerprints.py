@@ -12,14 +12,14 @@ from pathlib import Path
 from typing import Any
 
 from metabench.backbones import BACKBONES
-from metabench.config import BackboneChoice, Config
-from metabench.config.names import BACKBONE
+from metabench.config import BackboneChoice, Budget, Config
 from metabench.data import DATASETS
 from metabench.files import digest, once
 from metabench.learning.metrics import METRICS
 from metabench.learning.pretraining import Pretrain
 from metabench.methods import METHODS
 from metabench.pipeline.fingerprint import code_fingerprint, files_of
+from metabench.pipeline.pretrainings import Pretraining, recipe
 from metabench.pipeline.validation import method_settings, validate_backbone
 
 TRAINING, EVALUATION = "metabench.pipeline.cells", "metabench.pipeline.evaluating"
@@ -73,7 +73,9 @@ def encoder_fingerprint(encoder: str) -> dict[str, Any]:
     }
 
 
-def _shared_fingerprint(config: Config, source: str, backbone: BackboneChoice) -> dict[str, Any]:
+def _shared_fingerprint(
+    config: Config, source: str, backbone: BackboneChoice, budget: Budget
+) -> dict[str, Any]:
     """What every learner of ``source`` on ``backbone`` depends on."""
     task_type = config.task_type_of(source)
     family = [DATASETS.module(source)] if DATASETS.load(source).family is not None else []
@@ -81,23 +83,19 @@ def _shared_fingerprint(config: Config, source: str, backbone: BackboneChoice) -
         "backbone": validate_backbone(backbone, f"params.yaml: {backbone.name}"),
         "backbone_class": BACKBONES.target(backbone.name),
         "files": files_of(backbone.settings),
-        "budget": task_type.budget.model_dump(mode="json"),
+        "budget": budget.model_dump(mode="json"),
         "training": task_type.training.model_dump(mode="json"),
         "augmentation": DATASETS.load(source).augmentation,
         "code": code_fingerprint(TRAINING, BACKBONES.module(backbone.name), *family),
     }
 
 
-def pretrain_settings(config: Config, source: str) -> Any:
-    """Hyper-parameters of the pretraining on ``source``: ``settings.<source>.backbone``."""
-    values = config.settings_of(source, BACKBONE)
-    return method_settings(BACKBONE, values, f"params.yaml: settings.{source}.{BACKBONE}")
-
-
-def pretrain_fingerprint(config: Config, source: str) -> dict[str, Any]:
-    """The pretrained backbones of ``source``."""
-    return _shared_fingerprint(config, source, config.task_type_of(source).backbone) | {
-        "settings": pretrain_settings(config, source).model_dump(mode="json"),
+def pretrain_fingerprint(config: Config, source: str, pretraining: Pretraining) -> dict[str, Any]:
+    """The backbones of (source, pretraining)."""
+    task_type = config.task_type_of(source)
+    budget = pretraining.budget(task_type.budget)
+    return _shared_fingerprint(config, source, task_type.backbone, budget) | {
+        "settings": recipe(config, source, pretraining.recipe).model_dump(mode="json"),
         "method_code": code_fingerprint(Pretrain.__module__),
     }
 
@@ -107,7 +105,8 @@ def learner_fingerprint(config: Config, source: str, method: str) -> dict[str, A
     task_type = config.task_type_of(source)
     name, given = task_type.variant(method).method, config.settings_of(source, method)
     settings = method_settings(name, given, f"params.yaml: settings.{source}.{method}")
-    return _shared_fingerprint(config, source, task_type.backbone_of(method)) | {
+    backbone, budget = task_type.backbone_of(method), task_type.budget
+    return _shared_fingerprint(config, source, backbone, budget) | {
         "method": method,
         "method_class": METHODS.target(name),
         "method_code": code_fingerprint(METHODS.module(name)),

@@ -41,17 +41,14 @@ from metabench.learning.scoring import EpisodeSet, mean_score
 from metabench.learning.training import AnySource, Report, State, train
 from metabench.methods import METHODS
 from metabench.methods.base import Method, Task
-from metabench.pipeline.cell_fingerprints import pretrain_settings
 from metabench.pipeline.checkpoint import CheckpointFile
 from metabench.pipeline.embeddings import encoder_of, with_vectors
 from metabench.pipeline.fingerprint import git_commit
 from metabench.pipeline.keys import CHAMPIONS, Keys, frozen_episodes_of
 from metabench.pipeline.layout import Layout
 from metabench.pipeline.opening import Cell, Part
-from metabench.pipeline.validation import (
-    method_settings,
-    starts_shared,
-)
+from metabench.pipeline.pretrainings import Pretraining, pretraining_of, recipe
+from metabench.pipeline.validation import method_settings
 from metabench.runtime import machine, pick_device
 
 
@@ -189,24 +186,23 @@ def _build(
     return cls(build_backbone(choice.name, shape, **choice.settings), task, settings)
 
 
-def pretrain_cell(report: Report, config: Config, layout: Layout, source: str, seed: int) -> None:
-    """Pretrain the shared backbone of (source, seed); also keeps the half-budget weights."""
+def pretrain_cell(
+    report: Report, config: Config, layout: Layout, source: str, pretraining: Pretraining, seed: int
+) -> None:
+    """Pretrain the shared backbone of (source, pretraining, seed)."""
     task_type, device = config.task_type_of(source), pick_device(config.compute.device)
-    folder, key = layout.backbone(source, seed), Keys(config, layout).backbone(source, seed)
+    folder = layout.backbone(source, pretraining, seed)
+    key = Keys(config, layout).backbone(source, pretraining, seed)
     if is_done(folder, key):
         return
     choice = task_type.backbone
     data, task, shape = _load_source(config, layout, source, seed, device, choice)
-    settings = pretrain_settings(config, source)
+    settings = recipe(config, source, pretraining.recipe)
     method = _build(Pretrain, settings, choice, task, shape, seed).to(device)
-
-    def keep_half(weights: dict[str, Tensor]) -> None:
-        with atomic(folder / "half.safetensors") as temporary:
-            save_file(_contiguous(weights), temporary)
-
     state = train(
-        method, data, validator(config, layout, source, device), task_type.budget,
-        task_type.training, report, CheckpointFile(folder / f"state-{key}.pt"), keep_half,
+        method, data, validator(config, layout, source, device),
+        pretraining.budget(task_type.budget), task_type.training, report,
+        CheckpointFile(folder / f"state-{key}.pt"),
     )  # fmt: skip
     cell = _describe(BACKBONE, settings, choice, task, shape, source, seed, key, state)
     cell["machine"] = machine(device)
@@ -233,16 +229,9 @@ def _describe(
 
 def _take_start(method: Method, folder: Path) -> dict[str, float]:
     """Hand the shared backbone to ``method``; returns what it cost."""
-    half = type(method).start == "half"
-    path = folder / ("half.safetensors" if half else "model.safetensors")
-    method.start_from(load_file(path))
-    cost = read_record(folder / "cost.json", Cost).model_dump()
-    share = 0.5 if half else 1.0
-    return {
-        "seconds": share * cost["train_seconds"],
-        "flops": share * cost["train_flops"],
-        "examples": round(share * cost["examples"]),
-    }
+    method.start_from(load_file(folder / "model.safetensors"))
+    cost = read_record(folder / "cost.json", Cost)
+    return {"seconds": cost.train_seconds, "flops": cost.train_flops, "examples": cost.examples}
 
 
 def train_cell(
@@ -260,10 +249,10 @@ def train_cell(
     settings = method_settings(name, config.settings_of(source, method), where)
     learner = _build(METHODS.load(name), settings, choice, task, shape, seed)
     spent_before: dict[str, float] = {}
-    shared = starts_shared(type(learner), choice)
-    if shared:
-        pretrained = layout.backbone(source, seed)
-        if not is_done(pretrained, keys.backbone(source, seed)):
+    pretraining = pretraining_of(config, source, method)
+    if pretraining:
+        pretrained = layout.backbone(source, pretraining, seed)
+        if not is_done(pretrained, keys.backbone(source, pretraining, seed)):
             raise InputError(
                 f"{pretrained}: no pretrained backbone of these params (missing, damaged or of "
                 "others). Run `dvc repro pretrain`."
@@ -277,14 +266,7 @@ def train_cell(
                 f"{where}: {name} on backbone '{choice.name}' has no weights to train. Take a "
                 "trainable backbone, or a method that learns nothing from the source."
             )
-        budget = task_type.budget
-        if shared and type(learner).start == "half":
-            budget = budget.model_copy(
-                update={
-                    "examples": budget.examples - budget.examples // 2,
-                    "validations": max(1, budget.validations // 2),
-                }
-            )
+        budget = pretraining.left(task_type.budget) if pretraining else task_type.budget
         validate = validator(config, layout, source, device, choice)
         checkpoint = CheckpointFile(folder / f"state-{key}.pt")
         state = train(learner, data, validate, budget, task_type.training, report, checkpoint)
@@ -292,7 +274,7 @@ def train_cell(
     learner.fit_source_statistics(data)
     cell = _describe(name, settings, choice, task, shape, source, seed, key, state)
     cell["machine"] = machine(device)
-    if shared:
+    if pretraining:
         cell["pretrained_on"] = Cell.read(pretrained).machine
     _finish_cell(folder, learner, state, cell, _costs(learner, state, spent_before))
 

@@ -15,6 +15,7 @@ from metabench.pipeline.embeddings import embedding_key, is_embedded
 from metabench.pipeline.evaluating import fault_of
 from metabench.pipeline.keys import Keys
 from metabench.pipeline.layout import Layout
+from metabench.pipeline.pretrainings import Pretraining
 
 
 class Finished:
@@ -48,10 +49,10 @@ class Finished:
         path = self._layout.embeddings(name) / f"{encoder}.npy"
         return self._look(is_embedded, path, embedding_key, self._layout.processed(name), encoder)
 
-    def backbone(self, source: str, seed: int) -> bool:
-        """The pretrained backbone of (source, seed)."""
-        folder = self._layout.backbone(source, seed)
-        return self._look(is_done, folder, self._keys.backbone, source, seed)
+    def backbone(self, source: str, pretraining: Pretraining, seed: int) -> bool:
+        """The pretrained backbone of (source, pretraining, seed)."""
+        cell = source, pretraining, seed
+        return self._look(is_done, self._layout.backbone(*cell), self._keys.backbone, *cell)
 
     def learner(self, source: str, method: str, seed: int) -> bool:
         """The learner of (source, method or variant, seed)."""

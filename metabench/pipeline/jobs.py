@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from metabench.config import Config
 from metabench.pipeline.executor import Job
@@ -30,7 +30,9 @@ STEPS = {
     "download": Step("metabench.pipeline.data_cells:prepare_cell", ("dataset",), Finished.dataset),
     "freeze": Step("metabench.pipeline.data_cells:freeze_cell", ("dataset",), Finished.episodes),
     "pretrain": Step(
-        "metabench.pipeline.cells:pretrain_cell", ("source", "seed"), Finished.backbone
+        "metabench.pipeline.cells:pretrain_cell",
+        ("source", "pretraining", "seed"),
+        Finished.backbone,
     ),
     "train": Step("metabench.pipeline.cells:train_cell", LEARNER, Finished.learner),
     "evaluate": Step("metabench.pipeline.evaluating:evaluate_cell", LEARNER, Finished.result),
@@ -38,7 +40,7 @@ STEPS = {
 
 
 def jobs_of(
-    step: str, cells: Iterable[tuple[str | int, ...]], config: Config, layout: Layout
+    step: str, cells: Iterable[tuple[Any, ...]], config: Config, layout: Layout
 ) -> list[Job]:
     """A job for each of ``cells``, as ``train glyphs/maml/0``; no process is started for that.
 

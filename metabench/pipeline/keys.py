@@ -10,11 +10,10 @@ from metabench.data import DATASETS
 from metabench.data.base import header_of
 from metabench.episodes.frozen_episodes import FrozenEpisodes
 from metabench.files import once
-from metabench.methods import METHODS
 from metabench.pipeline import cell_fingerprints as of
 from metabench.pipeline.fingerprint import key_of
 from metabench.pipeline.layout import Layout
-from metabench.pipeline.validation import starts_shared
+from metabench.pipeline.pretrainings import Pretraining, pretraining_of
 
 CHAMPIONS = "champions"
 """Folder of the episodes, and name of their draws, on which the camps' champions are chosen."""
@@ -46,14 +45,15 @@ class Keys:
         content = content_of(self._layout, name)
         return key_of(data=content, fingerprint=of.episodes_fingerprint(self._config, name))
 
-    def backbone(self, source: str, seed: int) -> str:
-        """Of the pretrained backbone of (source, seed)."""
-        return key_of(seed=seed, data=self._data(source), fingerprint=self._pretraining(source))
+    def backbone(self, source: str, pretraining: Pretraining, seed: int) -> str:
+        """Of the pretrained backbone of (source, pretraining, seed)."""
+        found = self._pretraining(source, pretraining)
+        return key_of(seed=seed, data=self._data(source), fingerprint=found)
 
     def learner(self, source: str, method: str, seed: int) -> str:
         """Of the learner of (source, method or variant, seed)."""
-        shared, found = self._training(source, method)
-        start = self.backbone(source, seed) if shared else None
+        pretraining, found = self._training(source, method)
+        start = self.backbone(source, pretraining, seed) if pretraining else None
         return key_of(seed=seed, data=self._data(source), start=start, fingerprint=found)
 
     def result(self, source: str, method: str, seed: int) -> str:
@@ -66,14 +66,12 @@ class Keys:
         content = content_of(self._layout, source)
         return key_of(data=content, val=[episode_hash(path) for path in val])
 
-    def _look_at_pretraining(self, source: str) -> str:
-        return key_of(fingerprint=of.pretrain_fingerprint(self._config, source))
+    def _look_at_pretraining(self, source: str, pretraining: Pretraining) -> str:
+        return key_of(fingerprint=of.pretrain_fingerprint(self._config, source, pretraining))
 
-    def _look_at_training(self, source: str, method: str) -> tuple[bool, str]:
-        task_type = self._config.task_type_of(source)
-        cls = METHODS.load(task_type.variant(method).method)
-        shared = starts_shared(cls, task_type.backbone_of(method))
-        return shared, key_of(fingerprint=of.learner_fingerprint(self._config, source, method))
+    def _look_at_training(self, source: str, method: str) -> tuple[Pretraining | None, str]:
+        found = key_of(fingerprint=of.learner_fingerprint(self._config, source, method))
+        return pretraining_of(self._config, source, method), found
 
     def _look_at_evaluation(self, source: str, method: str) -> str:
         task_type, layout = self._config.task_type_of(source), self._layout

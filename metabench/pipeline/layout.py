@@ -4,6 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from metabench.pipeline.pretrainings import Pretraining
 
 
 @dataclass(frozen=True)
@@ -28,9 +32,9 @@ class Layout:
         """Vectors of frozen encoders."""
         return self.root / "data/embeddings" / dataset
 
-    def backbone(self, source: str, seed: int) -> Path:
-        """The pretrained backbone that learners of a source share."""
-        return self.root / "backbones" / source / str(seed)
+    def backbone(self, source: str, pretraining: Pretraining, seed: int) -> Path:
+        """A pretrained backbone, for all learners of a source that ask for it."""
+        return self.root / "backbones" / source / str(pretraining) / str(seed)
 
     def learner(self, source: str, method: str, seed: int) -> Path:
         """A trained learner."""

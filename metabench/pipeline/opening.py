@@ -32,8 +32,8 @@ from metabench.pipeline.validation import (
 )
 from metabench.registry import Trust
 
-Part = Literal["model.safetensors", "half.safetensors", "curve.csv", "cost.json"]
-"""What a finished cell holds beside ``cell.json``; the half-budget weights are a backbone's."""
+Part = Literal["model.safetensors", "curve.csv", "cost.json"]
+"""What a finished cell holds beside ``cell.json``."""
 
 LARGEST_CELL, LARGEST_WEIGHTS, LARGEST_EXAMPLE = 2**14, 2**32, 2**24
 """Of what is opened: bytes of ``cell.json`` and of weights, numbers of which an example consists.

@@ -4,10 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from metabench.config import Config, TaskType
 from metabench.config.messages import glance, nearest
 from metabench.files import InputError
+
+if TYPE_CHECKING:
+    from metabench.pipeline.pretrainings import Pretraining
 
 
 @dataclass(frozen=True)
@@ -34,12 +38,16 @@ class Part:
         """All datasets that these cells learn from, or are evaluated on."""
         return [name for task_type in self.task_types(config) for name in task_type.used]
 
-    def backbones(self, config: Config) -> Iterator[tuple[str, int]]:
-        """Source and seed of each backbone; of a part, where some learner starts from it."""
-        for task_type in self.task_types(config):
-            if self == WHOLE or _needs_backbone(task_type, self.methods_of(task_type)):
-                for source in self.sources_of(task_type):
-                    yield from ((source, seed) for seed in config.seeds)
+    def backbones(self, config: Config) -> Iterator[tuple[str, Pretraining, int]]:
+        """Source, pretraining and seed of each backbone that some learner starts from."""
+        from metabench.pipeline.pretrainings import pretraining_of  # imports torch
+
+        asked = {
+            (source, pretraining, seed): None
+            for source, method, seed in self.learners(config)
+            if (pretraining := pretraining_of(config, source, method))
+        }
+        yield from asked
 
     def learners(self, config: Config) -> Iterator[tuple[str, str, int]]:
         """Source, method or variant, and seed of each learner."""
@@ -51,16 +59,6 @@ class Part:
 
 
 WHOLE = Part()
-
-
-def _needs_backbone(task_type: TaskType, methods: Collection[str]) -> bool:
-    from metabench.methods import METHODS
-    from metabench.pipeline.validation import starts_shared  # these import torch
-
-    return any(
-        starts_shared(METHODS.load(task_type.variant(name).method), task_type.backbone_of(name))
-        for name in methods
-    )
 
 
 def part_of(config: Config, methods: Collection[str] = (), sources: Collection[str] = ()) -> Part:

@@ -17,6 +17,7 @@ from metabench.pipeline.cell_fingerprints import (
 )
 from metabench.pipeline.embeddings import encoders_of
 from metabench.pipeline.fingerprint import code_fingerprint
+from metabench.pipeline.part import WHOLE
 
 REPORTING = (
     "metabench.pipeline.results", "metabench.reports.writing", "metabench.tracking.best",
@@ -28,6 +29,10 @@ def fingerprints(config: Config) -> dict[str, Any]:
     task_types = config.task_types.values()
     sources = [source for task_type in task_types for source in task_type.sources]
     values = {k: v for k, v in config.values().items() if k not in ("compute", "settings")}
+    pretrain: dict[str, dict[str, Any]] = {source: {} for source in sources}
+    for source, pretraining, seed in WHOLE.backbones(config):
+        found = pretrain_fingerprint(config, source, pretraining)
+        pretrain[source].setdefault(str(pretraining), found | {"seeds": []})["seeds"].append(seed)
     return {
         "download": {name: dataset_fingerprint(name) for name in config.datasets},
         "episodes": {name: episodes_fingerprint(config, name) for name in config.datasets},
@@ -36,10 +41,7 @@ def fingerprints(config: Config) -> dict[str, Any]:
             for task_type in task_types
             for name in task_type.used
         },
-        "pretrain": {
-            source: pretrain_fingerprint(config, source) | {"seeds": config.seeds}
-            for source in sources
-        },
+        "pretrain": pretrain,
         "train": {source: _learners(config, source) for source in sources},
         "evaluate": {
             source: evaluation_fingerprint(config, source) | _asked_of(config, source)

@@ -34,6 +34,7 @@ from metabench.pipeline.fingerprint import key_of
 from metabench.pipeline.keys import Keys
 from metabench.pipeline.layout import Layout
 from metabench.pipeline.opening import load_learner
+from metabench.pipeline.pretrainings import Pretraining, pretraining_of
 from metabench.pipeline.validation import learner_class, method_settings
 from metabench.runtime import pick_device
 
@@ -49,15 +50,17 @@ class NothingToTune(InputError):
 class TrialLayout(Layout):
     """The project's layout, but for the learner that is tuned: each trial has a folder of its own.
 
-    The shared backbone is the project's, unless it is what is tuned.
+    Backbones are the project's, unless the pretraining is what is tuned.
     """
 
     trial: str = ""
     tuned: str = ""
 
-    def backbone(self, source: str, seed: int) -> Path:
-        """Folder of the trial where backbones are tuned, of the project otherwise."""
-        return self._trial(seed) if self.tuned == BACKBONE else super().backbone(source, seed)
+    def backbone(self, source: str, pretraining: Pretraining, seed: int) -> Path:
+        """Folder of the trial where the pretraining is tuned, of the project otherwise."""
+        if self.tuned == BACKBONE:
+            return self._trial(seed)
+        return super().backbone(source, pretraining, seed)
 
     def learner(self, source: str, method: str, seed: int) -> Path:
         """Folder of the trial for what is tuned, of the project for all else."""
@@ -110,9 +113,11 @@ def score(config: Config, root: Path, source: str, method: str, settings: dict[s
     trial = key_of(source=source, method=method, settings=settings)[:16]
     layout = TrialLayout(root, trial, method)
     if method == BACKBONE:
-        pretrain_cell(_silent, config, layout, source, seed)
-        folder = layout.backbone(source, seed)
+        pretrain_cell(_silent, config, layout, source, Pretraining(), seed)
+        folder = layout.backbone(source, Pretraining(), seed)
     else:
+        if pretraining := pretraining_of(config, source, method):
+            pretrain_cell(_silent, config, layout, source, pretraining, seed)
         train_cell(_silent, config, layout, source, method, seed)
         folder = layout.learner(source, method, seed)
     learner, _ = load_learner(folder)
@@ -160,8 +165,11 @@ def tune(
     fixed = {name: value for name, value in base.items() if name not in space}
     bare, seed = with_settings(config, source, method, fixed), config.seeds[0]
     keys = Keys(bare, Layout(root))
-    is_backbone = method == BACKBONE
-    key = keys.backbone(source, seed) if is_backbone else keys.learner(source, method, seed)
+    key = (
+        keys.backbone(source, Pretraining(), seed)
+        if method == BACKBONE
+        else keys.learner(source, method, seed)
+    )
     (root / "studies").mkdir(parents=True, exist_ok=True)
     database = root / "studies/studies.db"
     try:

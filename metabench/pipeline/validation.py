@@ -21,6 +21,7 @@ from metabench.learning.metrics import classification, measure, regression
 from metabench.learning.pretraining import Pretrain
 from metabench.methods import METHODS
 from metabench.methods.base import Method, Settings
+from metabench.methods.searching import idle
 from metabench.pipeline.results import CONTRACT
 from metabench.runtime import pick_device
 
@@ -162,11 +163,10 @@ def _check_learner(
             f"{key}: {variant.method} starts from the source's pretrained backbone, which is "
             f"{task_type.backbone.label}, not {choice.label}. Leave the variant's backbone out"
         )
-    if method.start == "half" and task_type.budget.validations % 2:
-        problems.append(
-            f"{label}.budget.validations: {task_type.budget.validations} is odd, but {name} starts "
-            "from the backbone as it is validated at half the budget. Take an even number"
-        )
+    for source in task_type.sources:
+        for setting, reason in idle(method, backbone).items():
+            if setting in config.settings_of(source, name):
+                problems.append(_without_effect(f"settings.{source}.{name}", setting, reason))
     if (shared or method.source_training != "none") and not task_type.training.shots:
         problems.append(f"{label}.training.shots: must not be empty, for {name} is trained")
     if not method.variable_ways:
@@ -205,8 +205,15 @@ def _check_settings(
         where = f"settings.{source}.{name}"
         stands_for = (t.variants[name].method for t in task_types if name in t.variants)
         method = next(stands_for, name)
-        if problems.attempt(learner_class, method, key=where):
+        if cls := problems.attempt(learner_class, method, key=where):
             problems.attempt(method_settings, method, values, where)
+            for setting, reason in idle(cls).items():
+                if setting in values:
+                    problems.append(_without_effect(where, setting, reason))
+
+
+def _without_effect(where: str, setting: str, reason: str) -> str:
+    return f"{where}.{setting}: has no effect on it, for {reason}. Leave it out"
 
 
 def starts_shared(method: type[Method], backbone: BackboneChoice) -> bool:

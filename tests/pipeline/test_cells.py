@@ -21,6 +21,7 @@ from metabench.pipeline.executor import CellFailed, Job, run_cells
 from metabench.pipeline.finished import Finished
 from metabench.pipeline.keys import Keys
 from metabench.pipeline.opening import load_learner
+from metabench.pipeline.pretrainings import Pretraining
 from metabench.pipeline.results import CONTRACT, collect
 from tests.toy import TOY_NAME, prepared, toy_config
 
@@ -117,16 +118,9 @@ def test_a_loaded_learner_predicts_as_the_trained_one_and_damage_is_named(projec
         load_learner(copy)
 
 
-def test_pretraining_keeps_whole_and_half_budget_weights(project) -> None:
-    config, layout = project
-    pretrain_cell(silent, config, layout, TOY_NAME, 0)
-    folder = layout.backbone(TOY_NAME, 0)
-    assert (folder / "half.safetensors").exists() and (folder / "model.safetensors").exists()
-
-
 def test_a_learner_never_starts_from_a_backbone_of_other_params(project) -> None:
     config, layout = project
-    pretrain_cell(silent, config, layout, TOY_NAME, 0)
+    pretrain_cell(silent, config, layout, TOY_NAME, Pretraining(), 0)
     methods = {TOY_NAME: {"protonet": {}, "linear_probe": {}, "backbone": {"lr": 0.02}}}
     with pytest.raises(InputError, match=r"backbones/.*/0: no pretrained backbone of these params"):
         train_cell(silent, toy_config(settings=methods), layout, TOY_NAME, "linear_probe", 0)

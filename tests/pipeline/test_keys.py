@@ -10,6 +10,7 @@ from metabench.config import Config
 from metabench.methods.metric.protonet import ProtoNetSettings
 from metabench.pipeline import cell_fingerprints
 from metabench.pipeline.keys import Keys
+from metabench.pipeline.pretrainings import Pretraining
 from tests.toy import TOY_NAME, params, prepared, toy_config
 
 TRAINS = (
@@ -46,7 +47,7 @@ def test_an_edit_of_what_trains_or_scores_changes_the_keys_that_it_matters_to(
 
     def found() -> tuple[str, str, str]:
         keys, cell = Keys(config, layout), (TOY_NAME, "protonet", 0)
-        return keys.backbone(TOY_NAME, 0), keys.learner(*cell), keys.result(*cell)
+        return keys.backbone(TOY_NAME, Pretraining(), 0), keys.learner(*cell), keys.result(*cell)
 
     before = found()
     assert found() == before

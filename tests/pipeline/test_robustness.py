@@ -22,6 +22,7 @@ from metabench.pipeline.cells import freeze_dataset, is_done, pretrain_cell, tra
 from metabench.pipeline.evaluating import evaluate_cell
 from metabench.pipeline.finished import Finished
 from metabench.pipeline.keys import Keys
+from metabench.pipeline.pretrainings import Pretraining
 from metabench.pipeline.results import read_result
 from metabench.tracking.runs import track_cell
 from tests.toy import TOY_NAME, params, prepared, root_of_repository
@@ -34,13 +35,14 @@ def silent(share: float, text: str) -> None:
 
 
 def toy_params(**changes: Any) -> dict[str, Any]:
-    """A metric method from random weights and a hybrid from the half-budget backbone."""
+    """A metric method from random weights and a hybrid from a backbone of half the budget."""
     values = params(settings={TOY_NAME: METHODS}) | changes
     values["classification"]["methods"] = list(METHODS)
     return values
 
 
 CONFIG = Config.model_validate(toy_params())
+HALF = Pretraining(share=0.5)
 
 
 @pytest.fixture(scope="module")
@@ -48,7 +50,7 @@ def finished(tmp_path_factory) -> Path:
     """A project with a finished and evaluated cell, to be copied."""
     root = tmp_path_factory.mktemp("finished")
     layout = prepared(root, CONFIG)
-    pretrain_cell(silent, CONFIG, layout, TOY_NAME, 0)
+    pretrain_cell(silent, CONFIG, layout, TOY_NAME, HALF, 0)
     for method in METHODS:
         train_cell(silent, CONFIG, layout, TOY_NAME, method, 0)
         evaluate_cell(silent, CONFIG, layout, TOY_NAME, method, 0)
@@ -79,13 +81,13 @@ def test_a_cell_with_a_damaged_file_is_computed_again_to_the_same_bits(layout, n
     assert (folder / "model.safetensors").read_bytes() == weights
 
 
-def test_damaged_half_budget_weights_are_named_and_then_made_again(layout) -> None:
-    path = layout.backbone(TOY_NAME, 0) / "half.safetensors"
+def test_damaged_weights_of_a_pretraining_are_named_and_then_made_again(layout) -> None:
+    path = layout.backbone(TOY_NAME, HALF, 0) / "model.safetensors"
     whole = damage(path)
     shutil.rmtree(layout.learner(TOY_NAME, "meta_baseline", 0))
     with pytest.raises(InputError, match=r"backbones/.*/0: .*damaged.*Run `dvc repro"):
         train_cell(silent, CONFIG, layout, TOY_NAME, "meta_baseline", 0)
-    pretrain_cell(silent, CONFIG, layout, TOY_NAME, 0)
+    pretrain_cell(silent, CONFIG, layout, TOY_NAME, HALF, 0)
     assert path.read_bytes() == whole
     train_cell(silent, CONFIG, layout, TOY_NAME, "meta_baseline", 0)
 

@@ -11,6 +11,7 @@ from metabench.config.names import BACKBONE
 from metabench.files import InputError
 from metabench.pipeline.keys import Keys
 from metabench.pipeline.layout import Layout
+from metabench.pipeline.pretrainings import Pretraining
 from metabench.pipeline.tuning import (
     apply,
     finished,
@@ -45,7 +46,7 @@ def test_the_pretraining_is_tuned_like_a_method_and_in_folders_of_its_own(projec
     assert study.best_params == {"lr": pytest.approx(5e-3)}  # its default
     keys = {
         Keys(with_settings(config, TOY_NAME, BACKBONE, {"lr": lr}), Layout(root)).backbone(
-            TOY_NAME, 0
+            TOY_NAME, Pretraining(), 0
         )
         for lr in (1e-3, 5e-3)
     }

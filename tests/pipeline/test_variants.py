@@ -99,14 +99,6 @@ def test_a_variant_cannot_start_from_another_backbone_s_pretraining() -> None:
     assert not starts_shared(METHODS.load("knn"), external), "pretrained elsewhere"
 
 
-def test_who_starts_half_way_needs_a_validation_half_way() -> None:
-    values = with_track(methods=["meta_baseline"])
-    values["classification"]["budget"]["validations"] = 3
-    message = r"classification\.budget\.validations: 3 is odd, but meta_baseline starts"
-    with pytest.raises(InputError, match=message):
-        validate_names(Config.model_validate(values))
-
-
 def test_an_unused_variant_is_an_error() -> None:
     config = Config.model_validate(with_track(variants={"spare": {"method": "knn"}}))
     with pytest.raises(InputError, match=r"classification\.variants\.spare: .* is not in methods"):

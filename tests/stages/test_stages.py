@@ -63,7 +63,8 @@ def go(config: Config, part: Part = WHOLE) -> None:
         importlib.import_module(f"stages.{stage}").main(config, Layout(), part)
 
 
-FIRST = ["download data", "freeze data", "pretrain 0"]
+PRETRAINED = "pretrain recipe0-share1/0"
+FIRST = ["download data", "freeze data", PRETRAINED]
 PROTONET, PROBE, PIXELS = "protonet/0", "linear_probe/0", "nearest_neighbour/0"
 
 
@@ -86,13 +87,13 @@ def test_only_what_an_edit_touches_is_computed_again(ran) -> None:
 
     ran.clear()
     go(Config.model_validate(values(backbone={"lr": 0.01})))
-    assert ran == ["pretrain 0", f"train {PROBE}", f"evaluate {PROBE}"]
+    assert ran == [PRETRAINED, f"train {PROBE}", f"evaluate {PROBE}"]
 
 
 DAMAGED = {
     "data/processed/*/x.npy": "download data",
     "data/episodes/*/test/5w1s.npz": "freeze data",
-    "backbones/*/0/half.safetensors": "pretrain 0",
+    "backbones/*/*/0/model.safetensors": PRETRAINED,
     "runs/*/protonet/0/model.safetensors": f"train {PROTONET}",
     "runs/*/linear_probe/0/cell.json": f"train {PROBE}",
     "results/*/protonet/0.parquet": f"evaluate {PROTONET}",

@@ -5,7 +5,7 @@ The pretrained network is the teacher of a copy of itself ("born again", eq. 6�
     min_φ'  α CE(f_φ'(x), y) + β KL(softmax(f_φ(x)/τ) ‖ softmax(f_φ'(x)/τ))
 
 and each episode gets a logistic regression on the student's unit features. The teacher is the
-shared backbone at half the budget, the student spends the other half: one generation. The student
+backbone of a pretraining with a share of the budget, the student spends the rest: one generation. The student
 starts where the teacher ended (paper: at random), as its budget would not suffice to start again.
 """
 
@@ -49,7 +49,7 @@ class RFS(FeatureMethod):
     family = "feature"
     paper = "Tian et al. 2020"
     source_training = "supervised"
-    start = "half"
+    start = "pretrained"
     Settings = RFSSettings
 
     def __init__(self, backbone: Backbone, task: Task, settings: RFSSettings):

@@ -35,7 +35,7 @@ class MetaBaseline(FeatureMethod):
 
     family = "hybrid"
     paper = "Chen et al. 2021"
-    start = "half"
+    start = "pretrained"
     Settings = MetaBaselineSettings
 
     def __init__(self, backbone: Backbone, task: Task, settings: MetaBaselineSettings):

@@ -31,7 +31,7 @@ class MTL(HeadGradientMethod):
 
     family = "hybrid"
     paper = "Sun et al. 2019"
-    start = "half"
+    start = "pretrained"
     kinds = frozenset({"image", "text", "vector"})
 
     def __init__(self, backbone: Backbone, task: Task, settings: InnerLoopSettings):

@@ -54,7 +54,7 @@ class PMF(Method):
 
     family = "hybrid"
     paper = "Hu et al. 2022"
-    start = "half"
+    start = "pretrained"
     order_sensitive = True  # each position of the support has shifts of its own
     Settings = PMFSettings
 

@@ -40,7 +40,7 @@ class FEAT(FeatureMethod):
 
     family = "metric"
     paper = "Ye et al. 2020"
-    start = "half"
+    start = "pretrained"
     Settings = FEATSettings
 
     def __init__(self, backbone: Backbone, task: Task, settings: FEATSettings):

@@ -11,7 +11,7 @@ from tests.methods.small import WAYS, build, close, episodes, gradients, numeric
 
 def test_logits_are_scaled_cosines_to_the_class_means():
     method, batch = build(MetaBaseline, MetaBaselineSettings(scale=4.0)), episodes(support=8)
-    assert method.start == "half"
+    assert method.start == "pretrained"
     logits, embedded = method.predict(batch).detach(), batch.map(method.backbone)
     for t in range(len(batch)):
         x, q = (v[t].detach().numpy() for v in (embedded.support_x, embedded.query_x))

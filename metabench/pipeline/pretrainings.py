@@ -1,0 +1,82 @@
+"""The pretrainings of a source: a short list of recipes that is the same for all methods.
+
+A method that starts pretrained names one of them in its settings. So pretraining and adaptation are
+chosen together, by the score of the method itself, and still each pretraining is computed once.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from metabench import rng
+from metabench.backbones import BACKBONES
+from metabench.config import Budget, Config
+from metabench.config.names import BACKBONE
+from metabench.config.search import value_at
+from metabench.learning.pretraining import Pretrain, PretrainSettings
+from metabench.methods import METHODS
+from metabench.methods.searching import searched
+from metabench.pipeline.validation import method_settings, starts_shared
+
+
+@dataclass(frozen=True)
+class Pretraining:
+    """A recipe of the source's list, with ``share`` of a method's examples to spend.
+
+    Each has a schedule of its own, annealed to the end of what it may spend.
+    """
+
+    recipe: int = 0
+    share: float = 1.0
+
+    def __str__(self) -> str:
+        return f"recipe{self.recipe}-share{self.share:g}"
+
+    def budget(self, whole: Budget) -> Budget:
+        """What the pretraining may spend of a method's budget."""
+        return whole if self.share == 1 else whole.split(self.share)[0]
+
+    def left(self, whole: Budget) -> Budget:
+        """What it leaves for the method."""
+        return whole.split(self.share)[1]
+
+
+def recipe(config: Config, source: str, number: int) -> PretrainSettings:
+    """Hyper-parameters of a pretraining on ``source``.
+
+    Recipe 0 is ``settings.<source>.backbone``. In the others, whatever is searched in pretraining
+    is drawn, by the number and the setting's name: the same for every source.
+
+    Raises:
+        InputError: ``params.yaml`` has other settings than those of the pretraining.
+    """
+    given = config.settings_of(source, BACKBONE)
+    base: PretrainSettings = method_settings(
+        BACKBONE, given, f"params.yaml: settings.{source}.{BACKBONE}"
+    )
+    if number == 0:
+        return base
+    space = searched(Pretrain, BACKBONES.load(config.task_type_of(source).backbone.name))
+    fields = PretrainSettings.model_fields
+    drawn = {
+        name: value_at(fields[name], within, rng.generator("pretraining", number, name).random())
+        for name, within in space.items()
+    }
+    return base.model_copy(update=drawn)
+
+
+def pretraining_of(config: Config, source: str, name: str) -> Pretraining | None:
+    """What (source, method or variant) starts from; None where nothing of the source's.
+
+    Raises:
+        InputError: wrong settings.
+    """
+    task_type = config.task_type_of(source)
+    variant = task_type.variant(name)
+    method = METHODS.load(variant.method)
+    if not starts_shared(method, task_type.backbone_of(name)):
+        return None
+    given = config.settings_of(source, name)
+    settings = method_settings(variant.method, given, f"params.yaml: settings.{source}.{name}")
+    trains = method.source_training != "none"
+    return Pretraining(settings.pretraining, settings.pretraining_share if trains else 1.0)
