@@ -151,11 +151,12 @@ def test_the_full_profile_has_every_method_of_images_as_the_readme_says() -> Non
     assert set(values["classification"]["methods"]) == wanted
 
 
-def test_the_protocol_names_who_has_half_a_budget_none_and_weight_decay() -> None:
+def test_the_protocol_names_who_divides_its_budget_has_none_and_decays_weights() -> None:
     text = (ROOT / "docs/protocol.md").read_text()
     methods = {name: METHODS.load(name) for name in METHODS.names()}
-    (half,) = re.findall(r"\| `half` \|.*\| (.*) \|\n", text)
-    assert named(half) == {name for name, m in methods.items() if m.start == "half"}
+    (hybrids,) = re.findall(r"\| `pretrained`, and trained .*\| (.*) \|\n", text)
+    started = {name: m for name, m in methods.items() if m.start == "pretrained"}
+    assert named(hybrids) == {n for n, m in started.items() if m.source_training != "none"}
     (controls,) = re.findall(r"Controls that learn nothing from the source \(([^)]*)\)", text)
     free = {n for n, m in methods.items() if m.family == "control" and m.source_training == "none"}
     assert named(controls) == free

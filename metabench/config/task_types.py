@@ -51,12 +51,10 @@ class Budget(Strict):
         """
         examples = min(max(1, round(share * self.examples)), self.examples - 1)
         validations = max(1, int(share * self.validations))
-        return tuple(
-            self.model_copy(update={"examples": e, "validations": v})
-            for e, v in (
-                (examples, validations),
-                (self.examples - examples, max(1, self.validations - validations)),
-            )
+        rest = max(1, self.validations - validations)
+        return (
+            self.model_copy(update={"examples": examples, "validations": validations}),
+            self.model_copy(update={"examples": self.examples - examples, "validations": rest}),
         )
 
 

@@ -36,7 +36,7 @@ Family = Literal[
 ]
 FAMILIES: tuple[str, ...] = get_args(Family)
 RECIPES = 8
-"""Pretrainings that a source offers to all methods alike (:mod:`metabench.pipeline.pretrainings`)."""
+"""Pretrainings of which a method may choose (:mod:`metabench.pipeline.pretrainings`)."""
 
 
 class Diverged(RuntimeError):

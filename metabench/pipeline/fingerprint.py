@@ -47,7 +47,10 @@ APART = {PACKAGE} | {
             "learning.open_set",
             "learning.pretraining",
         ),
-        *(f"pipeline.{n}" for n in ("fingerprint", "layout", "pretrainings", "results", "validation")),
+        *(
+            f"pipeline.{n}"
+            for n in ("fingerprint", "layout", "pretrainings", "results", "validation")
+        ),
     )
 }
 """Modules that a closure leaves out unless they are asked for: they pass values on that are in the

@@ -17,7 +17,7 @@ from metabench.methods.searching import effective, searched
 
 
 def test_settings_of_training_count_only_as_far_as_the_method_trains() -> None:
-    assert effective(Ridge) == ["penalty"]
+    assert effective(Ridge) == ["pretraining", "penalty"]
     assert "batch" in effective(Pretrain) and "tasks" not in effective(Pretrain)
     assert "tasks" in effective(ProtoNet) and "batch" not in effective(ProtoNet)
 
@@ -42,4 +42,11 @@ def test_the_default_lies_within_the_range(name) -> None:
 
 
 def test_what_a_method_without_training_searches_may_differ_by_shots() -> None:
-    assert all(adapts(LoRA.Settings.model_fields[name]) for name in searched(LoRA))
+    assert all(adapts(LoRA.Settings.model_fields[name]) for name in searched(LoRA, MiniLM))
+
+
+def test_pretraining_is_searched_by_who_starts_from_the_source_s() -> None:
+    asked = {"pretraining", "pretraining_share"}
+    assert asked & set(searched(Ridge, Conv4)) == {"pretraining"}
+    assert asked & set(searched(METHODS.load("feat"), Conv4)) == asked
+    assert not asked & set(searched(ProtoNet, Conv4)) and not asked & set(searched(Ridge, MiniLM))

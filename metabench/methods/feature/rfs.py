@@ -5,7 +5,7 @@ The pretrained network is the teacher of a copy of itself ("born again", eq. 6�
     min_φ'  α CE(f_φ'(x), y) + β KL(softmax(f_φ(x)/τ) ‖ softmax(f_φ'(x)/τ))
 
 and each episode gets a logistic regression on the student's unit features. The teacher is the
-backbone of a pretraining with a share of the budget, the student spends the rest: one generation. The student
+pretrained backbone, the student spends what is left of the budget: one generation. The student
 starts where the teacher ended (paper: at random), as its budget would not suffice to start again.
 """
 
