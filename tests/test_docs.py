@@ -22,6 +22,7 @@ from metabench.pipeline.cells import pretrain_cell, train_cell
 from metabench.pipeline.evaluating import evaluate_cell
 from metabench.pipeline.keys import Keys
 from metabench.pipeline.part import part_of
+from metabench.pipeline.pretrainings import Pretraining
 from metabench.pipeline.results import collect
 from metabench.pipeline.validation import validate_names
 from tests.pipeline.test_fingerprint import forget
@@ -262,7 +263,7 @@ def test_the_method_of_the_page_needs_its_file_and_its_name_in_a_list(folder) ->
     validate_names(config, folder)
     name = config.classification.methods[-1]
     layout, cell = prepared(folder, config), (TOY_NAME, name, 0)
-    pretrain_cell(silent, config, layout, TOY_NAME, 0)
+    pretrain_cell(silent, config, layout, TOY_NAME, Pretraining(), 0)
     for work in (train_cell, evaluate_cell):
         work(silent, config, layout, *cell)
     results, _ = collect(config, layout, part_of(config, [name]))

@@ -7,13 +7,16 @@ from operator import getitem
 
 import pytest
 
+from metabench.config import Config
 from metabench.pipeline.planning import fingerprints
-from tests.toy import TOY_NAME, toy_config
+from tests.toy import TOY_NAME, params
 
 
 @pytest.mark.case("01")
 def test_each_stage_depends_on_the_code_that_does_its_work() -> None:
-    found = fingerprints(toy_config())
+    values = params()
+    values["classification"]["methods"] = ["protonet", "linear_probe"]
+    found = fingerprints(Config.model_validate(values))
     evaluating = {"metabench.pipeline.evaluating", "metabench.learning.metrics.regression"}
     training = {"metabench.pipeline.cells", "metabench.learning.training"}
     expected = {
@@ -22,7 +25,7 @@ def test_each_stage_depends_on_the_code_that_does_its_work() -> None:
             "metabench.episodes.frozen_episodes",
             "metabench.episodes.sampling",
         },
-        ("pretrain", TOY_NAME): training,
+        ("pretrain", TOY_NAME, "recipe0-share1"): training,
         ("train", TOY_NAME, "protonet"): training,
         ("evaluate", TOY_NAME): evaluating,
         ("aggregate",): {

@@ -43,6 +43,7 @@ def silent(share: float, text: str) -> None:
 def project(tmp_path_factory):
     """A project with one learner that trained, one that did not, and one of fixed ways."""
     from metabench.pipeline.cells import pretrain_cell
+    from metabench.pipeline.pretrainings import Pretraining
 
     config = toy_config(settings={TOY_NAME: METHODS})
     evaluation = config.classification.evaluation.model_copy(update={"metrics": ("macro_f1",)})
@@ -50,7 +51,7 @@ def project(tmp_path_factory):
     task_type = config.classification.model_copy(update=changes)
     config = config.model_copy(update={"classification": task_type})
     layout = prepared(tmp_path_factory.mktemp("project"), config)
-    pretrain_cell(silent, config, layout, TOY_NAME, 0)
+    pretrain_cell(silent, config, layout, TOY_NAME, Pretraining(), 0)
     for method in METHODS:
         train_cell(silent, config, layout, TOY_NAME, method, 0)
         evaluate_cell(silent, config, layout, TOY_NAME, method, 0)
