@@ -9,7 +9,7 @@ from metabench.config import Config
 from metabench.pipeline.cells import pretrain_cell, train_cell
 from metabench.pipeline.evaluating import evaluate_cell
 from metabench.pipeline.opening import load_learner
-from metabench.pipeline.pretrainings import Pretraining
+from metabench.pipeline.part import WHOLE
 from metabench.pipeline.results import read_result
 from tests.backbones.timm_offline import import_timm
 from tests.toy import TOY_NAME, params, prepared
@@ -42,7 +42,8 @@ def test_methods_train_save_load_and_predict_on_it(backbone, tmp_path) -> None:
     }
     config = Config.model_validate(values)
     layout = prepared(tmp_path, config)
-    pretrain_cell(lambda *a: None, config, layout, TOY_NAME, Pretraining(), 0)
+    for cell in WHOLE.backbones(config):
+        pretrain_cell(lambda *a: None, config, layout, *cell)
     for method in METHODS:
         train_cell(lambda *a: None, config, layout, TOY_NAME, method, 0)
         evaluate_cell(lambda *a: None, config, layout, TOY_NAME, method, 0)

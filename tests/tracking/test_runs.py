@@ -43,7 +43,7 @@ def silent(share: float, text: str) -> None:
 def project(tmp_path_factory):
     """A project with one learner that trained, one that did not, and one of fixed ways."""
     from metabench.pipeline.cells import pretrain_cell
-    from metabench.pipeline.pretrainings import Pretraining
+    from metabench.pipeline.part import WHOLE
 
     config = toy_config(settings={TOY_NAME: METHODS})
     evaluation = config.classification.evaluation.model_copy(update={"metrics": ("macro_f1",)})
@@ -51,7 +51,8 @@ def project(tmp_path_factory):
     task_type = config.classification.model_copy(update=changes)
     config = config.model_copy(update={"classification": task_type})
     layout = prepared(tmp_path_factory.mktemp("project"), config)
-    pretrain_cell(silent, config, layout, TOY_NAME, Pretraining(), 0)
+    for cell in WHOLE.backbones(config):
+        pretrain_cell(silent, config, layout, *cell)
     for method in METHODS:
         train_cell(silent, config, layout, TOY_NAME, method, 0)
         evaluate_cell(silent, config, layout, TOY_NAME, method, 0)
