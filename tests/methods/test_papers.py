@@ -10,11 +10,7 @@ from metabench.methods import METHODS
 
 MISSING = {
     "equations": {"mtl"},
-    "solvers": {
-        *("linear_probe", "simpleshot", "knn", "lda", "ridge", "baseline_plus_plus", "rfs"),
-        *("protonet", "matching_net", "relation_net", "mahalanobis", "frn"),
-        *("r2d2", "metaoptnet", "imaml"),
-    },
+    "solvers": {"frn", "imaml"},
     "heads": {
         *("maml", "fomaml", "anil", "boil", "meta_sgd", "maml_plus_plus", "reptile"),
         *("frozen_anil", "unicorn_maml"),

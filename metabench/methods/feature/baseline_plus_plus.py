@@ -6,6 +6,11 @@ Every class has a unit weight vector, and the logits are scaled cosines (section
 
 The backbone is trained with that head on all source classes; on an episode it is frozen, and a new
 head, started at the class means, is fitted to the support by gradient descent.
+
+Differs from the paper: the new head starts at the class means and not at random, and takes steps on
+the whole support in place of 100 epochs of batches of four, so that few steps do. s is searched
+(code: 2 up to 200 classes, else 10), and class vectors are of unit length, as the paper says (code:
+learned lengths). The backbone is trained by the profile's recipe.
 """
 
 from __future__ import annotations

@@ -1,6 +1,11 @@
 """k nearest neighbours on centred, normalised features, weighted by inverse distance.
 
 p(y = k | x) ∝ Σ_{i ∈ N(x), y_i = k} 1 / ‖f̃(x) − f̃(x_i)‖        (Dudani 1976)
+
+Differs from the paper: a vote weighs the reciprocal of its distance. The paper's main weight,
+``(d_k − d_i) / (d_k − d_1)``, is zero for the last neighbour, which at one shot is a class.
+Features are those of ``simpleshot``; each class keeps a small share, so that likelihoods are
+finite.
 """
 
 from __future__ import annotations

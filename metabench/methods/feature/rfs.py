@@ -5,8 +5,11 @@ The pretrained network is the teacher of a copy of itself ("born again", eq. 6�
     min_φ'  α CE(f_φ'(x), y) + β KL(softmax(f_φ(x)/τ) ‖ softmax(f_φ'(x)/τ))
 
 and each episode gets a logistic regression on the student's unit features. The teacher is the
-pretrained backbone, the student spends what is left of the budget: one generation. The student
-starts where the teacher ended (paper: at random), as its budget would not suffice to start again.
+pretrained backbone, the student spends what is left of the budget.
+
+Differs from the paper: one generation (paper: a sequence), whose student starts where the teacher
+ended and not at random, as its part of the budget would not suffice to start again. C is searched
+and starts at 10 (code: 1, with five augmented copies of every support example).
 """
 
 from __future__ import annotations

@@ -6,6 +6,10 @@ the kernel of features that are centred by the support's mean, its predictions a
     ŷ = ȳ + k_q (K + λI)⁻¹ (Y − ȳ)
 
 Classes are one-hot targets; regression takes the targets as they are.
+
+Differs from the paper: which regresses a number on standardised variables. Here features are
+centred only, as features of one network share a unit; classes are one-hot targets, and outputs
+times ten are logits.
 """
 
 from __future__ import annotations

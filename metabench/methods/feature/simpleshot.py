@@ -3,7 +3,11 @@
 f̃(x) = (f(x) − f̄_base) / ‖f(x) − f̄_base‖        ŷ = argmin_k ‖f̃(x) − c_k‖²
 
 with f̄_base the mean feature of the source's training classes, and c_k the mean of ``f̃`` over the
-support of class k. Other methods on fixed features share f̃ (``CentredMethod``).
+support of class k. Other methods on fixed features share f̃ (``CentredMethod``). That the backbone
+may have memorised the examples of f̄_base does no harm: the mean of unseen ones is nearly the same.
+
+Differs from the paper: f̄_base is the mean of at most 5,000 examples, evenly spread. Distances,
+scaled, are logits, where the paper takes the nearest mean and gives no probabilities.
 """
 
 from __future__ import annotations

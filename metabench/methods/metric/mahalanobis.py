@@ -6,6 +6,10 @@ Each class has a metric of its own, its covariance shrunk to that of the task (e
     Q_k = λ_k Σ_k + (1 − λ_k) Σ + βI,        λ_k = |S_k| / (|S_k| + 1)
 
 Σ_k and Σ are covariances of the embedded support of the class and of the whole task.
+
+Differs from the paper: the head alone. The paper's backbone is pretrained on ImageNet, frozen, and
+modulated for each task by learned layers (FiLM); here the backbone is trained through the head. β
+is searched (paper: 1).
 """
 
 from __future__ import annotations

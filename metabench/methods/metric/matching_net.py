@@ -4,8 +4,10 @@ The answer is a blend of the support's labels, weighted by attention (eq. 1 and 
 
     p(y | x) = Σ_i a(x, x_i) y_i        a(x, x_i) = softmax_i(s · cos(f(x), f(x_i)))
 
-The paper has s = 1, for which the attention over a few cosines in [−1, 1] can never be sharp; here
-it is learned.
+Differs from the paper: full context embeddings (the LSTMs of 2.1.2) are left out, as their answer
+depends on the order of the support. The paper has s = 1, for which the attention over a few cosines
+in [−1, 1] can never be sharp; here it is learned. One f embeds support and queries (paper: f and g,
+which may be one).
 """
 
 from __future__ import annotations

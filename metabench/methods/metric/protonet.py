@@ -4,6 +4,9 @@ Each class is the mean of its embedded support, ``c_k = (1/|S_k|) Σ f(x_i)`` (e
 classified by squared Euclidean distance to the class means (eq. 2):
 
     p(y = k | x) ∝ exp(−‖f(x) − c_k‖²)
+
+Differs from the paper: shots of training episodes are drawn from the profile's list, where the
+paper trains a network for each number of shots in the test.
 """
 
 from __future__ import annotations

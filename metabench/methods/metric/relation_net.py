@@ -5,9 +5,11 @@ how they relate (eq. 1); scores are regressed to 1 for the right class and 0 for
 
     r_k(x) = sigmoid(g([Σ_{i ∈ S_k} f(x_i), f(x)]))      L = Σ_k (r_k − 1[y = k])²
 
-The sum is divided by |S_k|, so that any number of shots looks alike. The paper's g has two 3×3
-convolutions; on the 3×3 positions that a 28×28 image leaves, 1×1 convolutions and a mean over
-positions serve, and they apply to texts and vectors too.
+Differs from the paper: the sum is divided by |S_k|, so that any number of shots looks alike. The
+paper's g has two 3×3 convolutions with pooling; on the 3×3 positions that a 28×28 image leaves, 1×1
+convolutions and a mean over positions serve, and they apply to texts and vectors too. The squared
+error is the mean over classes, not the sum. What ``predict`` returns goes into a softmax, which
+keeps the order of the scores.
 """
 
 from __future__ import annotations
