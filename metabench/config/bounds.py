@@ -16,6 +16,8 @@ Count = Annotated[int, Field(strict=True, ge=1, le=10_000)]
 """Shots, queries, tasks, steps, neighbours."""
 Whole = Annotated[int, Field(strict=True, ge=0, le=10_000)]
 """The same from 0."""
+Shots = Annotated[int, Field(ge=1, le=10_000)]
+"""A key of a mapping, which JSON holds as a text."""
 Many = Annotated[int, Field(strict=True, ge=1, le=1_000_000)]
 """Rows and episodes, of which there may be more."""
 Examples = Annotated[int, Field(strict=True, ge=1, le=10**12)]

@@ -65,5 +65,6 @@ def auroc(
     inside = task.query_x[0]
     x = torch.cat([inside, to_input(out_of_scope).to(inside)])
     order = rng.generator(episodes.frozen.hash, "open set").permutation(len(x))
-    scores = confidence(method, episodes, x[torch.from_numpy(order).to(x.device)], temperature)
+    with method.adapting(episodes.frozen.shots):
+        scores = confidence(method, episodes, x[torch.from_numpy(order).to(x.device)], temperature)
     return float(roc_auc_score(order < len(inside), scores.numpy()))

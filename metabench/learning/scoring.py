@@ -167,22 +167,15 @@ def score(
         InputError: predictions are of another shape or type; a metric fails, or returns something
             else than numbers.
     """
-    always = (classification if episodes.frozen.ways else regression).ALWAYS
-    given: Answers = answers(method, episodes, predict)
-    if fit and episodes.frozen.ways:
-        given = [(labels, outputs.clone()) for labels, outputs in given]  # none is changed later
-        known, logits = (torch.cat([pair[i] for pair in given]) for i in (0, 1))
-        temperature = temperature_of(logits, known)
-    parts = []
-    for labels, outputs in given:
-        plain = measure(always, (), outputs, labels)
-        main, *_ = plain
-        scaled = outputs if math.isnan(temperature) else outputs.double() / temperature
-        numbers = measure(always, metrics, scaled, labels)
-        numbers |= {main: plain[main]}  # a division could make a tie
-        numbers |= {f"raw_{name}": plain[name] for name in RAW if name in plain}
-        parts.append(pd.DataFrame({name: _column(values) for name, values in numbers.items()}))
-    scores = pd.concat(parts, ignore_index=True)
+    with method.adapting(episodes.frozen.shots):
+        given: Answers = answers(method, episodes, predict)
+        if fit and episodes.frozen.ways:
+            given = [(labels, outputs.clone()) for labels, outputs in given]  # not changed later
+            known, logits = (torch.cat([pair[i] for pair in given]) for i in (0, 1))
+            temperature = temperature_of(logits, known)
+        parts = [_numbers(labels, outputs, metrics, temperature) for labels, outputs in given]
+    main, *_ = parts[0]
+    scores = pd.concat(map(pd.DataFrame, parts), ignore_index=True)
     if not np.isfinite(scores[main].to_numpy(np.float32)).all():  # as reports keep them
         raise Diverged(
             f"{type(method).__name__}: its {main} on {episodes.frozen.dataset} is not finite. "
@@ -190,6 +183,20 @@ def score(
         )
     found = scores.rename(columns={main: "value"}).assign(metric=main)
     return found.assign(temperature=temperature) if episodes.frozen.ways else found
+
+
+def _numbers(
+    labels: Tensor, outputs: Tensor, metrics: Sequence[str], temperature: float
+) -> dict[str, Any]:
+    """Columns of numbers, one for each episode; what methods are compared by comes first."""
+    always = (regression if labels.is_floating_point() else classification).ALWAYS
+    plain = measure(always, (), outputs, labels)
+    main, *_ = plain
+    scaled = outputs if math.isnan(temperature) else outputs.double() / temperature
+    numbers = measure(always, metrics, scaled, labels)
+    numbers |= {main: plain[main]}  # a division could make a tie
+    numbers |= {f"raw_{name}": plain[name] for name in RAW if name in plain}
+    return {name: _column(values) for name, values in numbers.items()}
 
 
 def _column(values: Tensor) -> Any:
@@ -276,11 +283,12 @@ def episode_cost(method: Method, episodes: EpisodeSet) -> dict[str, float]:
     for e in range(min(TIMED_EPISODES, len(episodes.frozen))):
         task, _ = episodes.ask(slice(e, e + 1))
         single = replace(task, query_x=task.query_x[:, :1], query_y=task.query_y[:, :1])
-        single_ms.append(_milliseconds(method, single))
-        full_ms.append(_milliseconds(method, task))
+        with method.adapting(episodes.frozen.shots):
+            single_ms.append(_milliseconds(method, single))
+            full_ms.append(_milliseconds(method, task))
         if sum(full_ms) > ENOUGH_MS:
             break
-    with FlopCounter() as counter:
+    with FlopCounter() as counter, method.adapting(episodes.frozen.shots):
         method.predict(task)
     adapt = statistics.median(single_ms)
     return {

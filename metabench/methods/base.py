@@ -8,11 +8,13 @@ The loop in :mod:`metabench.learning.training` calls ``loss``, and
 from __future__ import annotations
 
 import abc
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Annotated, Any, ClassVar, Literal, get_args
+from typing import Annotated, Any, ClassVar, Literal, Self, get_args
 
 import torch
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 from torch import Tensor, nn
 
 from metabench.backbones.base import Backbone
@@ -24,10 +26,12 @@ from metabench.config.bounds import (
     NonNegative,
     Positive,
     Share,
+    Shots,
     Ways,
     Whole,
 )
-from metabench.config.search import Choice, Log
+from metabench.config.messages import explain, nearest
+from metabench.config.search import Choice, Log, adapts
 from metabench.episodes import Episodes, task_loss
 from metabench.episodes.source import Source
 
@@ -78,6 +82,7 @@ class Settings(BaseModel):
             ``settings.<source>.backbone`` in params.yaml, the others are drawn.
         pretraining_share: what the pretraining may spend of the examples, where the method trains
             after it and gets the others.
+        by_shots: other values of adaptation settings, by the number of shots they are for.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -92,6 +97,38 @@ class Settings(BaseModel):
     clip: NonNegative = 10.0
     pretraining: Annotated[Whole, Field(lt=RECIPES), Choice(*range(RECIPES))] = 0
     pretraining_share: Annotated[BelowOne, Field(gt=0), Choice(0.25, 0.5, 0.75)] = 0.5
+    by_shots: dict[Shots, dict[str, Any]] = Field(default_factory=dict)
+
+    @model_validator(mode="after")
+    def _may_differ_by_shots(self) -> Self:
+        may = [name for name, field in type(self).model_fields.items() if adapts(field)]
+        for shots, values in self.by_shots.items():
+            for name in values:
+                if name not in may:
+                    raise ValueError(
+                        f"by_shots.{shots}.{name}: is not a setting of prediction alone, which may "
+                        f"differ by shots. {nearest(name, may)}"
+                    )
+            try:
+                self._with(values)
+            except ValidationError as error:
+                found = explain(error, type(self), f"by_shots.{shots}")
+                raise ValueError(str(found).replace(f"{shots}: ", f"{shots}.")) from error
+        return self
+
+    def _with(self, values: Mapping[str, Any]) -> Self:
+        return type(self).model_validate(self.model_dump(exclude={"by_shots"}) | dict(values))
+
+    def at(self, shots: int) -> Self:
+        """The settings that predict with ``shots`` labelled examples a class.
+
+        What ``by_shots`` says of this number; where it does not have it, of the nearest one on a
+        logarithmic scale (of two as near, the smaller).
+        """
+        if not self.by_shots:
+            return self
+        near = min(self.by_shots, key=lambda k: (max(k, shots) / max(1, min(k, shots)), k))
+        return self._with(self.by_shots[near])
 
 
 class Method(nn.Module, abc.ABC):
@@ -147,6 +184,16 @@ class Method(nn.Module, abc.ABC):
             Logits ``[T, Q, ways]`` whose softmax is the predicted distribution; regression:
             values ``[T, Q, D]``.
         """
+
+    @contextmanager
+    def adapting(self, shots: int) -> Iterator[None]:
+        """Predictions meanwhile are made with the settings for ``shots`` (:meth:`Settings.at`)."""
+        given = self.settings
+        self.settings = given.at(shots)
+        try:
+            yield
+        finally:
+            self.settings = given
 
     def loss(self, batch: Any, progress: float) -> Tensor:
         """Scalar training loss of a batch (``Episodes`` or :class:`Examples`).

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from metabench.backbones.base import Backbone
-from metabench.config.search import Range, range_of
+from metabench.config.search import Range, adapts, range_of
 from metabench.methods.base import Method, Settings
 
 EPISODE_FORM = {"tasks", "ways", "shots", "queries"}
 BATCH_FORM = {"batch"}
 PRETRAINING = {"pretraining", "pretraining_share"}
+BY_SHOTS = "by_shots"
+TRAINING = set(Settings.model_fields) - PRETRAINING - {BY_SHOTS}
 
 
 def idle(method: type[Method], backbone: type[Backbone] | None = None) -> dict[str, str]:
@@ -24,8 +26,13 @@ def idle(method: type[Method], backbone: type[Backbone] | None = None) -> dict[s
         found |= dict.fromkeys(PRETRAINING, reason)
     elif method.source_training == "none":
         found["pretraining_share"] = "its pretraining has the whole budget"
+    if not any(map(adapts, method.Settings.model_fields.values())):
+        found[BY_SHOTS] = "none of its settings is of prediction alone"
     names, reason = {
-        "none": (set(Settings.model_fields) - PRETRAINING, "it is not trained on the source"),
+        "none": (
+            set(Settings.model_fields) - PRETRAINING - {BY_SHOTS},
+            "it is not trained on the source",
+        ),
         "supervised": (EPISODE_FORM, "it is trained on plain batches"),
         "episodic": (BATCH_FORM, "it is trained on episodes"),
     }[method.source_training]

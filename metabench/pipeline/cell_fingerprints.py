@@ -100,18 +100,32 @@ def pretrain_fingerprint(config: Config, source: str, pretraining: Pretraining) 
     }
 
 
+def learner_settings(config: Config, source: str, method: str) -> Any:
+    """Hyper-parameters of (source, method or variant): ``settings.<source>.<method>``."""
+    name, values = (
+        config.task_type_of(source).variant(method).method,
+        config.settings_of(source, method),
+    )
+    return method_settings(name, values, f"params.yaml: settings.{source}.{method}")
+
+
+def by_shots(config: Config, source: str, method: str) -> dict[str, Any]:
+    """The adaptation settings by shots of (source, method or variant)."""
+    return dict(learner_settings(config, source, method).model_dump(mode="json")["by_shots"])
+
+
 def learner_fingerprint(config: Config, source: str, method: str) -> dict[str, Any]:
-    """The learners of (source, method or variant)."""
+    """The training of (source, method or variant), in which settings by shots have no part."""
     task_type = config.task_type_of(source)
     name, given = task_type.variant(method).method, config.settings_of(source, method)
-    settings = method_settings(name, given, f"params.yaml: settings.{source}.{method}")
+    settings = learner_settings(config, source, method)
     backbone, budget = task_type.backbone_of(method), task_type.budget
     return _shared_fingerprint(config, source, backbone, budget) | {
         "method": method,
         "method_class": METHODS.target(name),
         "method_code": code_fingerprint(METHODS.module(name)),
         "method_files": files_of(given),
-        "settings": settings.model_dump(mode="json"),
+        "settings": settings.model_dump(mode="json", exclude={"by_shots"}),
     }
 
 

@@ -41,6 +41,7 @@ from metabench.learning.scoring import EpisodeSet, mean_score
 from metabench.learning.training import AnySource, Report, State, train
 from metabench.methods import METHODS
 from metabench.methods.base import Method, Task
+from metabench.pipeline.cell_fingerprints import learner_settings
 from metabench.pipeline.checkpoint import CheckpointFile
 from metabench.pipeline.embeddings import encoder_of, with_vectors
 from metabench.pipeline.fingerprint import git_commit
@@ -48,7 +49,6 @@ from metabench.pipeline.keys import CHAMPIONS, Keys, frozen_episodes_of
 from metabench.pipeline.layout import Layout
 from metabench.pipeline.opening import Cell, Part
 from metabench.pipeline.pretrainings import Pretraining, pretraining_of, recipe
-from metabench.pipeline.validation import method_settings
 from metabench.runtime import machine, pick_device
 
 
@@ -234,20 +234,35 @@ def _take_start(method: Method, folder: Path) -> dict[str, float]:
     return {"seconds": cost.train_seconds, "flops": cost.train_flops, "examples": cost.examples}
 
 
+def _retake(folder: Path, trained: str, key: str, settings: Any) -> bool:
+    """Give the learner in ``folder`` these settings by shots, if its training is the wanted one."""
+    try:
+        cell = Cell.read(folder)
+    except InputError:
+        return False
+    if cell.trained != trained or not is_done(folder, cell.key):
+        return False
+    found = {"key": key, "settings": settings.model_dump(mode="json")}
+    write_json(folder / "cell.json", cell.model_dump(mode="json", exclude_unset=True) | found)
+    return True
+
+
 def train_cell(
     report: Report, config: Config, layout: Layout, source: str, method: str, seed: int
 ) -> None:
     """Train (source, method, seed), or prepare it where there is nothing to train."""
     task_type, device = config.task_type_of(source), pick_device(config.compute.device)
     folder, keys = layout.learner(source, method, seed), Keys(config, layout)
-    key = keys.learner(source, method, seed)
-    if is_done(folder, key):
+    key, trained = keys.learner(source, method, seed), keys.training(source, method, seed)
+    settings = learner_settings(config, source, method)
+    if is_done(folder, key) or _retake(folder, trained, key, settings):
         return
     name, choice = task_type.variant(method).method, task_type.backbone_of(method)
     data, task, shape = _load_source(config, layout, source, seed, device, choice)
     where = f"params.yaml: settings.{source}.{method}"
-    settings = method_settings(name, config.settings_of(source, method), where)
-    learner = _build(METHODS.load(name), settings, choice, task, shape, seed)
+    # validations in training take no settings by shots: these may change without training again
+    plain = settings.model_copy(update={"by_shots": {}})
+    learner = _build(METHODS.load(name), plain, choice, task, shape, seed)
     spent_before: dict[str, float] = {}
     pretraining = pretraining_of(config, source, method)
     if pretraining:
@@ -268,12 +283,12 @@ def train_cell(
             )
         budget = pretraining.left(task_type.budget) if pretraining else task_type.budget
         validate = validator(config, layout, source, device, choice)
-        checkpoint = CheckpointFile(folder / f"state-{key}.pt")
+        checkpoint = CheckpointFile(folder / f"state-{trained}.pt")
         state = train(learner, data, validate, budget, task_type.training, report, checkpoint)
     learner.eval()
     learner.fit_source_statistics(data)
     cell = _describe(name, settings, choice, task, shape, source, seed, key, state)
-    cell["machine"] = machine(device)
+    cell |= {"trained": trained, "machine": machine(device)}
     if pretraining:
         cell["pretrained_on"] = Cell.read(pretrained).machine
     _finish_cell(folder, learner, state, cell, _costs(learner, state, spent_before))

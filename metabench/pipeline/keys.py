@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 
 from metabench.config import Config, TaskType
@@ -34,6 +34,7 @@ class Keys:
         self._data = cache(self._look_at_data)
         self._pretraining = cache(self._look_at_pretraining)
         self._training = cache(self._look_at_training)
+        self._by_shots = cache(partial(of.by_shots, config))
         self._evaluation = cache(self._look_at_evaluation)
 
     def dataset(self, name: str) -> str:
@@ -52,6 +53,12 @@ class Keys:
 
     def learner(self, source: str, method: str, seed: int) -> str:
         """Of the learner of (source, method or variant, seed)."""
+        trained = self.training(source, method, seed)
+        by_shots = self._by_shots(source, method)
+        return key_of(trained=trained, by_shots=by_shots) if by_shots else trained
+
+    def training(self, source: str, method: str, seed: int) -> str:
+        """Of what training makes of it: learners with other settings by shots share that."""
         pretraining, found = self._training(source, method)
         start = self.backbone(source, pretraining, seed) if pretraining else None
         return key_of(seed=seed, data=self._data(source), start=start, fingerprint=found)

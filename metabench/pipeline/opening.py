@@ -56,6 +56,7 @@ class TaskFacts(BaseModel):
 class Cell(BaseModel):
     """``cell.json``: what a learner is, how it was made, and the digests of its files.
 
+    ``trained`` is the key of its training, which learners with other settings by shots share.
     ``machine`` is what it was trained with (:func:`metabench.runtime.machine`).
     ``invert``, ``white`` and ``pieces`` say how examples are read, where a bench wrote it. Unknown
     fields are kept, since later versions may write more.
@@ -75,6 +76,7 @@ class Cell(BaseModel):
     git_commit: str
     weights: str
     files: dict[Part, str] = Field(default_factory=dict)
+    trained: str = ""
     machine: dict[str, Any] = Field(default_factory=dict)
     invert: bool = False
     white: dict[Literal["float", "whole"], float] = Field(default_factory=dict)

@@ -7,6 +7,7 @@ from typing import Any
 
 from metabench.config import Config
 from metabench.pipeline.cell_fingerprints import (
+    by_shots,
     dataset_fingerprint,
     encoder_fingerprint,
     episodes_fingerprint,
@@ -54,7 +55,8 @@ def fingerprints(config: Config) -> dict[str, Any]:
 def _learners(config: Config, source: str) -> dict[str, Any]:
     """What the learners of ``source`` depend on."""
     return {
-        name: learner_fingerprint(config, source, name) | {"seeds": config.seeds_of(source, name)}
+        name: learner_fingerprint(config, source, name)
+        | {"seeds": config.seeds_of(source, name), "by_shots": by_shots(config, source, name)}
         for name in config.task_type_of(source).methods
     }
 

@@ -40,6 +40,8 @@ class FewShotClassifier(ClassifierMixin, BaseEstimator):
     reverse); a text is a string, a vector is a row of floats. A warning says what of images is
     lost: colour where the learner takes grey, transparency, depth, further frames.
 
+    Where the learner's settings differ by shots, those for the smallest class are taken.
+
     A transductive learner answers the queries of one call together: its answers depend on them.
 
     Args:
@@ -127,7 +129,8 @@ class FewShotClassifier(ClassifierMixin, BaseEstimator):
             query_y=torch.zeros((1, len(queries)), dtype=torch.int64),
             ways=len(self.classes_),
         )
-        with torch.no_grad():
+        shots = int(self.support_y_.bincount().min())
+        with torch.no_grad(), self.learner_.adapting(shots):
             logits = self.learner_.to(device).predict(episode.to(device))[0].double().cpu()
         if not logits.isfinite().all():
             raise Diverged(f"{self.cell_['method']}: predictions are not finite on this support")

@@ -17,7 +17,8 @@ from metabench.methods.searching import effective, searched
 
 
 def test_settings_of_training_count_only_as_far_as_the_method_trains() -> None:
-    assert effective(Ridge) == ["pretraining", "penalty"]
+    assert effective(Ridge) == ["pretraining", "by_shots", "penalty"]
+    assert effective(SimpleShot) == ["pretraining", "scale"]
     assert "batch" in effective(Pretrain) and "tasks" not in effective(Pretrain)
     assert "tasks" in effective(ProtoNet) and "batch" not in effective(ProtoNet)
 
