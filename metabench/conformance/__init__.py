@@ -57,6 +57,7 @@ PROPERTIES: dict[str, Property] = {
     "answers after any list of steps, in its order": predicting.any_steps,
     "embeds each example by itself": independence.embeds,
     "classifies embedded examples as it predicts": independence.classifies,
+    "augments a support by what it is alone": independence.augments,
     "stays at chance when labels mean nothing": learning.chance,
     "learns an easy problem": learning.learns,
 }

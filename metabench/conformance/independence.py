@@ -11,15 +11,22 @@ from dataclasses import replace
 import torch
 
 from metabench import rng
-from metabench.conformance.made_up_data import SHOTS, WAYS, easy_episodes, permutations, take
+from metabench.conformance.made_up_data import (
+    SHOTS,
+    WAYS,
+    easy_episodes,
+    permutations,
+    with_support,
+)
 from metabench.conformance.subject import (
     NotApplicable,
     Subject,
     differ,
     difference,
     embedded,
+    predicted,
 )
-from metabench.episodes import Episodes
+from metabench.episodes import Episodes, take
 from metabench.methods.base import FeatureMethod
 
 COMPANY = (1, 8, 66)
@@ -30,6 +37,8 @@ OTHER_SHOTS = (1, 5)
 """Numbers of shots that evaluation has most: code may take another way with a single one."""
 TABLE = 500
 """Examples that evaluation embeds at once."""
+STRENGTH = "support_augmentation"
+"""The setting of a method that augments what it adapts to."""
 FEATURE_TASKS = 50
 """Tasks that evaluation has a FeatureMethod classify at once."""
 
@@ -156,5 +165,41 @@ def classifies(subject: Subject) -> str | None:
             f"classify after embed differs from predict by {difference(found, expected):.2g}, but "
             "evaluation calls the one and the estimator the other. Leave predict to FeatureMethod, "
             "or make it a Method"
+        )
+    return None
+
+
+def augments(subject: Subject) -> str | None:
+    """With its support augmented at full strength: a task alone, in another order, fewer queries.
+
+    Nothing but the support may decide which variants a step sees.
+    """
+    e, settings = subject.episodes, subject.trained.settings
+    if STRENGTH not in type(settings).model_fields or not e.augmentation:
+        raise NotApplicable("has no augmented support")
+    learners = []
+    for strength in (0.0, 1.0, 1.0):
+        learners.append(subject.opened(settings.model_copy(update={STRENGTH: strength})))
+        learners[-1].load_state_dict(subject.trained.state_dict())
+    plain, found = (predicted(learner, e) for learner in learners[:2])
+    if subject.method.adapts == "backbone" and not differ(plain, found):
+        return (
+            f"{STRENGTH} changes no answer: adapt to `augmented_support(episodes, strength, step)`"
+        )
+    size = e.support_x.shape[1]
+    rows = permutations("augmented", tasks=len(e), size=size)
+    if subject.method.order_sensitive:
+        rows = torch.arange(size).expand(len(e), -1)
+    other = with_support(e, rows)
+    if not subject.method.transductive:
+        other = other.reorder_queries(torch.zeros(len(e), 1, dtype=torch.int64))
+        found = found[:, :1]
+    torch.manual_seed(1)
+    again = predicted(learners[2], other[1:2])
+    if differ(again, found[1:2]):
+        return (
+            f"with {STRENGTH} of 1, a task is answered differently (by "
+            f"{difference(again, found[1:2]):.2g}) when it is alone, in another order of the "
+            "support, before fewer queries. Name the draws by the step alone: `augmented_support`"
         )
     return None

@@ -13,7 +13,6 @@ from metabench.conformance.made_up_data import (
     WAYS,
     easy_episodes,
     permutations,
-    take,
 )
 from metabench.conformance.subject import (
     NO_PREDICTION,
@@ -23,6 +22,7 @@ from metabench.conformance.subject import (
     differ,
     predicted,
 )
+from metabench.episodes import take
 from metabench.learning.training import draw
 from metabench.methods.base import Method
 

@@ -11,9 +11,17 @@ from torch import Tensor
 
 from metabench import rng
 from metabench.config import Training
-from metabench.data.base import ClassInfo, Dataset, Kind, Partition
+from metabench.data.base import (
+    CHARACTERS,
+    SENTENCES,
+    ClassInfo,
+    Dataset,
+    Kind,
+    Partition,
+    Transformation,
+)
 from metabench.data.sinusoid import SINUSOID
-from metabench.episodes import Episodes
+from metabench.episodes import Episodes, take
 from metabench.episodes.frozen_episodes import freeze, freeze_tasks
 from metabench.episodes.sampling import ArraySource, TaskSource
 from metabench.learning.training import AnySource
@@ -22,6 +30,8 @@ PARTITIONS_USED: tuple[Partition, ...] = ("train", "test")
 WAYS, SHOTS, QUERIES, TASKS = 3, 2, 3, 3
 MANY = 75
 """Queries of a task, as in evaluation: some leaks begin above a number of them."""
+DECLARED: dict[Kind, tuple[Transformation, ...]] = {"image": CHARACTERS, "text": SENTENCES}
+"""What the made-up data declare to leave their labels alone."""
 TRAINING = Training(ways=WAYS, shots=(SHOTS,), queries=QUERIES)
 
 
@@ -56,7 +66,8 @@ def made_up(kind: Kind, size: int = 12) -> Dataset:
         for i in range(shapes)
     )
     y = np.repeat(np.arange(2 * shapes), size)
-    return Dataset("conformance", kind, x.reshape(-1, *x.shape[3:]), y, classes)
+    x, allowed = x.reshape(-1, *x.shape[3:]), DECLARED.get(kind, ())
+    return Dataset("conformance", kind, x, y, classes, augmentation=allowed)
 
 
 class _Arrays(ArraySource):
@@ -105,7 +116,8 @@ def easy_episodes(
         e = replace(e, support_y=e.support_y.double(), query_y=e.query_y.double())
     else:
         e = e.reorder_queries(labels.argsort(dim=1, stable=True))
-    return e.map(lambda x: x.double() if x.is_floating_point() else x)
+    e = e.map(lambda x: x.double() if x.is_floating_point() else x)
+    return replace(e, augmentation=DECLARED.get(kind, ()))
 
 
 @cache
@@ -122,11 +134,6 @@ def many_queries(kind: Kind, ways: int) -> Episodes:
     ]
     shuffled = permutations("many", tasks=2, size=MANY)
     return e.reorder_queries(torch.tensor(rows).gather(1, shuffled))
-
-
-def take(tensor: Tensor, rows: Tensor) -> Tensor:
-    """``tensor[t, rows[t]]`` for every task: ``[T, N, ...]`` by ``[T, M]`` to ``[T, M, ...]``."""
-    return tensor[torch.arange(len(rows))[:, None], rows]
 
 
 def permutations(*name: str | int, tasks: int, size: int) -> Tensor:

@@ -6,7 +6,16 @@ from metabench.episodes.episodes import (
     cross_entropy,
     one_hot,
     restore_names,
+    take,
     task_loss,
 )
 
-__all__ = ["Episodes", "class_means", "cross_entropy", "one_hot", "restore_names", "task_loss"]
+__all__ = [
+    "Episodes",
+    "class_means",
+    "cross_entropy",
+    "one_hot",
+    "restore_names",
+    "take",
+    "task_loss",
+]

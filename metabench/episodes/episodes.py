@@ -72,8 +72,7 @@ class Episodes:
 
     def reorder_queries(self, rows: Tensor) -> Episodes:
         """The episodes with the queries ``rows`` ``[T, M]`` alone, in that order."""
-        task = torch.arange(len(rows), device=rows.device)[:, None]
-        return replace(self, query_x=self.query_x[task, rows], query_y=self.query_y[task, rows])
+        return replace(self, query_x=take(self.query_x, rows), query_y=take(self.query_y, rows))
 
     def by_appearance(self) -> tuple[Episodes, Tensor]:
         """Rename the classes of each task by order of first appearance in the support.
@@ -100,6 +99,11 @@ class Episodes:
             query_y=slot.gather(1, self.query_y),
         )
         return renamed, slot
+
+
+def take(x: Tensor, rows: Tensor) -> Tensor:
+    """``x[t, rows[t]]`` for every task: ``[T, N, ...]`` by ``[T, M]`` to ``[T, M, ...]``."""
+    return x[torch.arange(len(rows), device=rows.device)[:, None], rows]
 
 
 def restore_names(logits: Tensor, slot: Tensor) -> Tensor:

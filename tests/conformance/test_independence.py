@@ -2,12 +2,21 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 import torch
 from torch import Tensor
 
+from metabench import rng
 from metabench.conformance import check
+from metabench.conformance.independence import augments
+from metabench.conformance.subject import Subject
+from metabench.data.augmentation import augment
 from metabench.episodes import Episodes, class_means, one_hot
+from metabench.methods.parameter.fine_tune import FineTune
+from metabench.methods.parts import fine_tuning
+from metabench.methods.parts.augmented import augmented_support
 from tests.conformance.honest import Honest, assert_caught, assert_named_and_no_fault
 
 BY_ITSELF = "answers each query by itself"
@@ -131,3 +140,39 @@ def test_a_leak_is_still_called_a_leak() -> None:
     found = {v.property: v for v in check(ReadsQueryLabels)}
     assert found["predicts finite values of the right shape"].passed
     assert "label leak" in found["does not read the labels of queries"].detail
+
+
+def by_place(e: Episodes, strength: float, step: int) -> Episodes:
+    draw = rng.torch_generator(step)
+    return replace(e, support_x=augment(e.support_x, e.augmentation, strength, draw))
+
+
+def by_company(e: Episodes, strength: float, step: int) -> Episodes:
+    return augmented_support(e, strength, 100 * len(e) + step)
+
+
+def by_chance(e: Episodes, strength: float, step: int) -> Episodes:
+    return augmented_support(e, strength, int(torch.randint(1000, ())))
+
+
+def not_at_all(e: Episodes, strength: float, step: int) -> Episodes:
+    return e
+
+
+def test_variants_that_the_support_alone_decides_pass():
+    assert augments(Subject(FineTune, "image")) is None
+
+
+@pytest.mark.parametrize(
+    ("draws", "words"),
+    [
+        (by_place, "in another order of the support"),
+        (by_company, "when it is alone"),
+        (by_chance, "Name the draws by the step alone"),
+        (not_at_all, "changes no answer"),
+    ],
+)
+def test_variants_of_a_support_that_anything_else_decides_are_caught(draws, words, monkeypatch):
+    monkeypatch.setattr(fine_tuning, "augmented_support", draws)
+    found = augments(Subject(FineTune, "image"))
+    assert found is not None and words in found

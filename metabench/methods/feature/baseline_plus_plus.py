@@ -73,7 +73,7 @@ class BaselinePlusPlus(FeatureMethod):
         s = self.settings
         start = class_means(features.support_x, features.support_y, features.ways)
 
-        def loss(w: dict[str, Tensor]) -> Tensor:
+        def loss(w: dict[str, Tensor], step: int) -> Tensor:
             logits = s.scale * cosine(features.support_x, w["head"])
             return task_loss(logits, features.support_y).sum()
 

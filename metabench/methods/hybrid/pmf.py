@@ -9,10 +9,10 @@ The queries are classified by the prototypes of ``f_{θ'}``.
 
 Differs from the paper: the pretraining is the source's, supervised, and not an external
 self-supervised one (DINO), so that all methods start from the same data. Gradient descent in place
-of Adam, ``steps`` of it in place of 50. Augmentation shifts an image by up to two pixels; the paper
-also changes colours, and other data are not augmented. One α serves all targets; the paper chooses
-it for each domain on labelled episodes of that domain. The cosine has no additive bias, which the
-softmax would cancel.
+of Adam, ``steps`` of it in place of 50. A is what the target declares, in strength as for other
+methods; the paper shifts, cuts out and changes colours in all domains. One α serves all targets;
+the paper chooses it for each domain on labelled episodes of that domain. The cosine has no additive
+bias, which the softmax would cancel.
 """
 
 from __future__ import annotations
@@ -23,30 +23,30 @@ from typing import Annotated
 import torch
 from torch import Tensor, nn
 
-from metabench import rng
 from metabench.backbones.base import Backbone
-from metabench.config.bounds import NonNegative, Positive, Whole
-from metabench.config.search import ADAPTS, Log
+from metabench.config.bounds import NonNegative, Positive, Share, Whole
+from metabench.config.search import ADAPTS, Choice, Log
 from metabench.episodes import Episodes, class_means, task_loss
-from metabench.methods.base import Method, Settings, Task
+from metabench.methods.base import Method, Task
+from metabench.methods.parts.augmented import AugmentedSupport, augmented_support
 from metabench.methods.parts.distances import cosine
 from metabench.methods.parts.inner_loop import Weights, gradients_of, per_task
 
 
-class PMFSettings(Settings):
+class PMFSettings(AugmentedSupport):
     """Settings of the last two phases.
 
     Attributes:
         scale: where τ starts (paper: 10).
         finetune_lr: α; 0 leaves a prototypical network.
         steps: of fine-tuning (paper: 50).
-        shift: largest shift of an image, in pixels.
+        support_augmentation: strength of A.
     """
 
     scale: Annotated[Positive, Log(1, 50)] = 10.0
     finetune_lr: Annotated[NonNegative, Log(1e-3, 0.2), ADAPTS] = 0.01
     steps: Whole = 10
-    shift: Whole = 2
+    support_augmentation: Annotated[Share, Choice(0.0, 0.5, 1.0), ADAPTS] = 1.0
 
 
 class PMF(Method):
@@ -55,7 +55,6 @@ class PMF(Method):
     family = "hybrid"
     paper = "Hu et al. 2022"
     start = "pretrained"
-    order_sensitive = True  # each position of the support has shifts of its own
     Settings = PMFSettings
 
     def __init__(self, backbone: Backbone, task: Task, settings: PMFSettings):
@@ -73,23 +72,6 @@ class PMF(Method):
         logits = self.compare(f.query_x, f.support_x, f.support_y, batch.ways)
         return task_loss(logits, batch.query_y).mean()
 
-    def augment(self, x: Tensor, step: int) -> Tensor:
-        """Shifted copies of images ``[T, S, C, H, W]``; the same draws for every task."""
-        if x.dim() != 5 or self.settings.shift == 0:
-            return x
-        draw = rng.torch_generator("pmf", "augment", step)
-        high = self.settings.shift
-        shifts = torch.randint(-high, high + 1, (x.shape[1], 2), generator=draw).tolist()
-        padded = nn.functional.pad(x, (high, high, high, high))
-        h, w = x.shape[-2:]
-        return torch.stack(
-            [
-                padded[:, i, :, high + dy : high + dy + h, high + dx : high + dx + w]
-                for i, (dy, dx) in enumerate(shifts)
-            ],
-            dim=1,
-        )
-
     def predict(self, episodes: Episodes) -> Tensor:
         """Fine-tune for ``steps``, then predict the queries."""
         return self.predict_after(episodes, [self.settings.steps])[0]
@@ -99,6 +81,7 @@ class PMF(Method):
         assert episodes.ways is not None
         x, y, ways = episodes.support_x, episodes.support_y, episodes.ways
         alpha, size = self.settings.finetune_lr, x.shape[1]
+        strength = self.settings.support_augmentation
         weights = per_task(dict(self.backbone.named_parameters()), len(episodes))
         logits: dict[int, Tensor] = {}
 
@@ -110,7 +93,8 @@ class PMF(Method):
         for step in range(max(steps) + 1):
             if step > 0:
                 with torch.enable_grad():
-                    losses = task_loss(compared(self.augment(x, step), weights), y)
+                    copies = augmented_support(episodes, strength, step).support_x
+                    losses = task_loss(compared(copies, weights), y)
                     gradients = gradients_of(losses, weights)
                     weights = {name: w - alpha * gradients[name] for name, w in weights.items()}
             if step in steps:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import abc
-import functools
 from collections.abc import Callable, Sequence
 from typing import Annotated
 
@@ -15,12 +14,13 @@ from metabench.backbones.base import Backbone
 from metabench.config.bounds import BelowOne, NonNegative, Whole
 from metabench.config.search import ADAPTS, Log
 from metabench.episodes import Episodes, class_means, task_loss
-from metabench.methods.base import Method, Settings, Task
+from metabench.methods.base import Method, Task
+from metabench.methods.parts.augmented import AugmentedSupport, augmented_support
 from metabench.methods.parts.inner_loop import Head, Weights, apply_head, per_task
 
 
 def descend(
-    loss: Callable[[Weights], Tensor],
+    loss: Callable[[Weights, int], Tensor],
     weights: Weights,
     learning_rate: Callable[[str, int], float],
     momentum: float,
@@ -30,13 +30,14 @@ def descend(
     """Gradient descent with momentum, ``v ← μv + ∇L, θ ← θ − αv``, on detached weights.
 
     Args:
-        loss: sum over tasks of the task losses, so that each task has its own gradient.
+        loss: sum over tasks of the task losses, by weights and step; each task has its own
+            gradient.
         learning_rate: α of a parameter, by name and step; at 0 it stays and gathers no momentum.
         velocity: carried from call to call; empty at first.
     """
     for step in steps:
         leaves = {name: w.detach().requires_grad_() for name, w in weights.items()}
-        gradients = torch.autograd.grad(loss(leaves), list(leaves.values()))
+        gradients = torch.autograd.grad(loss(leaves, step), list(leaves.values()))
         for (name, weight), gradient in zip(leaves.items(), gradients, strict=True):
             weights[name], rate = weight.detach(), learning_rate(name, step)
             if rate > 0:
@@ -49,7 +50,7 @@ SCALE = 10.0
 """Logits at the start are cosine similarities times this."""
 
 
-class FineTuneSettings(Settings):
+class FineTuneSettings(AugmentedSupport):
     """Adaptation settings.
 
     Attributes:
@@ -127,6 +128,11 @@ class FineTuneMethod(Method):
 
     def predict_after(self, episodes: Episodes, steps: Sequence[int]) -> list[Tensor]:
         """Query outputs after each of the given numbers of steps, in one run."""
+
+        def loss(weights: Weights, step: int) -> Tensor:
+            strength = self.settings.support_augmentation
+            return self.objective(augmented_support(episodes, strength, step), weights)
+
         size = episodes.support_x.shape[1]
         with torch.no_grad():
             weights = per_task(self.adapted(), len(episodes)) | self.head_start(episodes)
@@ -135,7 +141,7 @@ class FineTuneMethod(Method):
         for count in sorted(set(steps)):
             with torch.enable_grad():
                 weights = descend(
-                    functools.partial(self.objective, episodes),
+                    loss,
                     weights,
                     self.learning_rate,
                     self.settings.momentum,

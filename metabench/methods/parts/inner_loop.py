@@ -18,7 +18,8 @@ from metabench.backbones.base import Backbone
 from metabench.config.bounds import Count, Positive, Whole
 from metabench.config.search import Log
 from metabench.episodes import Episodes, task_loss
-from metabench.methods.base import Method, Settings, Task
+from metabench.methods.base import Method, Task
+from metabench.methods.parts.augmented import AugmentedSupport, augmented_support
 
 Weights = dict[str, Tensor]
 """``[T, *shape]`` by name: weights of each task, or their gradients."""
@@ -71,7 +72,7 @@ def apply_head(features: Tensor, weights: Mapping[str, Tensor]) -> Tensor:
     return features @ weights["head.weight"].transpose(1, 2) + bias
 
 
-class InnerLoopSettings(Settings):
+class InnerLoopSettings(AugmentedSupport):
     """Settings of the inner loop.
 
     Attributes:
@@ -130,11 +131,16 @@ class GradientMethod(Method):
         return self.forward(both, weights, size)[:, size:]
 
     def inner_loop(self, episodes: Episodes, steps: int, second_order: bool) -> Iterator[Weights]:
-        """Weights of every task after 0, 1, … ``steps`` inner steps on the support."""
+        """Weights of every task after 0, 1, … ``steps`` inner steps on the support.
+
+        In prediction, each step sees the support as ``support_augmentation`` says.
+        """
+        strength = 0.0 if self.training else self.settings.support_augmentation
         weights = self.initial(episodes)
         yield weights
         for step in range(steps):
-            gradients = gradients_of(self.support_loss(episodes, weights), weights, second_order)
+            seen = augmented_support(episodes, strength, step)
+            gradients = gradients_of(self.support_loss(seen, weights), weights, second_order)
             weights = self.inner_step(weights, gradients, step)
             yield weights
 

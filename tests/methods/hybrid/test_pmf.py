@@ -61,19 +61,3 @@ def test_neither_queries_nor_other_tasks_matter_and_the_method_is_left_as_it_was
     torch.testing.assert_close(method.predict(batch[1:]), logits[1:])
     for name, value in method.state_dict().items():
         assert torch.equal(value, before[name]), name
-
-
-def test_augmentation_shifts_each_image_the_same_way_in_every_task():
-    method = build(PMF, PMFSettings(shift=2))
-    x = torch.zeros(2, 40, 1, 9, 9)
-    x[:, :, 0, 4, 4] = 1
-    moved = method.augment(x, step=1)
-    assert moved.shape == x.shape
-    assert torch.equal(moved[0], moved[1])
-    places = moved[0, :, 0].flatten(1).argmax(1)
-    offsets = {(int(p) // 9 - 4, int(p) % 9 - 4) for p in places}
-    assert torch.equal(moved.sum((2, 3, 4)), torch.ones(2, 40))
-    assert all(max(abs(dy), abs(dx)) <= 2 for dy, dx in offsets)
-    assert len(offsets) > 10
-    assert torch.equal(method.augment(x, step=1), moved)
-    assert not torch.equal(method.augment(x, step=2), moved)
