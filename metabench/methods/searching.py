@@ -14,7 +14,7 @@ TRAINING = set(Settings.model_fields) - PRETRAINING - {BY_SHOTS}
 
 
 def idle(method: type[Method], backbone: type[Backbone] | None = None) -> dict[str, str]:
-    """The common settings that change nothing of a method, each with the reason.
+    """The shared settings that change nothing of a method, each with the reason.
 
     Args:
         backbone: which it has; one that was pretrained elsewhere is not pretrained here.
@@ -26,6 +26,8 @@ def idle(method: type[Method], backbone: type[Backbone] | None = None) -> dict[s
         found |= dict.fromkeys(PRETRAINING, reason)
     elif method.source_training == "none":
         found["pretraining_share"] = "its pretraining has the whole budget"
+    if method.adapts == "head" and "support_augmentation" in method.Settings.model_fields:
+        found["support_augmentation"] = "it adapts to features that are computed once"
     if not any(map(adapts, method.Settings.model_fields.values())):
         found[BY_SHOTS] = "none of its settings is of prediction alone"
     names, reason = {

@@ -23,6 +23,12 @@ def test_settings_of_training_count_only_as_far_as_the_method_trains() -> None:
     assert "tasks" in effective(ProtoNet) and "batch" not in effective(ProtoNet)
 
 
+def test_a_support_is_augmented_only_where_the_network_sees_it_at_each_step() -> None:
+    strength = "support_augmentation"
+    assert all(strength in searched(METHODS.load(name)) for name in ("maml", "scratch", "pmf"))
+    assert strength not in searched(METHODS.load("anil"))
+
+
 def test_a_backbone_moves_the_range_of_what_trains_it() -> None:
     assert searched(ProtoNet, MiniLM)["lr"].at(1) < searched(ProtoNet, Conv4)["lr"].at(1)
     assert "lr" not in searched(Ridge, MiniLM)
