@@ -9,6 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from metabench.methods.hybrid import pmf
 from metabench.methods.hybrid.pmf import PMF, PMFSettings
 from tests.methods.small import DIM, WAYS, build, check_slopes, episodes
 
@@ -18,9 +19,12 @@ def cosine_logits(x: Tensor, support: Tensor, y: Tensor, scale: float) -> Tensor
     return scale * F.cosine_similarity(x[:, None], means[None], dim=-1)
 
 
-def test_answers_equal_one_optimiser_per_task():
+def test_answers_equal_one_optimiser_per_task(monkeypatch):
+    def moved(e, strength, step):  # vectors are not augmented else
+        return replace(e, support_x=e.support_x + 0.3 * step)
+
+    monkeypatch.setattr(pmf, "augmented_support", moved)
     method = build(PMF, PMFSettings(finetune_lr=0.2, steps=3, scale=5.0))
-    method.augment = lambda x, step: x + 0.3 * step  # vectors are not augmented else
     batch = episodes(support=9)
     logits = method.predict(batch)
     for t in range(len(batch)):
