@@ -24,7 +24,7 @@ from torch.func import functional_call
 from metabench.backbones.base import Backbone
 from metabench.backbones.layers import Weights
 from metabench.config.bounds import Whole
-from metabench.config.search import Log
+from metabench.config.search import Log, Per
 from metabench.files import InputError, read_json
 
 VARIABLE = "METABENCH_MINILM"
@@ -192,7 +192,9 @@ class MiniLM(Backbone):
 
     kinds = frozenset({"text"})
     external_pretraining = True
-    ranges: ClassVar = {"lr": Log(1e-5, 1e-3)}  # what is good already takes small steps
+    ranges: ClassVar = {
+        "lr": Per("optimizer", adamw=Log(1e-5, 1e-3), sgd=Log(1e-3, 0.1))
+    }  # what is good already takes small steps
 
     def __init__(self, input_shape: tuple[int, ...], tune: Annotated[Whole, Field(le=6)] = 6):
         super().__init__()

@@ -9,6 +9,7 @@ ranges are read the same way: ``at(share)`` is the value below which that share 
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, get_args
 
@@ -62,7 +63,22 @@ class Choice:
         return ", ".join(map(str, self.values))
 
 
-Range = Log | Linear | Choice
+@dataclass(frozen=True, init=False)
+class Per:
+    """Another range for each value of another setting, which the class declares before this one."""
+
+    setting: str
+    ranges: Mapping[str, Log | Linear | Choice]
+
+    def __init__(self, setting: str, **ranges: Log | Linear | Choice):
+        object.__setattr__(self, "setting", setting)
+        object.__setattr__(self, "ranges", ranges)
+
+    def __str__(self) -> str:
+        return "; ".join(f"{value}: {within}" for value, within in self.ranges.items())
+
+
+Range = Log | Linear | Choice | Per
 
 
 @dataclass(frozen=True)
@@ -86,8 +102,14 @@ def adapts(field: FieldInfo) -> bool:
     return ADAPTS in field.metadata
 
 
-def value_at(field: FieldInfo, within: Range, share: float) -> Any:
-    """The value at ``share`` of a range, rounded for a field of whole numbers."""
+def value_at(field: FieldInfo, within: Range, share: float, chosen: Mapping[str, Any]) -> Any:
+    """The value at ``share`` of a range, rounded for a field of whole numbers.
+
+    Args:
+        chosen: values of the settings before it.
+    """
+    if isinstance(within, Per):
+        within = within.ranges[chosen[within.setting]]
     value = within.at(share)
     whole = field.annotation is int or int in get_args(field.annotation)
     return round(value) if whole and isinstance(value, float) else value

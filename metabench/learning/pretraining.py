@@ -7,17 +7,13 @@ under the same budget as every method, and is selected on the same ``val`` episo
 
 from __future__ import annotations
 
-from typing import Annotated
-
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from metabench.backbones.base import Backbone
-from metabench.config.bounds import Many, NonNegative, Positive
-from metabench.config.search import Log
 from metabench.episodes import Episodes, class_means
 from metabench.episodes.source import Examples
-from metabench.methods.base import Method, Settings, Task
+from metabench.methods.base import Batch, Decay, LearningRate, Method, Settings, Task
 from metabench.methods.parts.distances import cosine
 from metabench.methods.parts.inner_loop import Head
 
@@ -29,9 +25,9 @@ class PretrainSettings(Settings):
     scarce.
     """
 
-    lr: Annotated[Positive, Log(3e-4, 2e-2)] = 5e-3
-    weight_decay: NonNegative = 5e-4
-    batch: Many = 32
+    lr: LearningRate = 5e-3
+    weight_decay: Decay = 5e-4
+    batch: Batch = 32
 
 
 class Pretrain(Method):

@@ -23,6 +23,7 @@ from metabench.episodes import Episodes
 from metabench.episodes.sampling import ArraySource, TaskSource
 from metabench.episodes.source import Examples
 from metabench.learning.flops import FlopCounter
+from metabench.learning.optimizers import optimizer_of
 from metabench.methods.base import Diverged, Method
 
 AnySource = ArraySource | TaskSource
@@ -98,9 +99,7 @@ def train(
     Raises:
         Diverged: a loss is not finite, or no validation score is.
     """
-    optimizer = torch.optim.AdamW(
-        method.parameter_groups(), lr=method.settings.lr, weight_decay=method.settings.weight_decay
-    )
+    optimizer = optimizer_of(method)
     peaks = [group["lr"] for group in optimizer.param_groups]
     resumed = (
         checkpoint.load(functools.partial(_restore, method, optimizer)) if checkpoint else None

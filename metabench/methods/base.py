@@ -31,7 +31,7 @@ from metabench.config.bounds import (
     Whole,
 )
 from metabench.config.messages import explain, nearest
-from metabench.config.search import Choice, Log, adapts
+from metabench.config.search import Choice, Log, Per, adapts
 from metabench.episodes import Episodes, task_loss
 from metabench.episodes.source import Source
 
@@ -64,12 +64,34 @@ class Task:
     outputs: int = 0
 
 
+LearningRate = Annotated[Positive, Per("optimizer", adamw=Log(3e-4, 2e-2), sgd=Log(1e-2, 0.5))]
+Decay = Annotated[
+    NonNegative,
+    Per(
+        "optimizer",
+        adamw=Choice(0.0, 0.01, 0.03, 0.1, 0.3),
+        sgd=Choice(0.0, 1e-3, 3e-3, 0.01, 0.03),
+    ),
+]
+Tasks = Annotated[Count, Choice(1, 2, 4, 8, 16)]
+TrainingWays = Annotated[Ways | None, Choice(None, 10, 20)]
+TrainingShots = Annotated[
+    Annotated[Distinct[Count], Field(min_length=1)] | None, Choice(None, (1,), (5,), (10,))
+]
+Queries = Annotated[Count | None, Choice(1, 2, 5, 10, 15)]
+Batch = Annotated[Many, Choice(16, 32, 64, 128)]
+"""Settings of the outer loop, with where they are searched; a method that has another default
+declares ``queries: Queries = 5``."""
+
+
 class Settings(BaseModel):
     """Hyper-parameters common to all methods that train; each method extends them.
 
     Attributes:
-        lr: peak learning rate of the outer optimiser (AdamW), annealed by a cosine to zero.
-        weight_decay: AdamW's: a step also shrinks all weights by this share of the learning rate.
+        optimizer: of the outer loop: ``adamw``, or ``sgd`` with momentum 0.9, whose learning rates
+            are some thirty times as large.
+        lr: its peak learning rate, annealed by a cosine to zero.
+        weight_decay: decoupled: a step also shrinks all weights by this share of the learning rate.
         tasks: episodes per outer step.
         ways, shots, queries: form of a training episode; ``None`` takes the profile's value.
             ``shots`` is a tuple: one of them is drawn for each outer step.
@@ -86,13 +108,14 @@ class Settings(BaseModel):
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
-    lr: Annotated[Positive, Log(3e-4, 2e-2)] = 3e-3
-    weight_decay: NonNegative = 0.0
-    tasks: Count = 4
-    ways: Ways | None = None
-    shots: Annotated[Distinct[Count], Field(min_length=1)] | None = None
-    queries: Count | None = None
-    batch: Many = 64
+    optimizer: Annotated[Literal["adamw", "sgd"], Choice("adamw", "sgd")] = "adamw"
+    lr: LearningRate = 3e-3
+    weight_decay: Decay = 0.0
+    tasks: Tasks = 4
+    ways: TrainingWays = None
+    shots: TrainingShots = None
+    queries: Queries = None
+    batch: Batch = 64
     augmentation: Annotated[Share, Choice(0.0, 0.5, 1.0)] = 0.0
     clip: NonNegative = 10.0
     pretraining: Annotated[Whole, Field(lt=RECIPES), Choice(*range(RECIPES))] = 0

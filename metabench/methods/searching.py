@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any
+
 from metabench.backbones.base import Backbone
-from metabench.config.search import Range, adapts, range_of
+from metabench.config.search import Range, adapts, range_of, value_at
 from metabench.methods.base import Method, Settings
 
 EPISODE_FORM = {"tasks", "ways", "shots", "queries"}
@@ -50,10 +53,27 @@ def effective(method: type[Method], backbone: type[Backbone] | None = None) -> l
 def searched(method: type[Method], backbone: type[Backbone] | None = None) -> dict[str, Range]:
     """Where each setting of a method is searched, with the ranges of its backbone before its own.
 
-    A setting that has no effect, or no range, is not there.
+    A setting that has no effect, or no range, is not there; nor is the number of ways in training
+    where it is that of all episodes.
     """
     fields = method.Settings.model_fields
     names = effective(method, backbone)
     own = {name: found for name in names if (found := range_of(fields[name]))}
+    if not method.variable_ways:
+        own.pop("ways", None)
     overridden = backbone.ranges if backbone else {}
     return own | {name: found for name, found in overridden.items() if name in own}
+
+
+def drawn(
+    method: type[Method], backbone: type[Backbone] | None, share_of: Callable[[str], float]
+) -> dict[str, Any]:
+    """A value of every setting that is searched.
+
+    Args:
+        share_of: where in its range the value of a setting lies, 0 to 1, by the setting's name.
+    """
+    fields, chosen = method.Settings.model_fields, dict[str, Any]()
+    for name, within in searched(method, backbone).items():
+        chosen[name] = value_at(fields[name], within, share_of(name), chosen)
+    return chosen

@@ -12,10 +12,9 @@ from metabench import rng
 from metabench.backbones import BACKBONES
 from metabench.config import Budget, Config
 from metabench.config.names import BACKBONE
-from metabench.config.search import value_at
 from metabench.learning.pretraining import Pretrain, PretrainSettings
 from metabench.methods import METHODS
-from metabench.methods.searching import searched
+from metabench.methods.searching import drawn
 from metabench.pipeline.validation import method_settings, starts_shared
 
 
@@ -56,13 +55,11 @@ def recipe(config: Config, source: str, number: int) -> PretrainSettings:
     )
     if number == 0:
         return base
-    space = searched(Pretrain, BACKBONES.load(config.task_type_of(source).backbone.name))
-    fields = PretrainSettings.model_fields
-    drawn = {
-        name: value_at(fields[name], within, rng.generator("pretraining", number, name).random())
-        for name, within in space.items()
-    }
-    return base.model_copy(update=drawn)
+    backbone = BACKBONES.load(config.task_type_of(source).backbone.name)
+    values = drawn(
+        Pretrain, backbone, lambda name: rng.generator("pretraining", number, name).random()
+    )
+    return base.model_copy(update=values)
 
 
 def pretraining_of(config: Config, source: str, name: str) -> Pretraining | None:

@@ -26,7 +26,7 @@ from metabench.config.bounds import BelowOne, NonNegative, Positive, Whole
 from metabench.config.search import ADAPTS, Log
 from metabench.episodes import Episodes, class_means, cross_entropy, task_loss
 from metabench.episodes.source import Examples
-from metabench.methods.base import FeatureMethod, Settings, Task
+from metabench.methods.base import Decay, FeatureMethod, Settings, Task
 from metabench.methods.parts.distances import cosine
 from metabench.methods.parts.fine_tuning import descend
 
@@ -39,11 +39,11 @@ class BaselinePlusPlusSettings(Settings):
         finetune_lr, momentum, steps: of the head's descent on an episode (paper: 100 epochs).
     """
 
-    weight_decay: NonNegative = 5e-4
+    weight_decay: Decay = 5e-4
     scale: Annotated[Positive, Log(1, 50)] = 10.0
     finetune_lr: Annotated[NonNegative, Log(1e-3, 0.5), ADAPTS] = 0.1
     momentum: BelowOne = 0.9
-    steps: Whole = 50
+    steps: Annotated[Whole, Log(1, 100), ADAPTS] = 50
 
 
 class BaselinePlusPlus(FeatureMethod):

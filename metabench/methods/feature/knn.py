@@ -10,9 +10,12 @@ finite.
 
 from __future__ import annotations
 
+from typing import Annotated
+
 from torch import Tensor
 
 from metabench.config.bounds import Count
+from metabench.config.search import ADAPTS, Choice
 from metabench.episodes import Episodes, one_hot
 from metabench.methods.base import Settings
 from metabench.methods.parts.centred import CentredMethod
@@ -22,7 +25,7 @@ from metabench.methods.parts.distances import squared_euclidean
 class KNNSettings(Settings):
     """``k``: neighbours; the whole support where it is smaller."""
 
-    k: Count = 5
+    k: Annotated[Count, Choice(1, 3, 5, 10), ADAPTS] = 5
 
 
 class KNN(CentredMethod):

@@ -26,7 +26,7 @@ from metabench.config.bounds import NonNegative, Positive
 from metabench.config.search import ADAPTS, Log
 from metabench.episodes import Episodes, cross_entropy
 from metabench.episodes.source import Examples
-from metabench.methods.base import FeatureMethod, Settings, Task
+from metabench.methods.base import Decay, FeatureMethod, Settings, Task
 from metabench.methods.parts.logistic import fitted
 
 
@@ -39,7 +39,7 @@ class RFSSettings(Settings):
         c: inverse penalty of the logistic regression, as in scikit-learn.
     """
 
-    weight_decay: NonNegative = 5e-4
+    weight_decay: Decay = 5e-4
     c: Annotated[Positive, Log(0.1, 100), ADAPTS] = 10.0
     alpha: Annotated[NonNegative, Log(0.05, 2)] = 0.5
     beta: Annotated[NonNegative, Log(0.05, 2)] = 0.5

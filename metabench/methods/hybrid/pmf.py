@@ -45,7 +45,7 @@ class PMFSettings(AugmentedSupport):
 
     scale: Annotated[Positive, Log(1, 50)] = 10.0
     finetune_lr: Annotated[NonNegative, Log(1e-3, 0.2), ADAPTS] = 0.01
-    steps: Whole = 10
+    steps: Annotated[Whole, Log(1, 100), ADAPTS] = 10
     support_augmentation: Annotated[Share, Choice(0.0, 0.5, 1.0), ADAPTS] = 1.0
 
 

@@ -19,9 +19,9 @@ import torch
 from torch import Tensor
 
 from metabench.config.bounds import Count, Positive
-from metabench.config.search import Log
+from metabench.config.search import Choice, Log
 from metabench.episodes import Episodes
-from metabench.methods.base import FeatureMethod, Settings
+from metabench.methods.base import FeatureMethod, Queries, Settings
 from metabench.methods.parts.distances import cosine
 
 
@@ -33,8 +33,8 @@ class DN4Settings(Settings):
         scale: logits are the mean cosine times this, so that they do not grow with P and κ.
     """
 
-    queries: Count | None = 5
-    neighbours: Count = 3
+    queries: Queries = 5
+    neighbours: Annotated[Count, Choice(1, 3, 5)] = 3
     scale: Annotated[Positive, Log(1, 50)] = 20.0
 
 

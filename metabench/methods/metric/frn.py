@@ -15,18 +15,17 @@ import torch
 from torch import Tensor, nn
 
 from metabench.backbones.base import Backbone
-from metabench.config.bounds import Count, Ways
 from metabench.episodes import Episodes, one_hot
-from metabench.methods.base import FeatureMethod, Settings, Task
+from metabench.methods.base import FeatureMethod, Queries, Settings, Task, Tasks, TrainingWays
 from metabench.methods.parts import cholesky
 
 
 class FRNSettings(Settings):
     """Training episodes as for prototypical networks."""
 
-    ways: Ways | None = 20
-    tasks: Count = 1
-    queries: Count | None = 5
+    ways: TrainingWays = 20
+    tasks: Tasks = 1
+    queries: Queries = 5
 
 
 class FRN(FeatureMethod):

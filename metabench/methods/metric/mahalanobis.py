@@ -19,17 +19,17 @@ from typing import Annotated
 import torch
 from torch import Tensor
 
-from metabench.config.bounds import Count, Positive
+from metabench.config.bounds import Positive
 from metabench.config.search import Log
 from metabench.episodes import Episodes, class_means, one_hot
-from metabench.methods.base import FeatureMethod, Settings
+from metabench.methods.base import FeatureMethod, Queries, Settings
 from metabench.methods.parts import cholesky
 
 
 class MahalanobisSettings(Settings):
     """``beta``: β, the unit metric's share (paper: 1)."""
 
-    queries: Count | None = 5
+    queries: Queries = 5
     beta: Annotated[Positive, Log(0.05, 20)] = 1.0
 
 

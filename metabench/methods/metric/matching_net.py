@@ -18,19 +18,19 @@ import torch
 from torch import Tensor, nn
 
 from metabench.backbones.base import Backbone
-from metabench.config.bounds import Count, Positive, Ways
+from metabench.config.bounds import Positive
 from metabench.config.search import Log
 from metabench.episodes import Episodes, one_hot
-from metabench.methods.base import FeatureMethod, Settings, Task
+from metabench.methods.base import FeatureMethod, Queries, Settings, Task, Tasks, TrainingWays
 from metabench.methods.parts.distances import cosine
 
 
 class MatchingNetSettings(Settings):
     """``scale``: where s starts."""
 
-    ways: Ways | None = 20
-    tasks: Count = 1
-    queries: Count | None = 5
+    ways: TrainingWays = 20
+    tasks: Tasks = 1
+    queries: Queries = 5
     scale: Annotated[Positive, Log(1, 50)] = 10.0
 
 

@@ -13,18 +13,17 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from metabench.config.bounds import Count, Ways
 from metabench.episodes import Episodes, class_means
-from metabench.methods.base import FeatureMethod, Settings
+from metabench.methods.base import FeatureMethod, Queries, Settings, Tasks, TrainingWays
 from metabench.methods.parts.distances import squared_euclidean
 
 
 class ProtoNetSettings(Settings):
     """More ways in training than in the test make the embedding sharper (paper, 2.7)."""
 
-    ways: Ways | None = 20
-    tasks: Count = 1
-    queries: Count | None = 5
+    ways: TrainingWays = 20
+    tasks: Tasks = 1
+    queries: Queries = 5
 
 
 class ProtoNet(FeatureMethod):

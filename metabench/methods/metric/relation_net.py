@@ -19,15 +19,15 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from metabench.backbones.base import Backbone
-from metabench.config.bounds import Count, Width
+from metabench.config.bounds import Width
 from metabench.episodes import Episodes, class_means, one_hot
-from metabench.methods.base import FeatureMethod, Settings, Task
+from metabench.methods.base import FeatureMethod, Queries, Settings, Task
 
 
 class RelationNetSettings(Settings):
     """``hidden``: width of g."""
 
-    queries: Count | None = 5
+    queries: Queries = 5
     hidden: Width = 64
 
 

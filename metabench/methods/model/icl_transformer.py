@@ -25,9 +25,9 @@ import torch
 from torch import Tensor, nn
 
 from metabench.backbones.base import Backbone
-from metabench.config.bounds import Count, Depth
+from metabench.config.bounds import Depth
 from metabench.episodes import Episodes, one_hot, restore_names
-from metabench.methods.base import Task
+from metabench.methods.base import Queries, Task, Tasks
 from metabench.methods.parts.attention import AttentionSettings
 from metabench.methods.parts.slots import SequenceMethod, to_slots
 
@@ -38,8 +38,8 @@ class ICLTransformerSettings(AttentionSettings):
     Many small steps (one task, few queries) learn to use labels soonest.
     """
 
-    tasks: Count = 1
-    queries: Count | None = 5
+    tasks: Tasks = 1
+    queries: Queries = 5
     layers: Depth = 2
 
 

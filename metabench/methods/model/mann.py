@@ -33,9 +33,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from metabench.backbones.base import Backbone
-from metabench.config.bounds import BelowOne, Count, Depth, Width
+from metabench.config.bounds import BelowOne, Depth, Width
 from metabench.episodes import Episodes, one_hot, restore_names
-from metabench.methods.base import Settings, Task
+from metabench.methods.base import Queries, Settings, Task, Tasks
 from metabench.methods.parts.slots import SequenceMethod, to_slots
 
 
@@ -50,8 +50,8 @@ class MANNSettings(Settings):
         decay: γ of the usage.
     """
 
-    tasks: Count = 1
-    queries: Count | None = 5
+    tasks: Tasks = 1
+    queries: Queries = 5
     controller: Width = 200
     slots: Width = 128
     width: Width = 40

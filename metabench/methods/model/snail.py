@@ -30,7 +30,7 @@ from torch import Tensor, nn
 from metabench.backbones.base import Backbone
 from metabench.config.bounds import Count, Width
 from metabench.episodes import Episodes, one_hot, restore_names
-from metabench.methods.base import Settings, Task
+from metabench.methods.base import Queries, Settings, Task, Tasks
 from metabench.methods.parts.slots import SequenceMethod, to_slots
 
 
@@ -45,8 +45,8 @@ class SNAILSettings(Settings):
         length: support size that the convolutions must span; attention reaches any length.
     """
 
-    tasks: Count = 1
-    queries: Count | None = 5
+    tasks: Tasks = 1
+    queries: Queries = 5
     filters: Width = 32
     keys: Width = 64
     values: Width = 32

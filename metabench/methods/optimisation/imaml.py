@@ -20,7 +20,7 @@ import torch
 from torch import Tensor
 
 from metabench.config.bounds import Count, Positive, Whole
-from metabench.config.search import Log
+from metabench.config.search import ADAPTS, Choice, Log
 from metabench.episodes import Episodes, task_loss
 from metabench.methods.parts.inner_loop import (
     GradientMethod,
@@ -38,8 +38,8 @@ class IMAMLSettings(InnerLoopSettings):
         cg_steps: steps of conjugate gradient (paper: 5).
     """
 
-    steps: Count = 10
-    test_steps: Whole = 15
+    steps: Annotated[Count, Choice(5, 10, 20, 50)] = 10
+    test_steps: Annotated[Whole, Log(5, 100), ADAPTS] = 15
     regularisation: Annotated[Positive, Log(0.05, 20)] = 0.5
     cg_steps: Count = 5
 

@@ -10,11 +10,14 @@ The paper takes one step; here the same α serves every step.
 
 from __future__ import annotations
 
+from typing import Annotated
+
 import torch
 from torch import Tensor, nn
 
 from metabench.backbones.base import Backbone
 from metabench.config.bounds import Count, Whole
+from metabench.config.search import ADAPTS, Choice, Log
 from metabench.episodes import Episodes, task_loss
 from metabench.methods.base import Task
 from metabench.methods.parts.inner_loop import GradientMethod, InnerLoopSettings, Weights
@@ -23,8 +26,8 @@ from metabench.methods.parts.inner_loop import GradientMethod, InnerLoopSettings
 class MetaSGDSettings(InnerLoopSettings):
     """``inner_lr`` is where every α starts."""
 
-    steps: Count = 1
-    test_steps: Whole = 1
+    steps: Annotated[Count, Choice(1, 2, 3, 5, 8)] = 1
+    test_steps: Annotated[Whole, Log(1, 100), ADAPTS] = 1
 
 
 class MetaSGD(GradientMethod):

@@ -12,13 +12,16 @@ that. U is plain gradient descent on all of a task's examples (the paper: Adam o
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Annotated
 
 import torch
 from pydantic import Field
 from torch import Tensor
 
 from metabench.config.bounds import Count, Whole
+from metabench.config.search import ADAPTS, Choice, Log
 from metabench.episodes import Episodes
+from metabench.methods.base import Queries
 from metabench.methods.parts.inner_loop import GradientMethod, InnerLoopSettings, Weights
 
 
@@ -29,9 +32,9 @@ class ReptileSettings(InnerLoopSettings):
         queries: few, since they join the support.
     """
 
-    steps: Count = Field(8, ge=2)
-    test_steps: Whole = 20
-    queries: Count | None = 5
+    steps: Annotated[Count, Choice(2, 4, 8, 16)] = Field(8, ge=2)
+    test_steps: Annotated[Whole, Log(1, 100), ADAPTS] = 20
+    queries: Queries = 5
 
 
 class Reptile(GradientMethod):

@@ -15,10 +15,13 @@ poolings.
 
 from __future__ import annotations
 
+from typing import Annotated
+
 from pydantic import Field
 from torch import Tensor
 
 from metabench.config.bounds import Count, Positive
+from metabench.config.search import ADAPTS, Log
 from metabench.episodes import Episodes
 from metabench.methods.parts.fine_tuning import FineTuneMethod, FineTuneSettings
 from metabench.methods.parts.inner_loop import Weights
@@ -28,7 +31,7 @@ class GradualSettings(FineTuneSettings):
     """``decay``: of the learning rates by block; ``every``: steps between unfreezings."""
 
     decay: Positive = Field(2.6, ge=1)
-    every: Count = 3
+    every: Annotated[Count, Log(1, 10), ADAPTS] = 3
 
 
 class GradualUnfreezing(FineTuneMethod):

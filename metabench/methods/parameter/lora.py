@@ -20,7 +20,7 @@ from torch import Tensor
 
 from metabench.backbones.base import Backbone
 from metabench.config.bounds import Positive, Width
-from metabench.config.search import ADAPTS, Log
+from metabench.config.search import ADAPTS, Choice, Log
 from metabench.methods.base import Task
 from metabench.methods.parts.language_tuning import LanguageTuning, LanguageTuningSettings
 
@@ -31,7 +31,7 @@ class LoRASettings(LanguageTuningSettings):
     """``rank``: r. ``alpha``: α."""
 
     finetune_lr: Annotated[Positive, Log(1e-5, 3e-3), ADAPTS] = 1e-3
-    rank: Width = 8
+    rank: Annotated[Width, Choice(4, 8, 16), ADAPTS] = 8
     alpha: Annotated[Positive, Log(1, 64), ADAPTS] = 16.0
 
 

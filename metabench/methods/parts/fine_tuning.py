@@ -63,7 +63,7 @@ class FineTuneSettings(AugmentedSupport):
     finetune_lr: Annotated[NonNegative, Log(1e-3, 0.2), ADAPTS] = 0.005
     head_lr: Annotated[NonNegative, Log(5e-3, 0.5), ADAPTS] = 0.05
     momentum: BelowOne = 0.9
-    steps: Whole = 15
+    steps: Annotated[Whole, Log(1, 100), ADAPTS] = 15
 
 
 class FineTuneMethod(Method):

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from metabench.backbones.base import Backbone
 from metabench.config.bounds import Count, Positive, Whole
-from metabench.config.search import Log
+from metabench.config.search import ADAPTS, Choice, Log
 from metabench.episodes import Episodes, task_loss
 from metabench.methods.base import Method, Task
 from metabench.methods.parts.augmented import AugmentedSupport, augmented_support
@@ -82,8 +82,8 @@ class InnerLoopSettings(AugmentedSupport):
     """
 
     inner_lr: Annotated[Positive, Log(5e-3, 0.5)] = 0.1
-    steps: Count = 5
-    test_steps: Whole = 10
+    steps: Annotated[Count, Choice(1, 2, 3, 5, 8)] = 5
+    test_steps: Annotated[Whole, Log(1, 100), ADAPTS] = 10
 
 
 class GradientMethod(Method):

@@ -41,7 +41,7 @@ class LanguageTuningSettings(Settings):
 
     finetune_lr: Annotated[Positive, Log(1e-5, 3e-3), ADAPTS] = 1e-4
     head_lr: Annotated[Positive, Log(1e-3, 0.1), ADAPTS] = 1e-2
-    steps: Count = 15
+    steps: Annotated[Count, Log(5, 100), ADAPTS] = 15
     chunk: Count = 16
     warm_up: BelowOne = 0.1
     decay: NonNegative = 0.01

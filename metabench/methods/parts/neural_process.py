@@ -10,9 +10,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from metabench.backbones.base import Backbone
-from metabench.config.bounds import Count, Width
+from metabench.config.bounds import Width
 from metabench.episodes import Episodes, one_hot, restore_names
-from metabench.methods.base import FeatureMethod, Settings, Task
+from metabench.methods.base import FeatureMethod, Queries, Settings, Task, Tasks
 from metabench.methods.parts.slots import to_slots
 
 
@@ -22,8 +22,8 @@ class NeuralProcessSettings(Settings):
     Many small steps (one task, few queries) learn to use labels soonest.
     """
 
-    tasks: Count = 1
-    queries: Count | None = 5
+    tasks: Tasks = 1
+    queries: Queries = 5
     width: Width = 128
 
 
