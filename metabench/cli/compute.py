@@ -11,7 +11,6 @@ import typer
 from metabench import shown
 from metabench.cli.base import PARAMS, Changes, command, config_in_use, console, say, table_of
 from metabench.cli.completing import methods_in_use, sources_in_use
-from metabench.files import InputError
 
 
 @command("Compute")
@@ -68,48 +67,51 @@ def tune(
         ),
     ] = None,
     trials: Annotated[
-        int, typer.Option(min=1, max=10_000, help="trials of each method, including earlier ones")
-    ] = 20,
-    seconds: Annotated[float, typer.Option(help="time limit for each method")] = 3600,
+        int, typer.Option(min=3, max=10_000, help="trials of each method, earlier ones included")
+    ] = 32,
+    episodes: Annotated[
+        int, typer.Option(min=6, max=100_000, help="val episodes of a score, in each setting")
+    ] = 300,
+    adaptations: Annotated[
+        int,
+        typer.Option(min=1, max=10_000, help="settings of adaptation that are tried by shots"),
+    ] = 16,
     apply: Annotated[
         bool, typer.Option("--apply", help="write the best settings into params.yaml")
     ] = False,
 ) -> None:
     """Search for good hyper-parameters on the validation episodes of a source."""
-    if not 0 < seconds < math.inf:
-        raise InputError(f"--seconds {seconds}: must be a number above 0")
     config = config_in_use()
-    import optuna
-    from rich.progress import track
-
-    from metabench.pipeline import tuning
+    from metabench.pipeline import studies, tuning
     from metabench.pipeline.layout import Layout
     from metabench.pipeline.validation import validate_names
-    from metabench.runtime import configure
 
-    optuna.logging.set_verbosity(optuna.logging.WARNING)
     validate_names(config, Path())
     chosen = tuning.methods_to_tune(config, source, methods or [])
     tuning.require_episodes(Layout(), source)
-    configure(config.compute.threads)
-    errors, failed = shown.console(stderr=True), list[str]()
-    for method in track(chosen, "tuning", console=errors, disable=not errors.is_terminal):
+    terms, searches = tuning.Terms(trials, episodes, adaptations), list[tuning.Search]()
+    for method in chosen:
         try:
-            study = tuning.tune(config, Path(), source, method, trials, seconds)
-        except InputError as error:
-            errors.print(shown.message(error), soft_wrap=True)
-            if methods or not isinstance(error, tuning.NothingToTune):
-                failed.append(method)
-            continue
-        done = len(tuning.finished(study))
+            searches.append(tuning.Search(config, Path(), source, method, terms))
+        except tuning.NothingToTune as error:
+            if methods:
+                raise
+            say(f"{error}", style="dim")
+    for one, study in zip(searches, tuning.search(searches, config.compute), strict=True):
+        winner = study.winner
         say(
-            f"{method}: {study.best_value:.4f} {study.best_params} ({done} trials, study "
-            f"{study.study_name})"
+            f"{one.method}: trial {winner.number} of {trials}, {len(study.searched)} settings: "
+            f"{winner.settings}, by shots {study.by_shots}. Study {study.name}"
         )
+        if study.noise > studies.ENOUGH:
+            needed = math.ceil(episodes * (study.noise / studies.ENOUGH) ** 2)
+            say(
+                f"{one.method}: the draw of episodes moves its scores by {100 * study.noise:.2f} "
+                f"points (sd); --episodes {needed} would make that {100 * studies.ENOUGH:g}.",
+                style="dim",
+            )
         if apply:
-            tuning.apply(PARAMS, study, source, method)
-    if failed:
-        raise InputError(f"not tuned, for the reasons above: {', '.join(failed)}")
+            studies.apply(PARAMS, study, source, one.method)
 
 
 @command("Compute")

@@ -9,6 +9,7 @@ ranges are read the same way: ``at(share)`` is the value below which that share 
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, get_args
@@ -60,7 +61,7 @@ class Choice:
         return self.values[min(int(share * len(self.values)), len(self.values) - 1)]
 
     def __str__(self) -> str:
-        return ", ".join(map(str, self.values))
+        return ", ".join(map(json.dumps, self.values))
 
 
 @dataclass(frozen=True, init=False)

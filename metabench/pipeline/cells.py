@@ -60,6 +60,7 @@ class Cost(BaseModel):
     train_seconds: float
     pretrain_seconds: float
     examples: int
+    outer_steps: int
     train_flops: float
     train_peak_memory_mb: float
     parameters: int
@@ -157,6 +158,7 @@ def _costs(method: Method, state: State, pretraining: Mapping[str, float]) -> di
         "train_seconds": state.seconds,
         "pretrain_seconds": pretraining.get("seconds", 0.0),
         "examples": state.spent + pretraining.get("examples", 0),
+        "outer_steps": state.step,
         "train_flops": state.flops * state.spent + pretraining.get("flops", 0.0),
         "train_peak_memory_mb": peak_memory_mb(),
         "parameters": sum(p.numel() for p in method.parameters()),

@@ -1,45 +1,63 @@
-"""Hyper-parameters chosen on ``val`` episodes: the same number of trials for every method.
+"""Hyper-parameters chosen on ``val`` episodes: equal trials of all that each method is free in.
 
-What is searched is what a method's settings declare (:mod:`metabench.config.search`); where the
-search starts is the method's own default. A study lives in a sqlite file and goes on where it
-stopped; its name holds the digest of all that a score depends on, so that a study never mixes
-scores of different code, data or budget.
+The search is random (Bergstra & Bengio 2012), and its draws are named by trial and setting, so all
+methods have the same ones, and a trial is the same whenever it is made. The first trial is the
+settings in ``params.yaml``. The best three are trained again with three fresh seeds and scored on
+other episodes; the best mean of those is kept, where a seed that diverges counts as the worst
+score. At last, what prediction alone uses is searched for each number of shots, on the learners
+that the winner has left: nothing is trained for that.
 """
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable, Sequence
+import itertools
+import json
+import math
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import cache, cached_property
 from pathlib import Path
 from typing import Any
 
-import optuna
-from optuna.trial import TrialState
-from sqlalchemy.exc import DBAPIError
-
 from metabench import rng
 from metabench.backbones import BACKBONES
-from metabench.config import Config
-from metabench.config.editing import opened, put, written
+from metabench.config import Compute, Config
 from metabench.config.messages import glance, nearest
-from metabench.config.names import BACKBONE
-from metabench.config.search import Choice, Log, Range
-from metabench.config.yaml_file import text_of
-from metabench.files import InputError, write_text
+from metabench.config.search import adapts
+from metabench.data import DATASETS, Dataset
+from metabench.files import InputError
 from metabench.methods import METHODS
-from metabench.methods.searching import searched
-from metabench.pipeline.cells import pretrain_cell, train_cell, validator
+from metabench.methods.base import Settings
+from metabench.methods.searching import EPISODE_FORM, drawn, searched
+from metabench.pipeline.executor import Job, run_cells
 from metabench.pipeline.fingerprint import key_of
-from metabench.pipeline.keys import Keys
+from metabench.pipeline.jobs import jobs_of
 from metabench.pipeline.layout import Layout
-from metabench.pipeline.opening import load_learner
-from metabench.pipeline.pretrainings import Pretraining, pretraining_of
-from metabench.pipeline.validation import learner_class, method_settings
-from metabench.runtime import pick_device
+from metabench.pipeline.pretrainings import pretraining_of
+from metabench.pipeline.studies import (
+    ADAPTATION,
+    AGAIN,
+    FIRST,
+    SEEDS,
+    Part,
+    Row,
+    Study,
+    path_of,
+    write,
+)
+from metabench.pipeline.trials import (
+    Outcome,
+    TrialLayout,
+    adaptation_record,
+    full_settings,
+    outcome_at,
+    outcome_key,
+    with_settings,
+)
+from metabench.pipeline.validation import learner_class
 
-DIVERGED = -1e9
-"""Score of settings with which training diverges."""
+LEAST_STEPS = 50
+"""Fewer outer steps than these are not drawn: they would be spent before anything is learned."""
 
 
 class NothingToTune(InputError):
@@ -47,27 +65,228 @@ class NothingToTune(InputError):
 
 
 @dataclass(frozen=True)
-class TrialLayout(Layout):
-    """The project's layout, but for the learner that is tuned: each trial has a folder of its own.
+class Terms:
+    """What every method of a search gets.
 
-    Backbones are the project's, unless the pretraining is what is tuned.
+    Attributes:
+        trials: settings that are tried, the first being those in ``params.yaml``.
+        episodes: ``val`` episodes of a score, in each setting of the evaluation.
+        adaptations: settings of adaptation that are tried on the winner's learners.
     """
 
-    trial: str = ""
-    tuned: str = ""
+    trials: int = 32
+    episodes: int = 300
+    adaptations: int = 16
 
-    def backbone(self, source: str, pretraining: Pretraining, seed: int) -> Path:
-        """Folder of the trial where the pretraining is tuned, of the project otherwise."""
-        if self.tuned == BACKBONE:
-            return self._trial(seed)
-        return super().backbone(source, pretraining, seed)
 
-    def learner(self, source: str, method: str, seed: int) -> Path:
-        """Folder of the trial for what is tuned, of the project for all else."""
-        return self._trial(seed) if method == self.tuned else super().learner(source, method, seed)
+class Search:
+    """The search of one method's settings: what is to be computed, and what came of it."""
 
-    def _trial(self, seed: int) -> Path:
-        return self.root / "studies/runs" / self.trial / self.tuned / str(seed)
+    def __init__(self, config: Config, root: Path, source: str, method: str, terms: Terms):
+        self.config, self.root, self.terms = config, root, terms
+        self.source, self.method = source, method
+        self.task_type = config.task_type_of(source)
+        self.cls = learner_class(self.task_type.variant(method).method)
+        self.backbone = BACKBONES.load(self.task_type.backbone_of(method).name)
+        self._record = cache(self._look_at_record)  # keys are not free
+        self.space = searched(self.cls, self.backbone)
+        if not self.space:
+            raise NothingToTune(f"{method}: has no setting that is searched")
+
+    @cached_property
+    def base(self) -> dict[str, Any]:
+        """The settings in ``params.yaml``, with the defaults of those that are searched."""
+        given = dict(self.config.settings_of(self.source, self.method))
+        given.pop("by_shots", None)  # would hide what is tried
+        every = full_settings(self.config, self.source, self.method)
+        return given | {name: every[name] for name in self.space}
+
+    @cached_property
+    def name(self) -> str:
+        """Of the study: with the digest of all that its scores depend on, settings apart."""
+        fixed = {name: value for name, value in self.base.items() if name not in self.space}
+        bare = with_settings(self.config, self.source, self.method, fixed)
+        cell = self.source, self.method, self.config.seeds[0]
+        key = outcome_key(bare, Layout(self.root), cell, FIRST, self.terms.episodes)
+        return f"{self.source}/{self.method}/{key[:12]}"
+
+    @cached_property
+    def tried(self) -> list[dict[str, Any]]:
+        """The settings of all trials."""
+        return [self.base, *map(self._draw, range(1, self.terms.trials))]
+
+    def _draw(self, number: int) -> dict[str, Any]:
+        """Settings that the source can serve."""
+        for attempt in range(100):
+
+            def share(name: str, attempt: int = attempt) -> float:
+                again = attempt if name in EPISODE_FORM else 0
+                return rng.generator("search", number, name, again).random()
+
+            values = drawn(self.cls, self.backbone, share)
+            found = self.cls.Settings.model_validate(self.base | values)
+            if self.can_be_served(found):
+                break
+        else:
+            values |= {name: self.base[name] for name in EPISODE_FORM & values.keys()}
+        return self.base | json.loads(json.dumps(values))  # as a table holds them
+
+    def can_be_served(self, settings: Settings) -> bool:
+        """Whether the source has such training episodes, and the budget some steps of them."""
+        if self.cls.source_training != "episodic":
+            return True
+        training, examples = self.task_type.training, self.task_type.budget.examples
+        if "pretraining_share" in self.space:
+            examples = round(examples * (1 - settings.pretraining_share))
+        size = max(settings.shots or training.shots) + (settings.queries or training.queries)
+        ways = settings.ways or training.ways or 1
+        enough = not self.sizes or (ways <= len(self.sizes) and size <= min(self.sizes))
+        return enough and settings.tasks * ways * size * LEAST_STEPS <= examples
+
+    @cached_property
+    def sizes(self) -> list[int]:
+        """Examples of each training class; none of a family of tasks."""
+        if DATASETS.load(self.source).family is not None:
+            return []
+        dataset = Dataset.load(Layout(self.root).processed(self.source))
+        return [len(rows) for rows in dataset.members("train")]
+
+    def trials(self) -> list[Job]:
+        """All trials, with the first seed."""
+        return [self._job(FIRST, n, self.config.seeds[0]) for n in range(self.terms.trials)]
+
+    def again(self) -> list[Job]:
+        """The best settings, with fresh seeds and on other episodes."""
+        numbers = self.study().best
+        return [self._job(AGAIN, n, seed) for n in numbers for seed in self.fresh_seeds]
+
+    def adapting(self) -> list[Job]:
+        """Settings of adaptation, a job for each of the winner's learners that did not diverge."""
+        study = self.study()
+        config, layout = self._trial(study.winner.number)
+        tried, count = self._adaptations(study.winner), self._share
+        seeds = [
+            row.seed
+            for row in study.of(AGAIN)
+            if tried and row.number == study.winner.number and not row.diverged
+        ]
+        return [
+            Job(
+                f"adapt {self.source}/{self.method}/{seed}",
+                "metabench.pipeline.trials:adaptation_cell",
+                {"config": config, "layout": layout, "source": self.source, "method": self.method}
+                | {"seed": seed, "tried": tried, "count": count},
+                finished=all(self._adapted(study.winner, seed, settings) for settings in tried),
+            )
+            for seed in seeds
+        ]
+
+    def study(self, complete: bool = False) -> Study:
+        """All that was tried so far, that of adaptation too where it is ``complete``."""
+        first = self._rows(FIRST, range(self.terms.trials), self.config.seeds[:1])
+        begun = Study(self.name, first)
+        study = Study(self.name, first + self._rows(AGAIN, begun.best, self.fresh_seeds))
+        if not complete:
+            return study
+        adapted = [
+            _row(ADAPTATION, number, seed, settings, found)
+            for number, settings in enumerate(self._adaptations(study.winner))
+            for seed in self.fresh_seeds
+            if (found := self._adapted(study.winner, seed, settings))
+        ]
+        return Study(self.name, [*study.rows, *adapted])
+
+    @cached_property
+    def fresh_seeds(self) -> list[int]:
+        """Seeds that no result has."""
+        known = set(self.config.seeds)
+        return list(itertools.islice((s for s in itertools.count(1000) if s not in known), SEEDS))
+
+    @property
+    def _share(self) -> int:
+        """Episodes of each of the winner's learners in the search of adaptation."""
+        return math.ceil(self.terms.episodes / SEEDS)
+
+    def _adaptations(self, winner: Row) -> list[dict[str, Any]]:
+        """Settings of adaptation to try, the winner's own first; none where there are none."""
+        fields = self.cls.Settings.model_fields
+        names = [name for name in self.space if adapts(fields[name])]
+        found = [{name: winner.settings[name] for name in names}]
+        for number in range(1, self.terms.adaptations):
+
+            def share(name: str, number: int = number) -> float:
+                return rng.generator("adaptation", number, name).random()
+
+            values = drawn(self.cls, self.backbone, share)
+            found.append({name: values[name] for name in names})
+        return found if names else []
+
+    def pretrainings(self, jobs: Iterable[Job]) -> list[Job]:
+        """What the learners of jobs that are not finished start from, each once."""
+        found = {
+            (self.source, pretraining, job.arguments["seed"]): None
+            for job in jobs
+            if not job.finished
+            and (pretraining := pretraining_of(job.arguments["config"], self.source, self.method))
+        }
+        return jobs_of("pretrain", found, self.config, Layout(self.root))
+
+    def _trial(self, number: int) -> tuple[Config, TrialLayout]:
+        settings = self.tried[number]
+        config = with_settings(self.config, self.source, self.method, settings)
+        return config, TrialLayout(self.root, key_of(settings=settings)[:16])
+
+    def _job(self, part: Part, number: int, seed: int) -> Job:
+        config, layout = self._trial(number)
+        return Job(
+            f"{part} {self.source}/{self.method}/{number}/{seed}",
+            "metabench.pipeline.trials:trial_cell",
+            {"config": config, "layout": layout, "source": self.source, "method": self.method}
+            | {"seed": seed, "draws": part, "count": self.terms.episodes, "keep": part == AGAIN},
+            finished=self._outcome(part, number, seed) is not None,
+        )
+
+    def _outcome(self, part: Part, number: int, seed: int) -> Outcome | None:
+        return outcome_at(*self._record(part, number, seed))
+
+    def _look_at_record(self, part: Part, number: int, seed: int) -> tuple[Path, str]:
+        config, layout = self._trial(number)
+        cell = self.source, self.method, seed
+        key = outcome_key(config, layout, cell, part, self.terms.episodes)
+        return layout.record(*cell, part), key
+
+    def _adapted(self, winner: Row, seed: int, settings: dict[str, Any]) -> Outcome | None:
+        config, layout = self._trial(winner.number)
+        cell = self.source, self.method, seed
+        return outcome_at(*adaptation_record(config, layout, cell, settings, self._share))
+
+    def _rows(self, part: Part, numbers: Iterable[int], seeds: Iterable[int]) -> list[Row]:
+        return [
+            _row(part, number, seed, {n: self.tried[number][n] for n in self.space}, found)
+            for number, seed in itertools.product(numbers, seeds)
+            if (found := self._outcome(part, number, seed))
+        ]
+
+
+def _row(part: Part, number: int, seed: int, settings: dict[str, Any], found: Outcome) -> Row:
+    return Row(part, number, seed, settings, **found.model_dump(exclude={"key"}))
+
+
+def search(searches: Sequence[Search], compute: Compute) -> list[Study]:
+    """Run searches side by side and write their studies; what is finished already is reused.
+
+    Raises:
+        InputError: trials fail, or diverge with all settings of a method.
+    """
+    for jobs in (Search.trials, Search.again, Search.adapting):
+        waiting = [(one, jobs(one)) for one in searches]
+        starts = [job for one, found in waiting for job in one.pretrainings(found)]
+        run_cells(list({job.name: job for job in starts}.values()), compute)
+        run_cells([job for _, found in waiting for job in found], compute)
+    studies = [one.study(complete=True) for one in searches]
+    for one, study in zip(searches, studies, strict=True):
+        write(study, path_of(one.root, one.config.profile, one.source, one.method))
+    return studies
 
 
 def methods_to_tune(config: Config, source: str, names: Sequence[str]) -> Sequence[str]:
@@ -82,7 +301,7 @@ def methods_to_tune(config: Config, source: str, names: Sequence[str]) -> Sequen
             f"params.yaml: no task type has source {glance(source)}. {nearest(source, sources)}"
         )
     used = config.task_type_of(source).methods
-    known = [BACKBONE, *used, *METHODS.names()]
+    known = [*used, *METHODS.names()]
     for name in names:
         if name not in known:
             raise InputError(f"unknown method {glance(name)}. {nearest(name, known)}")
@@ -97,144 +316,4 @@ def require_episodes(layout: Layout, source: str) -> None:
     """
     for path in (layout.processed(source) / "classes.json", layout.episodes(source, "val")):
         if not path.exists():
-            raise InputError(f"{path}: missing. Run `dvc repro pretrain` first.")
-
-
-def with_settings(config: Config, source: str, method: str, settings: dict[str, Any]) -> Config:
-    """``config`` with other settings of one method."""
-    of_source = {**config.settings.get(source, {}), method: settings}
-    return config.model_copy(update={"settings": {**config.settings, source: of_source}})
-
-
-def score(config: Config, root: Path, source: str, method: str, settings: dict[str, Any]) -> float:
-    """Train with ``settings`` and the first seed; the score on the frozen ``val`` episodes."""
-    config = with_settings(config, source, method, settings)
-    seed = config.seeds[0]
-    trial = key_of(source=source, method=method, settings=settings)[:16]
-    layout = TrialLayout(root, trial, method)
-    if method == BACKBONE:
-        pretrain_cell(_silent, config, layout, source, Pretraining(), seed)
-        folder = layout.backbone(source, Pretraining(), seed)
-    else:
-        if pretraining := pretraining_of(config, source, method):
-            pretrain_cell(_silent, config, layout, source, pretraining, seed)
-        train_cell(_silent, config, layout, source, method, seed)
-        folder = layout.learner(source, method, seed)
-    learner, _ = load_learner(folder)
-    device, choice = (
-        pick_device(config.compute.device),
-        config.task_type_of(source).backbone_of(method),
-    )
-    return float(validator(config, layout, source, device, choice)(learner.to(device)))
-
-
-def _silent(share: float, text: str) -> None:
-    """No progress: a study shows its own."""
-
-
-def tune(
-    config: Config,
-    root: Path,
-    source: str,
-    method: str,
-    trials: int,
-    seconds: float,
-    evaluate: Callable[[dict[str, Any]], float] | None = None,
-) -> optuna.Study:
-    """Bring the study of (source, method) to ``trials`` trials, or stop after ``seconds``.
-
-    The first trial is the settings in ``params.yaml``. A diverged trial counts, with the worst
-    score.
-
-    Args:
-        evaluate: score of settings; by default :func:`score`.
-
-    Raises:
-        NothingToTune: the method has no setting that is searched.
-        InputError: it diverges with all settings tried, or none could be tried to the end.
-    """
-    base = dict(config.settings_of(source, method))
-    where = f"params.yaml: settings.{source}.{method}"
-    name = config.task_type_of(source).variant(method).method
-    cls = learner_class(name)
-    choice = config.task_type_of(source).backbone_of(method)
-    space = searched(cls, BACKBONES.load(choice.name))
-    if not space:
-        raise NothingToTune(f"{method}: has no setting that is searched")
-    defaults = method_settings(name, base, where).model_dump()
-    fixed = {name: value for name, value in base.items() if name not in space}
-    bare, seed = with_settings(config, source, method, fixed), config.seeds[0]
-    keys = Keys(bare, Layout(root))
-    key = (
-        keys.backbone(source, Pretraining(), seed)
-        if method == BACKBONE
-        else keys.learner(source, method, seed)
-    )
-    (root / "studies").mkdir(parents=True, exist_ok=True)
-    database = root / "studies/studies.db"
-    try:
-        study = optuna.create_study(
-            storage=f"sqlite:///{database}",
-            study_name=f"{source}/{method}/{key[:12]}",
-            direction="maximize",
-            load_if_exists=True,
-        )
-    except DBAPIError as error:
-        raise InputError(
-            f"{database}: cannot be used ({error.orig}). Make it writable, or delete it: "
-            "the trials of its studies are run again."
-        ) from error
-    if all(trial.value == DIVERGED for trial in finished(study)):  # or there is none
-        study.enqueue_trial({n: defaults[n] for n in space}, skip_if_exists=True)
-    score_of = evaluate or (lambda settings: score(config, root, source, method, settings))
-
-    def objective(trial: optuna.Trial) -> float:
-        found = {n: _suggested(trial, n, within) for n, within in space.items()}
-        try:
-            return score_of(base | found)
-        except RuntimeError as error:  # diverged: a fact about the settings
-            trial.set_user_attr("error", str(error))
-            return DIVERGED
-
-    deadline = time.monotonic() + seconds
-    while len(finished(study)) < trials and time.monotonic() < deadline:
-        draw = rng.seed_of(0, "tune", source, method, len(study.trials)) % 2**31
-        # seeded by the number of the trial, so that resuming is exact
-        study.sampler = optuna.samplers.TPESampler(seed=draw, n_startup_trials=4)
-        study.optimize(objective, n_trials=1)
-    done = finished(study)
-    if not done:
-        raise InputError(f"{where}: no trial was finished in {seconds:g} seconds: raise --seconds")
-    if all(trial.value == DIVERGED for trial in done):
-        raise InputError(
-            f"{where}: training diverged in all {len(done)} finished trials of {study.study_name}. "
-            "Lower the learning rates in params.yaml, which the next trial takes, and raise "
-            f"--trials or --seconds. {done[-1].user_attrs}"
-        )
-    return study
-
-
-def _suggested(trial: optuna.Trial, name: str, within: Range) -> Any:
-    """The trial's value of a setting."""
-    if isinstance(within, Choice):
-        return trial.suggest_categorical(name, within.values)
-    return trial.suggest_float(name, within.low, within.high, log=isinstance(within, Log))
-
-
-def finished(study: optuna.Study) -> list[optuna.trial.FrozenTrial]:
-    """Completed trials: what was cut short does not count and is tried again."""
-    return study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
-
-
-def apply(path: Path, study: optuna.Study, source: str, method: str) -> dict[str, Any]:
-    """Write the best settings into ``params.yaml``, with the study's name; comments are kept."""
-    document = opened(text_of(path))
-    best = {
-        n: float(f"{v:.3g}") if isinstance(v, float) else v for n, v in study.best_params.items()
-    }
-    for name, value in best.items():
-        put(document, ["settings", source, method, name], value, str(path))
-    note = f"study {study.study_name}, {len(finished(study))} trials"
-    document["settings"][source].yaml_add_eol_comment(note, method)
-    write_text(path, written(document))
-    return best
+            raise InputError(f"{path}: missing. Run `dvc repro episodes` first.")

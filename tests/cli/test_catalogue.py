@@ -51,8 +51,8 @@ def test_a_method_is_shown_with_its_equation_and_its_settings() -> None:
     output = printed("show", "frn")
     assert "Wertheimer et al. 2021" in output and "│ family          │ metric" in output
     assert "logit_k = −γ ‖X − X̄_k‖² / P" in output
-    assert re.search(r"│ lr +│ 0.003 +│ 0.0003 … 0.02 \(log\) +│", output)
-    assert re.search(r"│ ways +│ 20 +│ +│", output)
+    assert re.search(r"│ lr +│ 0.003 +│ adamw: 0.0003 … 0.02 \(log\); sgd", output)
+    assert re.search(r"│ ways +│ 20 +│ null, 10, 20 +│", output)
     assert "metabench.methods.metric.frn:FRN" in output
 
 

@@ -8,11 +8,13 @@ import pytest
 from pydantic import BaseModel, Field
 
 from metabench.config.bounds import Count, Positive, Whole
-from metabench.config.search import ADAPTS, Choice, Linear, Log, adapts, range_of, value_at
+from metabench.config.search import ADAPTS, Choice, Linear, Log, Per, adapts, range_of, value_at
 
 
 class Example(BaseModel):
+    optimizer: str = "adamw"
     rate: Annotated[Positive, Log(1e-4, 1e-1)] = 1e-2
+    decay: Annotated[float, Per("optimizer", adamw=Choice(0.1), sgd=Linear(0, 1))] = 0.0
     steps: Annotated[Whole, Log(1, 100), ADAPTS] = 15
     share: Annotated[Positive, Linear(0.2, 0.6)] = Field(0.4, lt=0.9)
     queries: Annotated[Count | None, Choice(None, 1, 15)] = None
@@ -41,9 +43,17 @@ def test_a_field_says_where_it_is_searched_and_whether_prediction_alone_uses_it(
 
 def test_whole_numbers_are_drawn_whole() -> None:
     steps = Example.model_fields["steps"]
-    found = value_at(steps, Log(1, 100), 0.3)
+    found = value_at(steps, Log(1, 100), 0.3, {})
     assert found == 4 and isinstance(found, int)
-    assert value_at(Example.model_fields["queries"], Choice(None, 1, 15), 0) is None
+    assert value_at(Example.model_fields["queries"], Choice(None, 1, 15), 0, {}) is None
+
+
+def test_a_range_may_depend_on_a_setting_before_it() -> None:
+    decay = Example.model_fields["decay"]
+    within = range_of(decay)
+    assert within is not None and str(within) == "adamw: 0.1; sgd: 0 … 1"
+    assert value_at(decay, within, 0.3, {"optimizer": "sgd"}) == 0.3
+    assert value_at(decay, within, 0.3, {"optimizer": "adamw"}) == 0.1
 
 
 def test_a_subclass_that_declares_a_field_again_decides_anew() -> None:

@@ -6,14 +6,15 @@ import pytest
 
 from metabench.backbones.conv4 import Conv4
 from metabench.backbones.minilm import MiniLM
-from metabench.config.search import adapts
+from metabench.config.search import Linear, Log, adapts
 from metabench.learning.pretraining import Pretrain
 from metabench.methods import METHODS
 from metabench.methods.feature.ridge import Ridge
 from metabench.methods.feature.simpleshot import SimpleShot
 from metabench.methods.metric.protonet import ProtoNet
+from metabench.methods.model.mann import MANN
 from metabench.methods.parameter.lora import LoRA
-from metabench.methods.searching import effective, searched
+from metabench.methods.searching import drawn, effective, searched
 
 
 def test_settings_of_training_count_only_as_far_as_the_method_trains() -> None:
@@ -30,8 +31,15 @@ def test_a_support_is_augmented_only_where_the_network_sees_it_at_each_step() ->
 
 
 def test_a_backbone_moves_the_range_of_what_trains_it() -> None:
-    assert searched(ProtoNet, MiniLM)["lr"].at(1) < searched(ProtoNet, Conv4)["lr"].at(1)
+    top, moved = (
+        drawn(ProtoNet, backbone, lambda name: 0.99)["lr"] for backbone in (Conv4, MiniLM)
+    )
+    assert moved < top
     assert "lr" not in searched(Ridge, MiniLM)
+
+
+def test_the_number_of_ways_is_not_searched_where_it_is_fixed() -> None:
+    assert "ways" in searched(ProtoNet) and "ways" not in searched(MANN)
 
 
 def test_a_scale_that_changes_no_decision_is_not_searched() -> None:
@@ -43,9 +51,8 @@ def test_the_default_lies_within_the_range(name) -> None:
     method = METHODS.load(name)
     for field, within in searched(method).items():
         default = method.Settings.model_fields[field].default
-        ends = [within.at(0), within.at(1)]
-        if isinstance(default, float):
-            assert min(ends) <= default <= max(ends), field
+        if isinstance(within, Log | Linear):
+            assert within.low <= default <= within.high, field
 
 
 def test_what_a_method_without_training_searches_may_differ_by_shots() -> None:

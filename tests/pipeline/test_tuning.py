@@ -1,26 +1,21 @@
-"""Tuning: scores belong to settings, trials are counted, studies go on where they stopped."""
+"""The search: equal draws for all methods, trials that are kept, a choice on other episodes."""
 
 from __future__ import annotations
 
-import shutil
-
+import numpy as np
 import pytest
-import yaml
 
-from metabench.config.names import BACKBONE
 from metabench.files import InputError
-from metabench.pipeline.keys import Keys
+from metabench.methods.base import Settings
+from metabench.pipeline import trials
 from metabench.pipeline.layout import Layout
-from metabench.pipeline.pretrainings import Pretraining
-from metabench.pipeline.tuning import (
-    apply,
-    finished,
-    score,
-    tune,
-    with_settings,
-)
-from tests.pipeline.test_cells import prepared
-from tests.toy import TOY_NAME, toy_config
+from metabench.pipeline.studies import AGAIN, FIRST, path_of, read
+from metabench.pipeline.trials import episodes_of, trial_cell, with_settings
+from metabench.pipeline.tuning import NothingToTune, Search, Terms, methods_to_tune, search
+from tests.pipeline.test_cells import prepared, silent
+from tests.toy import TOY_NAME, params, toy_config
+
+TERMS = Terms(trials=3, episodes=6, adaptations=3)
 
 
 @pytest.fixture(scope="module")
@@ -29,105 +24,130 @@ def project(tmp_path_factory):
     return config, prepared(tmp_path_factory.mktemp("tune"), config).root
 
 
-def test_two_learning_rates_give_two_scores_and_equal_ones_the_same(project) -> None:
-    config, root = project
-    low, high, again = (
-        score(config, root, TOY_NAME, "protonet", {"lr": lr}) for lr in (1e-5, 1e-2, 1e-5)
-    )
-    assert low != high and low == again
+@pytest.fixture
+def serial(monkeypatch):
+    """Jobs run here, and are counted by name."""
+    ran: list[str] = []
+
+    def run(jobs, compute) -> None:
+        for job in jobs:
+            if not job.finished:
+                ran.append(job.name)
+                name = job.function.partition(":")[2]
+                getattr(trials, name)(report=silent, **job.arguments)
+
+    monkeypatch.setattr("metabench.pipeline.tuning.run_cells", run)
+    return ran
 
 
-def test_the_pretraining_is_tuned_like_a_method_and_in_folders_of_its_own(project) -> None:
+def searching(project, method: str, terms: Terms = TERMS) -> Search:
     config, root = project
-    low, high = (score(config, root, TOY_NAME, BACKBONE, {"lr": lr}) for lr in (1e-5, 1e-2))
-    assert low != high
-    assert not (root / "backbones" / TOY_NAME).exists()
-    study = tune(config, root, TOY_NAME, BACKBONE, 1, 60, lambda settings: settings["lr"])
-    assert study.best_params == {"lr": pytest.approx(5e-3)}  # its default
-    keys = {
-        Keys(with_settings(config, TOY_NAME, BACKBONE, {"lr": lr}), Layout(root)).backbone(
-            TOY_NAME, Pretraining(), 0
-        )
-        for lr in (1e-3, 5e-3)
+    return Search(config, root, TOY_NAME, method, terms)
+
+
+def test_the_first_trial_is_params_and_the_others_are_drawn_alike_for_all_methods(project) -> None:
+    protonet, maml = (searching(project, m, Terms(trials=10)).tried for m in ("protonet", "maml"))
+    assert protonet[0]["lr"] == 1e-3 and maml[0]["lr"] == 3e-3
+    shared = {"lr", "optimizer", "weight_decay"}
+    for one, other in zip(protonet[1:], maml[1:], strict=True):
+        assert {n: one[n] for n in shared} == {n: other[n] for n in shared}
+    assert searching(project, "protonet").tried == protonet[:3]  # whatever is asked after them
+    assert len({settings["lr"] for settings in protonet}) == 10
+
+
+def test_sgd_and_adamw_are_drawn_on_their_own_scales(project) -> None:
+    found = searching(project, "baseline_plus_plus", Terms(trials=30)).tried[1:]
+    rates = {o: [s["lr"] for s in found if s["optimizer"] == o] for o in ("adamw", "sgd")}
+    assert np.median(rates["sgd"]) > 10 * np.median(rates["adamw"])
+    assert min(map(len, rates.values())) > 8
+
+
+def test_what_the_source_cannot_serve_is_not_drawn(project) -> None:
+    values = params()
+    values["classification"]["budget"]["examples"] = 20_000
+    wide = Search(toy_config(**values), project[1], TOY_NAME, "protonet", Terms(trials=40))
+    found = [Settings.model_validate(settings) for settings in wide.tried[1:]]
+    for s in found:  # six classes of twelve examples
+        assert (s.ways or 5) <= 6 and max(s.shots or (1, 2)) + s.queries <= 12
+        assert s.tasks * (s.ways or 5) * (max(s.shots or (1, 2)) + s.queries) * 50 <= 20_000
+    assert {s.shots for s in found} > {None, (1,), (5,)} and len({s.tasks for s in found}) > 3
+
+
+def test_a_small_budget_leaves_the_form_of_episodes_as_it_is(project) -> None:
+    assert searching(project, "protonet").tried[2]["queries"] == 3  # 50 steps of 400 examples
+
+
+def test_a_search_trains_scores_chooses_and_writes_a_table(project, serial) -> None:
+    root, budget = project[1], {"examples": 64, "validations": 1, "val_episodes": 2}
+    config = toy_config(classification=params()["classification"] | {"budget": budget})
+    one = Search(config, root, TOY_NAME, "baseline_plus_plus", TERMS)
+    (study,) = search([one], config.compute)
+    counts = [len(study.of(part)) for part in (FIRST, AGAIN, "adaptation")]
+    assert counts == [3, 9, 9]  # three seeds of three settings, three adaptations of three learners
+    assert {row.seed for row in study.of(FIRST)} == {0} and 0 not in {
+        r.seed for r in study.of(AGAIN)
     }
-    assert len(keys) == 2
-    with pytest.raises(InputError, match="backbone: rate: unknown key"):
-        score(config, root, TOY_NAME, BACKBONE, {"rate": 1.0})
+    assert all(row.outer_steps > 0 for row in study.of(FIRST) if not row.diverged)
+    again = study.of(AGAIN)
+    means = {n: np.mean([r.score for r in again if r.number == n]) for n in study.best}
+    assert study.winner.number == max(study.best, key=lambda n: means[n])
+    assert read(path_of(root, "toy", TOY_NAME, "baseline_plus_plus")).best == study.best
+    serial.clear()
+    assert search([one], config.compute)[0].winner == study.winner
+    assert not serial
 
 
-def test_a_study_starts_from_the_default_counts_its_trials_and_resumes(project) -> None:
+def test_a_search_that_is_killed_keeps_its_finished_trials(project, serial) -> None:
+    config, _ = project
+    one = searching(project, "protonet")
+    jobs = one.trials()
+    trial_cell(silent, **jobs[1].arguments)
+    assert [job.finished for job in one.trials()] == [False, True, False]
+    assert not jobs[1].arguments["layout"].learner(TOY_NAME, "protonet", 0).exists()
+    longer = searching(project, "protonet", Terms(trials=4, episodes=6))
+    assert [job.finished for job in longer.trials()] == [False, True, False, False]
+    other = with_settings(config, TOY_NAME, "protonet", {"ways": 5, "queries": 2, "lr": 1e-3})
+    changed = Search(other, project[1], TOY_NAME, "protonet", TERMS)
+    assert not any(job.finished for job in changed.trials())
+
+
+def test_a_trial_that_diverges_is_recorded_with_its_reason(project) -> None:
     config, root = project
-    seen: list[dict] = []
-
-    def evaluate(settings: dict) -> float:
-        if len(seen) == 2 and not any(s.get("stop") for s in seen):
-            seen.append({"stop": True})
-            raise KeyboardInterrupt
-        seen.append(settings)
-        return -abs(settings["lr"] - 0.004)
-
-    with pytest.raises(KeyboardInterrupt):
-        tune(config, root, TOY_NAME, "protonet", 5, 60, evaluate)
-    study = tune(config, root, TOY_NAME, "protonet", 5, 60, evaluate)
-    tried = [s["lr"] for s in seen if "lr" in s]
-    assert len(finished(study)) == 5 == len(tried)
-    assert tried[0] == pytest.approx(1e-3) and len(set(tried)) == 5
-    again = tune(config, root, TOY_NAME, "protonet", 5, 60, evaluate)
-    assert again.study_name == study.study_name and len([s for s in seen if "lr" in s]) == 5
+    one = Search(
+        with_settings(config, TOY_NAME, "maml", {"lr": 1e5, "clip": 0.0, "inner_lr": 1e5}),
+        root, TOY_NAME, "maml", TERMS,
+    )  # fmt: skip
+    (job, *_) = one.trials()
+    trial_cell(silent, **job.arguments)
+    (row,) = one.study().of(FIRST)
+    assert row.diverged and "step" in row.diverged and not row.scores
 
 
-def test_a_diverged_trial_counts_as_the_worst(project) -> None:
+def test_the_noise_of_episodes_is_that_of_a_mean(project) -> None:
+    one = searching(project, "protonet", Terms(trials=3, episodes=40))
+    trial_cell(silent, **one.trials()[0].arguments)
+    (row,) = one.study().of(FIRST)
+    assert row.noise is not None and 0 < row.noise < 0.5 / np.sqrt(40)
+
+
+def test_trials_their_repetition_and_adaptation_have_episodes_of_their_own(project) -> None:
     config, root = project
-
-    def evaluate(settings: dict) -> float:
-        if settings["inner_lr"] > 0.05:
-            raise RuntimeError("not finite")
-        return 1.0
-
-    study = tune(config, root, TOY_NAME, "maml", 3, 60, evaluate)
-    assert len(finished(study)) == 3
-    assert study.trials[0].user_attrs["error"] == "not finite"
-
-
-def test_settings_that_all_diverge_are_never_the_best(project) -> None:
-    config, root = project
-
-    def evaluate(settings: dict) -> float:
-        if settings["inner_lr"] != 0.007:
-            raise RuntimeError("loss is nan")
-        return 1.0
-
-    with pytest.raises(InputError, match=r"reptile: training diverged in all 2 .*loss is nan"):
-        tune(config, root, TOY_NAME, "reptile", 2, 60, evaluate)
-    with pytest.raises(InputError, match=r"boil: no trial was finished in 0 seconds"):
-        tune(config, root, TOY_NAME, "boil", 2, 0, evaluate)
-    config = with_settings(config, TOY_NAME, "reptile", {"inner_lr": 0.007})
-    study = tune(config, root, TOY_NAME, "reptile", 3, 60, evaluate)  # starts from params again
-    assert (len(finished(study)), study.best_params["inner_lr"]) == (3, 0.007)
-
-
-def test_the_best_settings_go_into_params_with_the_name_of_the_study(project, tmp_path) -> None:
-    config, root = project
-    study = tune(config, root, TOY_NAME, "ridge", 2, 60, lambda s: s["penalty"])
-    path = tmp_path / "params.yaml"
-    path.write_text(f"# kept\nsettings:\n  {TOY_NAME}:\n    maml: {{steps: 3}}\n")
-    best = apply(path, study, TOY_NAME, "ridge")
-    text = path.read_text()
-    assert "# kept" in text and study.study_name in text and "steps: 3" in text
-    assert yaml.safe_load(text)["settings"][TOY_NAME]["ridge"] == best
+    drawn = [
+        next(iter(episodes_of(config, Layout(root), TOY_NAME, draws, 30)))
+        for draws in (FIRST, AGAIN, "adaptation-1000", "adaptation-1001")
+    ]
+    assert len({frozen.hash for frozen in drawn}) == 4
+    val = next(iter(Layout(root).episodes(TOY_NAME, "val").glob("*.npz")))
+    assert val.exists() and all(len(frozen) == 30 for frozen in drawn)
 
 
 def test_a_method_without_settings_to_search_is_named(project) -> None:
-    config, root = project
-    with pytest.raises(InputError, match="majority: has no setting"):
-        tune(config, root, TOY_NAME, "majority", 1, 60, lambda s: 0.0)
+    with pytest.raises(NothingToTune, match="majority: has no setting"):
+        searching(project, "majority")
 
 
-def test_a_database_of_studies_that_is_none_is_named(project, tmp_path) -> None:
-    config, root = project
-    shutil.copytree(root, tmp_path / "project", ignore=shutil.ignore_patterns("studies"))
-    database = tmp_path / "project/studies/studies.db"
-    database.parent.mkdir()
-    database.write_bytes(b"x" * 5000)
-    with pytest.raises(InputError, match=r"studies\.db: cannot be used .*not a database"):
-        tune(config, tmp_path / "project", TOY_NAME, "protonet", 1, 60, lambda s: 1.0)
+def test_only_methods_and_sources_that_are_known_are_tuned(project) -> None:
+    config, _ = project
+    assert methods_to_tune(config, TOY_NAME, []) == ("protonet",)
+    with pytest.raises(InputError, match="unknown method"):
+        methods_to_tune(config, TOY_NAME, ["protonett"])

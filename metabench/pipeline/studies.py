@@ -1,0 +1,250 @@
+"""A study: all that a search has tried for one method, as a table that can be read and committed.
+
+What is to be used follows from the rows alone, so that anybody can make the choice again.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any, Literal, get_args
+
+import numpy as np
+import pandas as pd
+
+from metabench.config.editing import opened, put, written
+from metabench.config.yaml_file import text_of
+from metabench.files import InputError, write_text
+
+Part = Literal["tuning", "again", "adaptation"]
+FIRST, AGAIN, ADAPTATION = get_args(Part)
+"""Parts of a study, and names of their ``val`` episodes: all trials; the best ones with fresh
+seeds; the settings of adaptation on the learners of the winner."""
+BEST, SEEDS = 3, 3
+"""So many settings are trained again, with so many fresh seeds."""
+FOLDER = Path("studies")
+ENOUGH = 0.005
+"""Half a point: no more of an accuracy's noise shall come from the draw of episodes."""
+
+
+@dataclass(frozen=True)
+class Row:
+    """One trial.
+
+    Attributes:
+        number: of the settings within their part.
+        scores: by setting of the evaluation, such as ``5w1s``: accuracy, or minus squared error.
+        noise: standard deviation of the mean of ``scores`` that comes from the draw of episodes.
+        seconds: of training and scoring.
+        diverged: why there are no scores.
+    """
+
+    part: Part
+    number: int
+    seed: int
+    settings: Mapping[str, Any]
+    scores: Mapping[str, float] = field(default_factory=dict)
+    noise: float | None = None
+    outer_steps: int = 0
+    seconds: float = 0.0
+    diverged: str | None = None
+
+    @property
+    def score(self) -> float:
+        """Mean over the settings of the evaluation; not a number where it diverged."""
+        return float(np.mean([*self.scores.values()])) if self.scores else np.nan
+
+
+@dataclass(frozen=True)
+class Study:
+    """The trials of one method, in order.
+
+    Attributes:
+        name: with the digest of all that the scores depend on, settings apart.
+        rows: the first trials have the numbers 0, 1, …; number 0 is ``params.yaml`` as it was.
+    """
+
+    name: str
+    rows: Sequence[Row]
+
+    def of(self, part: Part) -> list[Row]:
+        """The rows of one part."""
+        return [row for row in self.rows if row.part == part]
+
+    @property
+    def searched(self) -> list[str]:
+        """Names of the settings that were searched."""
+        return list(self.rows[0].settings)
+
+    @property
+    def scores(self) -> np.ndarray:
+        """Of all first trials."""
+        return self._numbers([row.score for row in self.of(FIRST)])
+
+    @property
+    def noise(self) -> float:
+        """Largest standard deviation of an accuracy that comes from the draw of episodes.
+
+        All trials have the same episodes, so their differences have less. Errors of regression have
+        no scale of their own: 0.
+        """
+        rows = [row for row in self.of(FIRST) if row.noise is not None and row.score > 0]
+        return max((row.noise or 0.0 for row in rows), default=0.0)
+
+    @property
+    def best(self) -> list[int]:
+        """Numbers of the best trials, the best first; of equal ones the earlier."""
+        return [int(n) for n in np.argsort(-self.scores, kind="stable")[:BEST]]
+
+    @property
+    def winner(self) -> Row:
+        """The trial whose settings have the best mean over the fresh seeds.
+
+        Raises:
+            InputError: all diverge.
+        """
+        rows = self.of(AGAIN)
+        if all(row.diverged for row in rows):
+            raise InputError(
+                f"{self.name}: training diverges with all settings that were tried. Lower the "
+                "learning rates in params.yaml, with which the first trial is made, or raise "
+                f"--trials. {rows[-1].diverged if rows else ''}"
+            )
+        scores = self._numbers([row.score for row in rows])
+        found = pd.Series(scores).groupby([row.number for row in rows]).mean()
+        number = max(self.best, key=lambda n: found.get(n, -np.inf))
+        return self.of(FIRST)[number]
+
+    @property
+    def by_shots(self) -> dict[int, dict[str, Any]]:
+        """Settings of adaptation by shots, where other ones than the winner's are best."""
+        rows = self.of(ADAPTATION)
+        found = {}
+        for shots in sorted({_shots(form) for row in rows for form in row.scores}):
+            scores = self._numbers(
+                [
+                    np.mean(
+                        [s for form, s in row.scores.items() if _shots(form) == shots] or np.nan
+                    )
+                    for row in rows
+                ]
+            )
+            means = pd.Series(scores).groupby([row.number for row in rows]).mean()
+            best = int(
+                means.index[int(means.argmax())]
+            )  # of equal ones the first: 0 is the winner's own
+            if best > 0:
+                found[shots] = dict(next(row.settings for row in rows if row.number == best))
+        return found
+
+    def _numbers(self, scores: Sequence[Any]) -> np.ndarray:
+        """``scores``, with the worst that there is where one diverged: 0, or the largest error."""
+        found = np.array(scores, float)
+        every = np.array([row.score for row in self.rows])
+        worst = min([0.0, *every[np.isfinite(every)]])
+        return np.where(np.isfinite(found), found, worst)
+
+
+def _shots(form: str) -> int:
+    """``5`` of ``20w5s`` and of ``5s``."""
+    return int(form.rpartition("w")[2].removesuffix("s"))
+
+
+def path_of(root: Path, profile: str, source: str, method: str) -> Path:
+    """Where the study of (source, method) of a profile is."""
+    return root / FOLDER / profile / source / f"{method}.csv"
+
+
+def write(study: Study, path: Path) -> None:
+    """Write a study as a table: a row a trial, a column each setting and each score."""
+    forms = list(dict.fromkeys(form for row in study.rows for form in row.scores))
+    names = study.searched
+    plain = ["part", "number", "seed"]
+    costs = ["noise", "outer_steps", "seconds", "diverged"]
+    text = io.StringIO()
+    table = csv.writer(text, lineterminator="\n")
+    table.writerow(["study", *plain, *(f"settings.{n}" for n in names), "score", *forms, *costs])
+    for row in study.rows:
+        values = asdict(row)
+        table.writerow(
+            [study.name]
+            + [values[name] for name in plain]
+            + [_cell(row.settings[name]) if name in row.settings else "" for name in names]
+            + [_digits(row.score), *(_digits(row.scores.get(form, np.nan)) for form in forms)]
+            + [_digits(row.noise or np.nan), row.outer_steps, f"{row.seconds:.1f}", row.diverged]
+        )
+    write_text(path, text.getvalue())
+
+
+def read(path: Path) -> Study:
+    """The study that :func:`write` has written.
+
+    Raises:
+        InputError: missing, or not such a table.
+    """
+    try:
+        table = list(csv.DictReader(io.StringIO(path.read_text(encoding="utf-8"))))
+        rows = [_row(line) for line in table]
+        return Study(table[0]["study"], rows)
+    except (OSError, ValueError, KeyError, IndexError, TypeError) as error:
+        raise InputError(
+            f"{path}: is no table of a study ({error}). Take it from the repository again, or run "
+            "`metabench tune`."
+        ) from error
+
+
+def _row(line: Mapping[str, str]) -> Row:
+    columns = list(line)
+    forms = columns[columns.index("score") + 1 : columns.index("noise")]
+    if line["part"] not in get_args(Part):
+        raise ValueError(f"part {line['part']}")
+    return Row(
+        part=line["part"],  # type: ignore[arg-type]
+        number=int(line["number"]),
+        seed=int(line["seed"]),
+        settings={
+            name.removeprefix("settings."): _value(text)
+            for name, text in line.items()
+            if name.startswith("settings.") and text
+        },
+        scores={form: float(line[form]) for form in forms if line[form]},
+        noise=float(line["noise"]) if line["noise"] else None,
+        outer_steps=int(line["outer_steps"]),
+        seconds=float(line["seconds"]),
+        diverged=line["diverged"] or None,
+    )
+
+
+def _cell(value: Any) -> str:
+    return value if isinstance(value, str) else json.dumps(value)
+
+
+def _value(text: str) -> Any:
+    try:
+        return json.loads(text)
+    except ValueError:
+        return text
+
+
+def _digits(value: float) -> str:
+    return f"{value:.5f}" if np.isfinite(value) else ""
+
+
+def apply(params: Path, study: Study, source: str, method: str) -> dict[str, Any]:
+    """Write what the study has chosen into ``params.yaml``, with its name; comments are kept.
+
+    Returns:
+        The settings, those by shots too.
+    """
+    document = opened(text_of(params))
+    chosen = dict(study.winner.settings) | ({"by_shots": study.by_shots} if study.by_shots else {})
+    for name, value in chosen.items():
+        put(document, ["settings", source, method, name], value, str(params))
+    note = f"study {study.name}, {len(study.of(FIRST))} trials"
+    document["settings"][source].yaml_add_eol_comment(note, method)
+    write_text(params, written(document))
+    return chosen

@@ -1,0 +1,100 @@
+"""Studies: what was tried decides what is used, and stands in a table that can be read again."""
+
+from __future__ import annotations
+
+import pytest
+import yaml
+
+from metabench.files import InputError
+from metabench.pipeline.studies import ADAPTATION, AGAIN, FIRST, Row, Study, apply, read, write
+
+
+def row(part, number, score=None, seed=0, **settings) -> Row:
+    """A trial whose two settings of the evaluation have ``score`` and a little more."""
+    scores = {} if score is None else {"5w1s": score, "5w5s": round(score + 0.1, 5)}
+    diverged = "loss is nan" if score is None else None
+    values = {"lr": 0.001 * (number + 1), "shots": None, "steps": 5} | settings
+    return Row(part, number, seed, values, scores, 0.004, 10, 1.5, diverged)
+
+
+FIRSTS = [row(FIRST, n, score) for n, score in enumerate((0.5, 0.7, None, 0.6, 0.7, 0.2))]
+AGAINS = [
+    *(row(AGAIN, 1, score, seed) for seed, score in enumerate((0.9, 0.9, None))),
+    *(row(AGAIN, 4, score, seed) for seed, score in enumerate((0.5, 0.6, 0.7))),
+    *(row(AGAIN, 3, score, seed) for seed, score in enumerate((0.8, 0.6, 0.6))),
+]
+
+
+def test_the_best_three_are_tried_again_of_equal_ones_the_earlier() -> None:
+    study = Study("s", FIRSTS)
+    assert study.best == [1, 4, 3]
+    assert study.scores == pytest.approx([0.55, 0.75, 0, 0.65, 0.75, 0.25])
+
+
+def test_a_seed_that_diverges_counts_as_the_worst_score() -> None:
+    study = Study("s", FIRSTS + AGAINS)
+    assert study.winner.number == 3  # 2/3 of 0.95 is less than what two others have
+    without = [r for r in AGAINS if not r.diverged]
+    assert Study("s", FIRSTS + without).winner.number == 1
+
+
+def test_where_errors_are_scored_the_worst_is_the_largest_of_the_study() -> None:
+    rows = [row(FIRST, n, score) for n, score in enumerate((-3.0, None, -9.0))]
+    assert Study("s", rows).scores == pytest.approx([-2.95, -8.95, -8.95])
+
+
+def test_settings_that_all_diverge_are_never_used() -> None:
+    rows = [row(FIRST, n) for n in range(3)] + [
+        row(AGAIN, n, None, s) for n in range(3) for s in (1, 2)
+    ]
+    with pytest.raises(InputError, match=r"s: training diverges with all settings .*loss is nan"):
+        _ = Study("s", rows).winner
+
+
+def adapted(number, one, five, seed=0) -> Row:
+    scores = {} if one is None else {"5w1s": one, "20w1s": one, "5w5s": five}
+    return Row(ADAPTATION, number, seed, {"steps": 10 * number}, scores)
+
+
+def test_adaptation_is_chosen_for_each_number_of_shots() -> None:
+    rows = [adapted(0, 0.5, 0.9), adapted(1, 0.6, 0.7), adapted(2, 0.55, 0.9)]
+    assert Study("s", FIRSTS + AGAINS + rows).by_shots == {1: {"steps": 10}}  # 5: the winner's own
+    rows += [adapted(0, 0.5, 0.9, 1), adapted(1, None, None, 1), adapted(2, 0.55, 0.9, 1)]
+    assert Study("s", FIRSTS + AGAINS + rows).by_shots == {1: {"steps": 20}}
+
+
+def test_a_table_says_all_that_the_choice_needs(tmp_path) -> None:
+    study = Study(
+        "glyphs/maml/0123", [*FIRSTS, *AGAINS, adapted(0, 0.5, 0.9), adapted(1, 0.6, 0.7)]
+    )
+    path = tmp_path / "maml.csv"
+    write(study, path)
+    again = read(path)
+    assert again.winner == study.winner and again.by_shots == study.by_shots
+    assert list(again.rows) == list(study.rows) and again.name == study.name
+    header, first, *_ = path.read_text().splitlines()
+    assert header.startswith(
+        "study,part,number,seed,settings.lr,settings.shots,settings.steps,score"
+    )
+    assert first.startswith("glyphs/maml/0123,tuning,0,0,0.001,null,5,0.55000,0.50000,0.60000,")
+
+
+@pytest.mark.parametrize(
+    "text", ["", "study,part\nx,tuning\n", "a,b\n1,2\n", "study,part\nx,why\n"]
+)
+def test_what_is_no_such_table_is_named(tmp_path, text) -> None:
+    path = tmp_path / "maml.csv"
+    path.write_text(text)
+    with pytest.raises(InputError, match=r"maml\.csv: is no table of a study"):
+        read(path)
+
+
+def test_what_was_chosen_goes_into_params_with_the_name_of_the_study(tmp_path) -> None:
+    path = tmp_path / "params.yaml"
+    path.write_text("# kept\nsettings:\n  glyphs:\n    maml: {steps: 3, lr: 0.5}\n")
+    rows = [adapted(0, 0.5, 0.9), adapted(1, 0.6, 0.7)]
+    apply(path, Study("glyphs/maml/0123", FIRSTS + AGAINS + rows), "glyphs", "maml")
+    text = path.read_text()
+    assert "# kept" in text and "# study glyphs/maml/0123, 6 trials" in text
+    chosen = {"steps": 5, "lr": 0.004, "shots": None, "by_shots": {1: {"steps": 10}}}
+    assert yaml.safe_load(text)["settings"]["glyphs"]["maml"] == chosen
