@@ -151,3 +151,13 @@ def test_only_methods_and_sources_that_are_known_are_tuned(project) -> None:
     assert methods_to_tune(config, TOY_NAME, []) == ("protonet",)
     with pytest.raises(InputError, match="unknown method"):
         methods_to_tune(config, TOY_NAME, ["protonett"])
+
+
+def test_pretraining_is_chosen_with_the_method_s_own_settings_and_computed_once(project) -> None:
+    probe, ridge = (searching(project, m, Terms(trials=6)) for m in ("linear_probe", "ridge"))
+    recipes = [settings["pretraining"] for settings in probe.tried]
+    assert recipes[0] == 0 and len(set(recipes)) > 2
+    assert recipes == [settings["pretraining"] for settings in ridge.tried]
+    asked = [job.name for one in (probe, ridge) for job in one.pretrainings(one.trials())]
+    assert len(set(asked)) == len(set(recipes)) and len(asked) == 2 * len(set(recipes))
+    assert not searching(project, "protonet").pretrainings(searching(project, "protonet").trials())
