@@ -13,7 +13,7 @@ from __future__ import annotations
 import itertools
 import json
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import cache, cached_property
 from pathlib import Path
@@ -89,7 +89,9 @@ class Search:
         self.cls = learner_class(self.task_type.variant(method).method)
         self.backbone = BACKBONES.load(self.task_type.backbone_of(method).name)
         self._record = cache(self._look_at_record)  # keys are not free
-        self.space = searched(self.cls, self.backbone)
+        builder, found = DATASETS.load(source), searched(self.cls, self.backbone)
+        idle = {"ways": builder.family is not None, "augmentation": not builder.augmentation}
+        self.space = {name: within for name, within in found.items() if not idle.get(name)}
         if not self.space:
             raise NothingToTune(f"{method}: has no setting that is searched")
 
@@ -123,13 +125,17 @@ class Search:
                 again = attempt if name in EPISODE_FORM else 0
                 return rng.generator("search", number, name, again).random()
 
-            values = drawn(self.cls, self.backbone, share)
+            values = self._values(share)
             found = self.cls.Settings.model_validate(self.base | values)
             if self.can_be_served(found):
                 break
         else:
             values |= {name: self.base[name] for name in EPISODE_FORM & values.keys()}
         return self.base | json.loads(json.dumps(values))  # as a table holds them
+
+    def _values(self, share: Callable[[str], float]) -> dict[str, Any]:
+        values = drawn(self.cls, self.backbone, share)
+        return {name: values[name] for name in self.space}
 
     def can_be_served(self, settings: Settings) -> bool:
         """Whether the source has such training episodes, and the budget some steps of them."""
@@ -217,7 +223,7 @@ class Search:
             def share(name: str, number: int = number) -> float:
                 return rng.generator("adaptation", number, name).random()
 
-            values = drawn(self.cls, self.backbone, share)
+            values = self._values(share)
             found.append({name: values[name] for name in names})
         return found if names else []
 
