@@ -195,6 +195,16 @@ def test_lora_starts_at_the_encoder_itself() -> None:
     assert all(not w.any() for n, w in learner.initial().items() if n.startswith("B:"))
 
 
+def test_lora_adds_a_scaled_product_of_low_rank() -> None:
+    learner = build(LoRA, LoRASettings(rank=2, alpha=6.0))
+    learned = {name: torch.randn_like(start) for name, start in learner.initial().items()}
+    found, own = learner.weights(learned)["output.weight"], learner.backbone.output.weight
+    a, b = learned["A:output.weight"], learned["B:output.weight"]
+    for i, j in ((0, 0), (3, 17), (11, 23)):
+        expected = own[i, j] + 3 * (b[i, 0] * a[0, j] + b[i, 1] * a[1, j])
+        torch.testing.assert_close(found[i, j], expected)
+
+
 def test_lora_is_peft_s_adapter_on_the_queries_and_values() -> None:
     import_timm()  # declares the operators of torchvision, which peft imports, too
     from peft import LoraConfig, inject_adapter_in_model
