@@ -67,19 +67,24 @@ def numeric_gradients(
     return found
 
 
-def check_slopes(method: Method, value: Callable[[], Tensor], epsilon: float = 1e-5) -> None:
-    """Assert that the gradient of ``value()`` has the slope of central differences, for every
-    parameter along a random direction of its own.
+def check_slopes(
+    method: Method,
+    loss: Callable[[], Tensor],
+    value: Callable[[], Tensor] | None = None,
+    epsilon: float = 1e-5,
+) -> None:
+    """Assert that the gradient of ``loss()`` is the slope of ``value()`` (else of ``loss()``) by
+    central differences, for every parameter along a random direction of its own.
     """
     g = torch.Generator().manual_seed(2)
     parameters = [p for p in method.parameters() if p.requires_grad]
-    found = torch.autograd.grad(value(), parameters, allow_unused=True)
+    found = torch.autograd.grad(loss(), parameters, allow_unused=True)
     for parameter, gradient in zip(parameters, found, strict=True):
         direction = torch.randn(parameter.shape, generator=g, dtype=torch.float64)
         start, ends = parameter.detach().clone(), []
         for sign in (1, -1):
             parameter.data = start + sign * epsilon * direction
-            ends.append(value().item())
+            ends.append((value or loss)().item())
         parameter.data = start
         expected = torch.tensor((ends[0] - ends[1]) / (2 * epsilon), dtype=torch.float64)
         slope = 0.0 * expected if gradient is None else (gradient * direction).sum()
