@@ -73,6 +73,7 @@ MEMBERS = {
         "proto_maml": "ProtoMAML",
         "mtl": "MTL",
         "pmf": "PMF",
+        "frn_pretrained": "PretrainedFRN",
     },
     "transductive": {
         "tim": "TIM",

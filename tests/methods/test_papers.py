@@ -10,7 +10,7 @@ from metabench.methods import METHODS
 
 MISSING = {
     "equations": {"mtl"},
-    "solvers": {"frn", "imaml"},
+    "solvers": {"imaml"},
     "heads": {
         *("maml", "fomaml", "anil", "boil", "meta_sgd", "maml_plus_plus", "reptile"),
         *("frozen_anil", "unicorn_maml"),

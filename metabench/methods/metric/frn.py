@@ -6,55 +6,27 @@ features (|S_k|·P rows) and X the query's (P rows), ridge regression has a clos
     X̄_k = ρ X S_kᵀ (S_k S_kᵀ + λI)⁻¹ S_k = ρ X (S_kᵀS_k + λI)⁻¹ S_kᵀS_k
     logit_k = −γ ‖X − X̄_k‖² / P,      λ = (|S_k| P / C) e^α,   ρ = e^β
 
-α, β and γ are learned.
+α, β and γ are learned. An auxiliary loss asks that classes span different directions, with Ŝ the
+supports of all classes divided by their common norm:
+
+    L_aux = w Σ_{i < j} ‖Ŝ_i Ŝ_jᵀ‖²
+
+As in the authors' code, maps are divided by √C on ResNet-12 (C = 640), and taken as they are on
+other backbones: those of Conv4, divided, leave logits too alike to learn much from.
+
+Differs from the paper: Ŝ is normalised as in the code; the paper's unit rows make L_aux some
+thousand times the cross-entropy at its w of 0.03. Where γ starts is searched (paper: 1). Conv4's
+maps are those before its last pooling, so that 28×28 images leave 3×3 positions and not one; at 84
+px that is 10×10 (paper: 5×5). Pretraining, which the paper has for ResNet-12 alone, is the method
+``frn_pretrained``. Shots of training episodes are the profile's (paper: 5, for tests at 1 and 5).
 """
 
 from __future__ import annotations
 
-import torch
-from torch import Tensor, nn
-
-from metabench.backbones.base import Backbone
-from metabench.episodes import Episodes, one_hot
-from metabench.methods.base import FeatureMethod, Queries, Settings, Task, Tasks, TrainingWays
-from metabench.methods.parts import cholesky
+from metabench.methods.parts.reconstruction import Reconstruction
 
 
-class FRNSettings(Settings):
-    """Training episodes as for prototypical networks."""
-
-    ways: TrainingWays = 20
-    tasks: Tasks = 1
-    queries: Queries = 5
-
-
-class FRN(FeatureMethod):
-    """Features are maps ``[T, N, C, P]``, divided by √C."""
+class FRN(Reconstruction):
+    """Backbone and head are trained together, from random weights."""
 
     family = "metric"
-    paper = "Wertheimer et al. 2021"
-    Settings = FRNSettings
-
-    def __init__(self, backbone: Backbone, task: Task, settings: FRNSettings):
-        super().__init__(backbone, task, settings)
-        self.alpha, self.beta = nn.Parameter(torch.zeros(())), nn.Parameter(torch.zeros(()))
-        self.gamma = nn.Parameter(torch.ones(()))
-
-    def embed(self, x: Tensor) -> Tensor:
-        """Local features ``[T, N, C, P]``."""
-        maps = self.backbone.maps(x)
-        return maps / maps.shape[2] ** 0.5
-
-    def classify(self, features: Episodes) -> Tensor:
-        """``[T, Q, ways]``: minus scaled errors of reconstruction."""
-        assert features.ways is not None
-        s, x = features.support_x, features.query_x
-        channels, positions = s.shape[2:]
-        member = one_hot(features.support_y, features.ways, s)  # [T, S, K]
-        gram = torch.einsum("tsk,tscp,tsdp->tkcd", member, s, s)  # S_kᵀ S_k
-        penalty = (member.sum(1).clamp_min(1) * positions / channels) * self.alpha.exp()  # [T, K]
-        eye = torch.eye(channels, dtype=s.dtype, device=s.device)
-        project = cholesky.solve(gram + penalty[..., None, None] * eye, gram)  # [T, K, C, C]
-        rebuilt = self.beta.exp() * torch.einsum("tqcp,tkcd->tqkdp", x, project)
-        error = (x[:, :, None] - rebuilt).square().sum((-1, -2)) / positions
-        return -self.gamma * error

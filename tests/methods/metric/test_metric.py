@@ -8,6 +8,7 @@ import torch
 import torch.nn.functional as F
 
 from metabench.backbones.conv4 import Conv4
+from metabench.backbones.resnet12 import ResNet12
 from metabench.episodes import Episodes
 from metabench.methods.base import Task
 from metabench.methods.metric.dn4 import DN4, DN4Settings
@@ -96,6 +97,27 @@ def test_frn_scores_by_the_error_of_ridge_reconstruction() -> None:
             rebuilt = np.exp(-0.3) * x @ rows.T @ inner @ rows
             expected = -2 * ((x - rebuilt) ** 2).sum() / 9
             np.testing.assert_allclose(found[0, i, k], expected, rtol=1e-8)
+
+
+def test_frn_divides_the_maps_of_resnet12_alone() -> None:
+    method, batch = image_task(FRN)
+    assert torch.equal(method.embed(batch.query_x), method.backbone.maps(batch.query_x))
+    backbone = ResNet12((1, 28, 28), width=2).double().eval()
+    method = FRN(backbone, Task("image", 3, 10), FRN.Settings())
+    expected = backbone.maps(batch.query_x) / 20**0.5  # ten times the first block's channels
+    torch.testing.assert_close(method.embed(batch.query_x), expected)
+
+
+def test_frn_adds_the_overlap_of_each_pair_of_classes_to_the_loss() -> None:
+    method, batch = image_task(FRN, auxiliary=0.5)
+    plain, _ = image_task(FRN, auxiliary=0.0)
+    s, y, _ = embedded(method, batch)
+    s = s[0] / np.linalg.norm(s[0])
+    rows = [np.concatenate([m.T for m in s[y[0] == k]]) for k in range(3)]
+    overlap = sum(((rows[i] @ rows[j].T) ** 2).sum() for i in range(3) for j in range(i))
+    cross_entropy = F.cross_entropy(plain.predict(batch)[0], batch.query_y[0])
+    torch.testing.assert_close(plain.loss(batch, 0.0), cross_entropy)
+    torch.testing.assert_close(method.loss(batch, 0.0), cross_entropy + 0.5 * overlap)
 
 
 def test_dn4_sums_the_nearest_descriptors_of_each_class() -> None:
