@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
 from metabench.config import Config
+from metabench.data.base import CHARACTERS
 from metabench.methods.metric.protonet import ProtoNetSettings
 from metabench.pipeline import cell_fingerprints
 from metabench.pipeline.keys import Keys
 from metabench.pipeline.pretrainings import Pretraining
+from tests import toy
 from tests.toy import TOY_NAME, params, prepared, toy_config
 
 TRAINS = (
@@ -59,6 +62,21 @@ def test_an_edit_of_what_trains_or_scores_changes_the_keys_that_it_matters_to(
         assert found()[2] != before[2], f"{module} is not in the key of a result"
     edit("metabench.methods.optimisation.maml")
     assert found() == before
+
+
+def test_what_a_dataset_declares_to_leave_labels_alone_is_in_the_keys_of_its_cells(
+    tmp_path, monkeypatch
+) -> None:
+    config = toy_config()
+    layout = prepared(tmp_path, config)
+
+    def found() -> tuple[str, str, str]:
+        keys, cell = Keys(config, layout), (TOY_NAME, "protonet", 0)
+        return keys.backbone(TOY_NAME, Pretraining(), 0), keys.learner(*cell), keys.result(*cell)
+
+    plain = found()
+    monkeypatch.setattr(toy, "TOY", replace(toy.TOY, augmentation=CHARACTERS))
+    assert not set(found()) & set(plain)
 
 
 def test_a_key_is_of_values_and_not_of_how_they_are_written(tmp_path) -> None:
