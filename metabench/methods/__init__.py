@@ -18,6 +18,7 @@ MEMBERS = {
         "boil": "BOIL",
         "meta_sgd": "MetaSGD",
         "maml_plus_plus": "MAMLPlusPlus",
+        "unicorn_maml": "UnicornMAML",
         "imaml": "IMAML",
         "r2d2": "R2D2",
         "metaoptnet": "MetaOptNet",

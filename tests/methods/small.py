@@ -11,6 +11,7 @@ from torch import Tensor
 from metabench.backbones.mlp import MLP
 from metabench.episodes import Episodes
 from metabench.methods.base import Method, Settings, Task
+from metabench.methods.parts.inner_loop import GradientMethod
 
 WAYS, DIM = 3, 5
 
@@ -41,9 +42,10 @@ def build(
 
 
 def gradients(method: Method, batch: Episodes, progress: float = 0.0) -> dict[str, Tensor]:
-    """Gradient of the training loss by every parameter."""
+    """Gradient of the training loss by every parameter; label slots are the batch's own labels."""
     method.zero_grad()
-    method.loss(batch, progress).backward()
+    loss = method.outer_loss if isinstance(method, GradientMethod) else method.loss
+    loss(batch, progress).backward()
     return {
         name: torch.zeros_like(p) if p.grad is None else p.grad.clone()
         for name, p in method.named_parameters()
@@ -98,13 +100,9 @@ def plain_network(x: Tensor, w: dict[str, Tensor]) -> Tensor:
     return F.linear(x, w["head.weight"], w["head.bias"])
 
 
-def plain_weights(method: Method, ways: int | None) -> dict[str, Tensor]:
-    """The weights of ``method`` for one task: the head's shared row once for each class."""
-    w = {name: p for name, p in method.named_parameters() if "layers" in name or "head" in name}
-    if ways is not None and len(w["head.weight"]) == 1:
-        w["head.weight"] = w["head.weight"].repeat(ways, 1)
-        w["head.bias"] = w["head.bias"].repeat(ways)
-    return w
+def plain_weights(method: Method) -> dict[str, Tensor]:
+    """The weights of backbone and head for one task of as many ways as in training."""
+    return {n: p for n, p in method.named_parameters() if "layers" in n or "head" in n}
 
 
 def plain_loss(outputs: Tensor, y: Tensor) -> Tensor:

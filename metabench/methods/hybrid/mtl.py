@@ -8,6 +8,10 @@ for every filter, and the start θ of the classifier. Only the classifier adapts
     Φ, θ ← Φ, θ − γ ∇_{Φ, θ} L_query(Θ, Φ, θ')              (eq. 4-5)
 
 A convolution before a normalisation has no bias; there the normalisation's bias is shifted.
+
+Differs from the paper: training tasks are drawn at random, without the hard-task meta-batches of
+section 4.3, which no other method here has; pretraining has half the budget, and is shared; batch
+norms use the moments of the support; Φ and θ share one learning rate; further ways as in ``maml``.
 """
 
 from __future__ import annotations
@@ -18,12 +22,7 @@ from torch import Tensor, nn
 from metabench.backbones.base import Backbone
 from metabench.episodes import Episodes, task_loss
 from metabench.methods.base import Task
-from metabench.methods.parts.inner_loop import (
-    HeadGradientMethod,
-    InnerLoopSettings,
-    Weights,
-    per_task,
-)
+from metabench.methods.parts.inner_loop import HeadGradientMethod, InnerLoopSettings, Weights
 
 
 class MTL(HeadGradientMethod):
@@ -43,7 +42,7 @@ class MTL(HeadGradientMethod):
         self.scales = nn.ParameterList(torch.ones_like(_kernel_view(w)) for _, w in kernels)
         self.shifts = nn.ParameterList(torch.zeros_like(b) for _, b in biases)
 
-    def transferred(self) -> dict[str, Tensor]:
+    def body(self) -> dict[str, Tensor]:
         """Θ under Φ: the backbone's weights, scaled and shifted."""
         weights: dict[str, Tensor] = dict(self.backbone.named_parameters())
         scaled = zip(self.scaled, self.scales, strict=True)
@@ -54,20 +53,11 @@ class MTL(HeadGradientMethod):
             | {name: weights[name] + shift for name, shift in shifted}
         )
 
-    def initial(self, episodes: Episodes) -> Weights:
-        """The classifier only."""
-        return per_task(self.head.start(episodes.ways), len(episodes))
-
     def inner_step(self, weights: Weights, gradients: Weights, step: int) -> Weights:
         """``θ' = θ − β ∇_θ L_support(Θ, Φ, θ)``."""
         return {name: w - self.settings.inner_lr * gradients[name] for name, w in weights.items()}
 
-    def features(self, episodes: Episodes) -> Episodes:
-        """The episodes' features, normalised by the moments of each task's support."""
-        weights, size = self.transferred(), episodes.support_x.shape[1]
-        return episodes.map(lambda x: self.backbone(x, weights, size))
-
-    def loss(self, batch: Episodes, progress: float) -> Tensor:
+    def outer_loss(self, batch: Episodes, progress: float) -> Tensor:
         """Mean over tasks of the query loss after adapting the classifier."""
         batch = self.features(batch)
         adapted = self.adapt(batch, self.settings.steps, second_order=True)

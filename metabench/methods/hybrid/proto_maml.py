@@ -34,6 +34,7 @@ class ProtoMAML(GradientMethod):
     family = "hybrid"
     paper = "Triantafillou et al. 2020"
     kinds = frozenset({"image", "text", "vector"})
+    order_sensitive = False  # prototypes are of classes, whatever their slots
 
     def __init__(self, backbone: Backbone, task: Task, settings: InnerLoopSettings):
         super().__init__(backbone, task, settings)
@@ -42,16 +43,16 @@ class ProtoMAML(GradientMethod):
     def initial(self, episodes: Episodes) -> Weights:
         """The backbone's θ, and a head from the prototypes of each task."""
         assert episodes.ways is not None
-        features = self.backbone(episodes.support_x, support=episodes.support_x.shape[1])
+        features = self.backbone(episodes.support_x, support=self.moments(episodes))
         means = class_means(features, episodes.support_y, episodes.ways)
         head = {"head.weight": 2 * means, "head.bias": -means.square().sum(-1)}
-        return per_task(dict(self.backbone.named_parameters()), len(episodes)) | head
+        return per_task(self.body(), len(episodes)) | head
 
     def inner_step(self, weights: Weights, gradients: Weights, step: int) -> Weights:
         """``θ_i' = θ − α ∇ L_{T_i}(f_θ)``, as in MAML, of embedding and head."""
         return {name: w - self.settings.inner_lr * gradients[name] for name, w in weights.items()}
 
-    def loss(self, batch: Episodes, progress: float) -> Tensor:
+    def outer_loss(self, batch: Episodes, progress: float) -> Tensor:
         """Mean over tasks of the query loss after adaptation (second order)."""
         adapted = self.adapt(batch, self.settings.steps, second_order=True)
         return task_loss(self.query_logits(batch, adapted), batch.query_y).mean()

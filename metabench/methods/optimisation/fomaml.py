@@ -3,6 +3,8 @@
 As MAML, but the inner gradients count as constants when the outer gradient is taken:
 
     ∇_θ L_{T_i}(f_{θ_i'}) ≈ ∇_{θ_i'} L_{T_i}(f_{θ_i'})
+
+Differs from the paper: as ``maml``, in batch norms (the support's moments) and in further ways.
 """
 
 from __future__ import annotations
@@ -23,7 +25,7 @@ class FOMAML(GradientMethod):
         """``θ_i' = θ − α ∇_θ L_{T_i}(f_θ)``."""
         return {name: w - self.settings.inner_lr * gradients[name] for name, w in weights.items()}
 
-    def loss(self, batch: Episodes, progress: float) -> Tensor:
+    def outer_loss(self, batch: Episodes, progress: float) -> Tensor:
         """Mean over tasks of the query loss; its gradient stops at the inner gradients."""
         adapted = self.adapt(batch, self.settings.steps, second_order=False)
         return task_loss(self.query_logits(batch, adapted), batch.query_y).mean()

@@ -54,13 +54,13 @@ class IMAML(GradientMethod):
     def inner_step(self, weights: Weights, gradients: Weights, step: int) -> Weights:
         """``φ ← φ − α (∇L_i(φ) + λ (φ − θ))``: descent on the regularised inner problem."""
         alpha, regularisation = self.settings.inner_lr, self.settings.regularisation
-        theta = dict(self.backbone.named_parameters()) | self.head.start(None)
+        theta = self.body() | self.head.start(weights["head.weight"].shape[1])
         return {
             name: w - alpha * gradients[name] - alpha * regularisation * (w - theta[name])
             for name, w in weights.items()
         }
 
-    def loss(self, batch: Episodes, progress: float) -> Tensor:
+    def outer_loss(self, batch: Episodes, progress: float) -> Tensor:
         """A scalar whose value is the query loss and whose gradient is the implicit one."""
         theta = self.initial(batch)
         solved = self.adapt(batch, self.settings.steps, second_order=False)

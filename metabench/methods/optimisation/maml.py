@@ -5,7 +5,12 @@ Find an initialisation from which a few gradient steps on the support solve a ta
     θ_i' = θ − α ∇_θ L_{T_i}(f_θ)      (inner loop, eq. 1; repeated ``steps`` times)
     θ*   = argmin_θ Σ_i L_{T_i}(f_{θ_i'})      (outer loop, on the queries)
 
-The outer gradient goes through the inner one (second order) unless ``first_order``.
+The outer gradient goes through the inner one (second order) unless ``first_order``. The head has a
+row for each label slot; classes take slots at random.
+
+Differs from the paper: batch norms use the moments of the support for support and queries alike,
+where the authors' code takes each batch's own, the queries' included (transductive); more ways than
+in training are answered, the further classes starting at the mean row (``rows_for``).
 """
 
 from __future__ import annotations
@@ -38,7 +43,7 @@ class MAML(GradientMethod):
         """``θ_i' = θ − α ∇_θ L_{T_i}(f_θ)``."""
         return {name: w - self.settings.inner_lr * gradients[name] for name, w in weights.items()}
 
-    def loss(self, batch: Episodes, progress: float) -> Tensor:
+    def outer_loss(self, batch: Episodes, progress: float) -> Tensor:
         """Algorithm 2 for the batch of tasks; the training loop descends along its gradient by θ.
 
         Returns:

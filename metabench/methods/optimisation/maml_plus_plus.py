@@ -7,9 +7,12 @@ Three of the paper's remedies change the inner and outer loss:
     first order first, second order later   derivative-order annealing
 
 The weights v start equal and shrink for all but the last step. The cosine schedule of the outer
-learning rate is the training loop's. The paper's per-step batch-norm statistics give way to this
-package's rule, moments of the task's own support at every step, which needs no running statistics;
-batch norm's scale and shift are shared by all steps. One model, no ensemble.
+learning rate is the training loop's.
+
+Differs from the paper: batch norms use the moments of the task's own support at every step, in
+place of running statistics for each step (BNRS), and all steps share scale and shift (no BNWB),
+because no prediction here may depend on other queries; one model, where the paper averages the best
+five; steps beyond those of training go on with the last step's rate; further ways as in ``maml``.
 """
 
 from __future__ import annotations
@@ -47,7 +50,7 @@ class MAMLPlusPlus(GradientMethod):
 
     def __init__(self, backbone: Backbone, task: Task, settings: MAMLPlusPlusSettings):
         super().__init__(backbone, task, settings)
-        weights = dict(backbone.named_parameters()) | self.head.start(None)
+        weights = self.body() | self.head.start(None)
         self.layers = list(dict.fromkeys(name.rpartition(".")[0] for name in weights))
         self.rates = nn.Parameter(torch.full((len(self.layers), settings.steps), settings.inner_lr))
 
@@ -69,7 +72,7 @@ class MAMLPlusPlus(GradientMethod):
         left = max(1 - progress / self.settings.multi_step_until, 0.03)
         return [left / n] * (n - 1) + [1 - left * (n - 1) / n]
 
-    def loss(self, batch: Episodes, progress: float) -> Tensor:
+    def outer_loss(self, batch: Episodes, progress: float) -> Tensor:
         """Mean over tasks of the weighted query losses after each step."""
         second_order = progress >= self.settings.second_order_from
         path = self.inner_loop(batch, self.settings.steps, second_order)

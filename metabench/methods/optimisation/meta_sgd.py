@@ -5,7 +5,10 @@ Learn not only where to start but, for every single weight, which way and how fa
     θ_i' = θ − α ∘ ∇_θ L_{T_i}(f_θ)      (eq. 2; α has the shape of θ and may turn negative)
     min_{θ, α} Σ_i L_{T_i}(f_{θ_i'})     (eq. 3, on the queries)
 
-The paper takes one step; here the same α serves every step.
+The paper takes one step; where ``steps`` are more, the same α serves each.
+
+Differs from the paper: batch norms use the moments of the support for support and queries alike;
+classes beyond the slots of training start at the mean row, with the mean row's α.
 """
 
 from __future__ import annotations
@@ -20,7 +23,12 @@ from metabench.config.bounds import Count, Whole
 from metabench.config.search import ADAPTS, Choice, Log
 from metabench.episodes import Episodes, task_loss
 from metabench.methods.base import Task
-from metabench.methods.parts.inner_loop import GradientMethod, InnerLoopSettings, Weights
+from metabench.methods.parts.inner_loop import (
+    GradientMethod,
+    InnerLoopSettings,
+    Weights,
+    rows_for,
+)
 
 
 class MetaSGDSettings(InnerLoopSettings):
@@ -39,9 +47,8 @@ class MetaSGD(GradientMethod):
 
     def __init__(self, backbone: Backbone, task: Task, settings: MetaSGDSettings):
         super().__init__(backbone, task, settings)
-        weights = dict(backbone.named_parameters()) | self.head.start(None)
+        weights = self.body() | self.head.start(None)
         self.names = list(weights)
-        # a class's row of the head moves by the same α as any other's, as they start alike
         self.alpha = nn.ParameterList(
             torch.full_like(w, settings.inner_lr, requires_grad=True) for w in weights.values()
         )
@@ -49,9 +56,11 @@ class MetaSGD(GradientMethod):
     def inner_step(self, weights: Weights, gradients: Weights, step: int) -> Weights:
         """``θ_i' = θ − α ∘ ∇_θ L_{T_i}(f_θ)``."""
         alpha = dict(zip(self.names, self.alpha, strict=True))
+        ways = weights["head.weight"].shape[1]
+        alpha |= {name: rows_for(a, ways) for name, a in alpha.items() if name.startswith("head.")}
         return {name: w - alpha[name] * gradients[name] for name, w in weights.items()}
 
-    def loss(self, batch: Episodes, progress: float) -> Tensor:
+    def outer_loss(self, batch: Episodes, progress: float) -> Tensor:
         """Mean over tasks of the query loss; its gradient goes to θ and α."""
         adapted = self.adapt(batch, self.settings.steps, second_order=True)
         return task_loss(self.query_logits(batch, adapted), batch.query_y).mean()

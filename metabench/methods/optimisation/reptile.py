@@ -5,8 +5,12 @@ Train on a task for k steps, then move the initialisation towards where that led
     φ_i = U^k_{T_i}(θ)      θ ← θ + ε (1/n) Σ_i (φ_i − θ)      (batched version, algorithm 2)
 
 No query is held out in training: a task's examples are all support. The paper suggests to treat
-``θ − φ`` as a gradient for an adaptive optimiser; the training loop's AdamW and cosine schedule do
-that. U is plain gradient descent on all of a task's examples (the paper: Adam on mini-batches).
+``θ − φ`` as a gradient for an adaptive optimiser, and the training loop's optimiser does.
+
+Differs from the paper: U is plain gradient descent on all of a task's examples, where the paper has
+Adam on mini-batches, because an inner loop here is a differentiable function of the weights; batch
+norms use the support's moments, never the queries' (the paper's figures without transduction are
+the ones to compare); training has as many shots as the profile says, not 15.
 """
 
 from __future__ import annotations
@@ -48,7 +52,7 @@ class Reptile(GradientMethod):
         """A step of U: ``θ ← θ − α ∇_θ L_{T_i}(f_θ)``."""
         return {name: w - self.settings.inner_lr * gradients[name] for name, w in weights.items()}
 
-    def loss(self, batch: Episodes, progress: float) -> Tensor:
+    def outer_loss(self, batch: Episodes, progress: float) -> Tensor:
         """A scalar whose value is the loss after adaptation, whose gradient is ``θ − φ``."""
         everything = replace(
             batch,

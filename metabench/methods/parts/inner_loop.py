@@ -2,6 +2,9 @@
 
 Weights are a dictionary of tensors with a leading task axis, so that one gradient of the *sum* of
 the task losses is the gradient of every task by itself (tasks share no adapted tensor).
+
+Classes take label slots by order of appearance in the support, at random in training, and the head
+has a learned row for each slot, as Finn et al. (2017) have it.
 """
 
 from __future__ import annotations
@@ -9,17 +12,19 @@ from __future__ import annotations
 import abc
 from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Annotated
+from typing import Annotated, Literal
 
 import torch
 from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
 
 from metabench.backbones.base import Backbone
 from metabench.config.bounds import Count, Positive, Whole
 from metabench.config.search import ADAPTS, Choice, Log
-from metabench.episodes import Episodes, task_loss
+from metabench.episodes import Episodes, restore_names, task_loss
 from metabench.methods.base import Method, Task
 from metabench.methods.parts.augmented import AugmentedSupport, augmented_support
+from metabench.methods.parts.slots import shuffled, slots_of
 
 Weights = dict[str, Tensor]
 """``[T, *shape]`` by name: weights of each task, or their gradients."""
@@ -42,28 +47,34 @@ def gradients_of(losses: Tensor, weights: Weights, second_order: bool = False) -
     return dict(zip(weights, found, strict=True))
 
 
-class Head(nn.Module):
-    """Linear output layer for adaptation by gradient.
+def rows_for(rows: Tensor, ways: int) -> Tensor:
+    """What ``ways`` classes start from, ``[ways, ...]``, given ``rows`` ``[slots, ...]``.
 
-    Classification starts every class from one shared, learned row, so that the untrained head
-    prefers no class, renaming classes renames the logits, and any number of ways will do (Ye & Chao
-    2022, "How to train your MAML to excel", UNICORN-MAML). Regression has an ordinary layer.
+    Fewer ways than slots leave the last slots empty. Classes beyond the slots of training start at
+    the mean row: softmax sees differences between rows alone, so the mean prefers no class, and
+    labels tell these classes apart from the first step on. (Ye & Chao 2022 try the mean for *all*
+    classes at test time; the slots keep theirs here, as the body's first step needs differences.)
+    """
+    further = rows.mean(0).expand(max(0, ways - len(rows)), *rows.shape[1:])
+    return torch.cat([rows[:ways], further])
+
+
+class Head(nn.Module):
+    """Linear output layer for adaptation by gradient: a learned row for each label slot.
+
+    In regression, a row for each component of a target.
     """
 
     def __init__(self, features: int, outputs: int):
         super().__init__()
         bound = features**-0.5
-        self.weight = nn.Parameter(torch.empty(max(outputs, 1), features).uniform_(-bound, bound))
-        self.bias = nn.Parameter(torch.zeros(max(outputs, 1)))
+        self.weight = nn.Parameter(torch.empty(outputs, features).uniform_(-bound, bound))
+        self.bias = nn.Parameter(torch.zeros(outputs))
 
     def start(self, ways: int | None) -> dict[str, Tensor]:
         """Initial ``head.weight`` ``[K, D]`` and ``head.bias`` ``[K]`` for one task."""
-        if ways is None:
-            return {"head.weight": self.weight, "head.bias": self.bias}
-        return {
-            "head.weight": self.weight.expand(ways, -1),
-            "head.bias": self.bias.expand(ways),
-        }
+        rows: dict[str, Tensor] = {"head.weight": self.weight, "head.bias": self.bias}
+        return rows if ways is None else {n: rows_for(w, ways) for n, w in rows.items()}
 
 
 def apply_head(features: Tensor, weights: Mapping[str, Tensor]) -> Tensor:
@@ -79,32 +90,43 @@ class InnerLoopSettings(AugmentedSupport):
         inner_lr: α.
         steps: inner steps in training.
         test_steps: inner steps in prediction (Finn et al. use more than in training).
+        moments: whose moments batch norms use in prediction: those of the task's own support, as
+            in training, or the running ones of the supports that training has seen.
     """
 
     inner_lr: Annotated[Positive, Log(5e-3, 0.5)] = 0.1
     steps: Annotated[Count, Choice(1, 2, 3, 5, 8)] = 5
     test_steps: Annotated[Whole, Log(1, 100), ADAPTS] = 10
+    moments: Annotated[Literal["source", "support"], Choice("source", "support"), ADAPTS] = (
+        "support"
+    )
 
 
 class GradientMethod(Method):
     """A method that adapts weights to the support by gradient steps, then predicts the queries.
 
     A subclass says from where (:meth:`initial`), how a step goes (:meth:`inner_step`), and how all
-    this is learned (``loss``). Batch normalisation uses the moments of the task's own support for
-    support and queries alike.
+    this is learned (:meth:`outer_loss`). In training, batch norms use the moments of the task's own
+    support, for support and queries alike. As in ordinary training, running moments follow along,
+    here those of the supports before adaptation: prediction may use them (``moments``).
     """
 
     kinds = frozenset({"image", "text", "vector", "regression"})
+    order_sensitive = True  # classes take label slots by order of appearance
     Settings = InnerLoopSettings
 
     def __init__(self, backbone: Backbone, task: Task, settings: InnerLoopSettings):
         super().__init__(backbone, task, settings)
-        self.head = Head(backbone.feature_dim, task.outputs)
+        self.head = Head(backbone.feature_dim, task.outputs or slots_of(task, settings))
+        self.normalises = any(isinstance(part, _BatchNorm) for part in backbone.modules())
+
+    def body(self) -> dict[str, Tensor]:
+        """The backbone's weights before adaptation, by name."""
+        return dict(self.backbone.named_parameters())
 
     def initial(self, episodes: Episodes) -> Weights:
         """θ, one copy per task: by default all parameters of backbone and head."""
-        parameters = dict(self.backbone.named_parameters()) | self.head.start(episodes.ways)
-        return per_task(parameters, len(episodes))
+        return per_task(self.body() | self.head.start(episodes.ways), len(episodes))
 
     @abc.abstractmethod
     def inner_step(self, weights: Weights, gradients: Weights, step: int) -> Weights:
@@ -115,20 +137,38 @@ class GradientMethod(Method):
             gradients: ``∇ L_{T_i}(f_{θ_i})`` on its support.
         """
 
-    def forward(self, x: Tensor, weights: Weights, support: int) -> Tensor:
-        """``[T, N, ...] -> [T, N, K]``; the first ``support`` examples give the moments."""
+    @abc.abstractmethod
+    def outer_loss(self, batch: Episodes, progress: float) -> Tensor:
+        """The training loss of tasks whose labels are slots; see :meth:`Method.loss`."""
+
+    def loss(self, batch: Episodes, progress: float) -> Tensor:
+        """The outer loss, after classes took slots at random and running moments moved on."""
+        if self.normalises:
+            with torch.no_grad():
+                self.backbone(batch.support_x, self.body())
+        if batch.ways is not None:
+            batch, _ = shuffled(batch).by_appearance()
+        return self.outer_loss(batch, progress)
+
+    def moments(self, episodes: Episodes) -> int | None:
+        """Whose moments normalise: those of so many first examples, or the source's (``None``)."""
+        source = self.settings.moments == "source" and not self.training
+        return None if source else episodes.support_x.shape[1]
+
+    def forward(self, x: Tensor, weights: Weights, support: int | None) -> Tensor:
+        """``[T, N, ...] -> [T, N, K]``; ``support`` as :meth:`moments` gives it."""
         return apply_head(self.backbone(x, weights, support), weights)
 
     def support_loss(self, episodes: Episodes, weights: Weights) -> Tensor:
         """``L_{T_i}(f_{θ_i})`` on the support of every task, ``[T]``."""
-        x = episodes.support_x
-        return task_loss(self.forward(x, weights, x.shape[1]), episodes.support_y)
+        outputs = self.forward(episodes.support_x, weights, self.moments(episodes))
+        return task_loss(outputs, episodes.support_y)
 
     def query_logits(self, episodes: Episodes, weights: Weights) -> Tensor:
         """Query outputs ``[T, Q, K]``; support rides along to give the moments."""
-        size = episodes.support_x.shape[1]
         both = torch.cat([episodes.support_x, episodes.query_x], dim=1)
-        return self.forward(both, weights, size)[:, size:]
+        outputs = self.forward(both, weights, self.moments(episodes))
+        return outputs[:, episodes.support_x.shape[1] :]
 
     def inner_loop(self, episodes: Episodes, steps: int, second_order: bool) -> Iterator[Weights]:
         """Weights of every task after 0, 1, … ``steps`` inner steps on the support.
@@ -155,13 +195,16 @@ class GradientMethod(Method):
 
     def predict_after(self, episodes: Episodes, steps: Sequence[int]) -> list[Tensor]:
         """Query outputs after each of the given numbers of inner steps, in one run."""
-        outputs = {}
+        outputs, slot = {}, None
+        if episodes.ways is not None:
+            episodes, slot = episodes.by_appearance()
         with torch.enable_grad():
             path = enumerate(self.inner_loop(episodes, max(steps), second_order=False))
             for count, weights in path:
                 if count in steps:
                     with torch.no_grad():
-                        outputs[count] = self.query_logits(episodes, weights)
+                        found = self.query_logits(episodes, weights)
+                    outputs[count] = found if slot is None else restore_names(found, slot)
         return [outputs[count] for count in steps]
 
 
@@ -170,11 +213,16 @@ class HeadGradientMethod(GradientMethod):
 
     adapts = "head"
 
-    @abc.abstractmethod
-    def features(self, episodes: Episodes) -> Episodes:
-        """The episodes' features, normalised by the moments of each task's support."""
+    def initial(self, episodes: Episodes) -> Weights:
+        """The head only."""
+        return per_task(self.head.start(episodes.ways), len(episodes))
 
-    def forward(self, x: Tensor, weights: Weights, support: int) -> Tensor:
+    def features(self, episodes: Episodes) -> Episodes:
+        """The episodes' features."""
+        weights, support = self.body(), self.moments(episodes)
+        return episodes.map(lambda x: self.backbone(x, weights, support))
+
+    def forward(self, x: Tensor, weights: Weights, support: int | None) -> Tensor:
         """The head on features ``[T, N, D]``."""
         return apply_head(x, weights)
 

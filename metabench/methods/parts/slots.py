@@ -1,7 +1,9 @@
-"""Label slots: for methods that read labels as one-hot inputs and have fixed outputs.
+"""Label slots: for methods that read labels as one-hot inputs, or have an output for each class.
 
 Such a method has one slot per class of a training episode. Classes take slots by their order of
-appearance in the support, so that how they are called cannot matter.
+appearance in the support, so that how they are called cannot matter. In training, the support comes
+in random order; in evaluation, classes come in the random order in which they were drawn. So no
+slot says anything of a class.
 """
 
 from __future__ import annotations
@@ -13,7 +15,26 @@ from torch import Tensor, nn
 
 from metabench.episodes import Episodes
 from metabench.files import InputError
-from metabench.methods.base import FeatureMethod
+from metabench.methods.base import FeatureMethod, Settings, Task
+
+
+def slots_of(task: Task, settings: Settings) -> int:
+    """The classes of a training episode, of which there are no more than the source has."""
+    return min(settings.ways or task.ways, task.classes)
+
+
+def require_slots(ways: int | None, slots: int) -> None:
+    """Check that there is a slot for every class.
+
+    Raises:
+        InputError: more ways than slots.
+    """
+    if ways is not None and ways > slots:
+        raise InputError(
+            f"ways: this method was trained with {slots} label slots and cannot answer "
+            f"{ways}-way episodes. Lower ways in the evaluation settings, or raise ways "
+            "in the method's (or the profile's) training settings and train again."
+        )
 
 
 def to_slots(episodes: Episodes, slots: int) -> tuple[Episodes, Tensor]:
@@ -22,13 +43,7 @@ def to_slots(episodes: Episodes, slots: int) -> tuple[Episodes, Tensor]:
     Raises:
         InputError: more ways than slots.
     """
-    assert episodes.ways is not None
-    if episodes.ways > slots:
-        raise InputError(
-            f"ways: this method was trained with {slots} label slots and cannot answer "
-            f"{episodes.ways}-way episodes. Lower ways in the evaluation settings, or raise ways "
-            "in the method's (or the profile's) training settings and train again."
-        )
+    require_slots(episodes.ways, slots)
     return episodes.by_appearance()
 
 

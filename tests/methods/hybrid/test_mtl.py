@@ -34,7 +34,7 @@ def mtl() -> MTL:
 def test_loss_and_gradient_equal_a_hand_unrolled_loop_over_tasks():
     method, batch, losses = mtl(), episodes(), []
     for t in range(len(batch)):
-        w = plain_weights(method, WAYS)
+        w = plain_weights(method)
         w["backbone.layers.0.weight"] = w["backbone.layers.0.weight"] * method.scales[0]
         w["backbone.layers.0.bias"] = w["backbone.layers.0.bias"] + method.shifts[0]
         path = plain_descent(
@@ -48,11 +48,11 @@ def test_loss_and_gradient_equal_a_hand_unrolled_loop_over_tasks():
         )
         losses.append(plain_loss(plain_network(batch.query_x[t], path[-1]), batch.query_y[t]))
     expected = torch.stack(losses).mean()
-    torch.testing.assert_close(method.loss(batch, 0.0), expected)
+    torch.testing.assert_close(method.outer_loss(batch, 0.0), expected)
     learned = [p for p in method.parameters() if p.requires_grad]
     slopes = torch.autograd.grad(expected, learned)
     method.zero_grad()
-    method.loss(batch, 0.0).backward()
+    method.outer_loss(batch, 0.0).backward()
     for parameter, slope in zip(learned, slopes, strict=True):
         torch.testing.assert_close(parameter.grad, slope)
 
@@ -68,7 +68,7 @@ def test_the_pretrained_weights_are_frozen():
 
 def test_without_training_the_transferred_weights_are_the_pretrained_ones():
     method = build(MTL, SETTINGS)
-    transferred = method.transferred()
+    transferred = method.body()
     assert transferred.keys() == dict(method.backbone.named_parameters()).keys()
     for name, weight in method.backbone.named_parameters():
         assert torch.equal(transferred[name], weight)
@@ -82,7 +82,7 @@ def test_a_convolution_has_one_scale_per_kernel():
     method.scales[1].data = torch.tensor([[1.0, 2.0], [3.0, 4.0]])[..., None, None]
     kernel = method.backbone.blocks[1].conv.weight
     x = torch.randn(1, 2, 8, 8)
-    ours = F.conv2d(x, method.transferred()["blocks.1.conv.weight"], padding=1)
+    ours = F.conv2d(x, method.body()["blocks.1.conv.weight"], padding=1)
     for filter_ in range(2):
         parts = [
             (2 * filter_ + channel + 1)

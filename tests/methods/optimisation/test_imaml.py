@@ -37,7 +37,7 @@ def test_on_a_quadratic_the_meta_gradient_equals_the_closed_form():
 
 
 def test_on_a_network_the_meta_gradient_equals_finite_differences_of_the_solved_problem():
-    method, batch = imaml((2,), outputs=0, steps=150, regularisation=2.0), episodes()
+    method, batch = imaml((3,), outputs=0, steps=150, regularisation=2.0), episodes()
 
     def solved() -> torch.Tensor:
         """The query loss at the solution, without the meta-gradient."""

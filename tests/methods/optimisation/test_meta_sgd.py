@@ -40,7 +40,7 @@ def test_the_loss_equals_a_hand_unrolled_loop_with_a_rate_per_weight(regression)
     }
     for t in range(len(batch)):
         path = plain_descent(
-            plain_weights(method, batch.ways),
+            plain_weights(method),
             batch.support_x[t],
             batch.support_y[t],
             lambda n, s: rates[n],
@@ -48,12 +48,12 @@ def test_the_loss_equals_a_hand_unrolled_loop_with_a_rate_per_weight(regression)
             second_order=True,
         )
         losses.append(plain_loss(plain_network(batch.query_x[t], path[-1]), batch.query_y[t]))
-    torch.testing.assert_close(method.loss(batch, 0.0), torch.stack(losses).mean())
+    torch.testing.assert_close(method.outer_loss(batch, 0.0), torch.stack(losses).mean())
 
 
 def test_the_gradient_by_weights_and_rates_equals_finite_differences():
     method, batch = meta_sgd(), episodes()
-    numeric = numeric_gradients(method, lambda: method.loss(batch, 0.0))
+    numeric = numeric_gradients(method, lambda: method.outer_loss(batch, 0.0))
     analytic = gradients(method, batch)
     close(analytic, numeric, rtol=1e-6)
     assert all(analytic[name].abs().max() > 1e-4 for name in analytic if "alpha" in name)
@@ -63,4 +63,4 @@ def test_equal_rates_make_it_maml():
     batch = episodes()
     ours = build(MetaSGD, MetaSGDSettings(inner_lr=0.3, steps=2))
     maml = build(MAML, MAMLSettings(inner_lr=0.3, steps=2))
-    torch.testing.assert_close(ours.loss(batch, 0.0), maml.loss(batch, 0.0))
+    torch.testing.assert_close(ours.outer_loss(batch, 0.0), maml.outer_loss(batch, 0.0))
