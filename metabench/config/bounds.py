@@ -2,8 +2,8 @@
 
 Whole numbers are whole (``true`` and ``"64"`` are none) and the others finite. The upper bounds are
 generous: what lies beyond is a slip of the keyboard, which would hang, overflow or fill the memory
-instead of computing. A setting that needs more narrowness says so itself:
-``steps: Count = Field(8, ge=2)``.
+instead of computing. A setting that needs more narrowness says so itself, after the type, as the
+last bound of a kind is the one that holds: ``steps: Annotated[Count, Field(ge=2)] = 8``.
 """
 
 from __future__ import annotations

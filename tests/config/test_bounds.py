@@ -8,7 +8,7 @@ from typing import Any, get_args, get_type_hints
 
 import pytest
 from annotated_types import Ge, Gt, Le, Lt
-from pydantic import BaseModel, TypeAdapter
+from pydantic import BaseModel, TypeAdapter, ValidationError
 from pydantic.fields import FieldInfo
 
 from metabench.backbones import BACKBONES
@@ -86,3 +86,21 @@ def test_what_is_no_such_number_is_refused(value) -> None:
     assert check.validate_python(3) == 3
     with pytest.raises(ValueError):
         check.validate_python(value)
+
+
+@pytest.mark.parametrize(
+    ("method", "field", "low"),
+    [
+        ("reptile", "steps", 2),
+        ("unicorn_maml", "steps", 2),
+        ("setfit", "chunk", 2),
+        ("snail", "length", 2),
+        ("gradual_unfreezing", "decay", 1.0),
+    ],
+)
+def test_the_narrower_of_two_bounds_holds(method, field, low) -> None:
+    """Of two bounds of a kind, pydantic keeps the last: the type's own must come first."""
+    settings = METHODS.load(method).Settings
+    settings.model_validate({field: low})
+    with pytest.raises(ValidationError, match="greater than or equal"):
+        settings.model_validate({field: low * 0.5 if isinstance(low, float) else low - 1})

@@ -1,12 +1,12 @@
 """From scratch: the support set is all that the network ever sees.
 
-As fine-tuning, but from random weights (the same for every task); there are no running moments, so
-normalisation uses the moments of the task's own support.
+As fine-tuning, but from random weights (the same for every task). There is no source to have
+moments of, so normalisation uses those of the task's own support.
 """
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 from torch import Tensor
 
@@ -18,10 +18,11 @@ from metabench.methods.parts.inner_loop import Weights
 
 
 class ScratchSettings(FineTuneSettings):
-    """Random weights have farther to go."""
+    """Random weights have farther to go; ``moments`` are the support's, there are no others."""
 
     finetune_lr: Annotated[NonNegative, Log(1e-3, 0.2), ADAPTS] = 0.05
     head_lr: Annotated[NonNegative, Log(5e-3, 0.5), ADAPTS] = 0.05
+    moments: Literal["support"] = "support"
 
 
 class Scratch(FineTuneMethod):
@@ -30,10 +31,6 @@ class Scratch(FineTuneMethod):
     family = "control"
     paper = "–"
     Settings = ScratchSettings
-
-    def moments(self, episodes: Episodes) -> int | None:
-        """Those of the support."""
-        return episodes.support_x.shape[1]
 
     def adapted(self) -> dict[str, Tensor]:
         """All weights of the backbone."""

@@ -21,6 +21,7 @@ slots in order of appearance and not at random, which is the same to a support i
 from __future__ import annotations
 
 import math
+from typing import Annotated
 
 import torch
 import torch.nn.functional as F
@@ -50,7 +51,7 @@ class SNAILSettings(Settings):
     filters: Width = 32
     keys: Width = 64
     values: Width = 32
-    length: Count = Field(26, ge=2)
+    length: Annotated[Count, Field(ge=2)] = 26
 
 
 class DenseBlock(nn.Module):

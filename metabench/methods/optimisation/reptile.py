@@ -36,7 +36,7 @@ class ReptileSettings(InnerLoopSettings):
         queries: few, since they join the support.
     """
 
-    steps: Annotated[Count, Choice(2, 4, 8, 16)] = Field(8, ge=2)
+    steps: Annotated[Count, Field(ge=2), Choice(2, 4, 8, 16)] = 8
     test_steps: Annotated[Whole, Log(1, 100), ADAPTS] = 20
     queries: Queries = 5
 

@@ -41,7 +41,7 @@ from metabench.methods.parts.inner_loop import (
 class UnicornMAMLSettings(InnerLoopSettings):
     """The first step is the head's alone."""
 
-    steps: Annotated[Count, Choice(2, 3, 4, 6, 9)] = Field(6, ge=2)
+    steps: Annotated[Count, Field(ge=2), Choice(2, 3, 4, 6, 9)] = 6
     test_steps: Annotated[Whole, Log(2, 100), ADAPTS] = 11
 
 

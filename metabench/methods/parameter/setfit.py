@@ -29,7 +29,7 @@ from metabench.methods.parts.logistic import logistic
 class SetFitSettings(LanguageTuningSettings):
     """``chunk``: pairs a step. ``c``: inverse penalty of the head."""
 
-    chunk: Count = Field(8, ge=2)
+    chunk: Annotated[Count, Field(ge=2)] = 8
     c: Annotated[Positive, Log(0.1, 100), ADAPTS] = 10.0
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import abc
 from collections.abc import Callable, Sequence
-from typing import Annotated
+from typing import Annotated, Literal
 
 import torch
 import torch.nn.functional as F
@@ -12,7 +12,7 @@ from torch import Tensor
 
 from metabench.backbones.base import Backbone
 from metabench.config.bounds import BelowOne, NonNegative, Whole
-from metabench.config.search import ADAPTS, Log
+from metabench.config.search import ADAPTS, Choice, Log
 from metabench.episodes import Episodes, class_means, task_loss
 from metabench.methods.base import Method, Task
 from metabench.methods.parts.augmented import AugmentedSupport, augmented_support
@@ -58,12 +58,15 @@ class FineTuneSettings(AugmentedSupport):
         head_lr: step size on the head.
         momentum: μ.
         steps: number of steps.
+        moments: whose moments batch norms use: the running ones of pretraining on the source, or
+            those of the task's own support, for support and queries alike.
     """
 
     finetune_lr: Annotated[NonNegative, Log(1e-3, 0.2), ADAPTS] = 0.005
     head_lr: Annotated[NonNegative, Log(5e-3, 0.5), ADAPTS] = 0.05
     momentum: BelowOne = 0.9
     steps: Annotated[Whole, Log(1, 100), ADAPTS] = 15
+    moments: Annotated[Literal["source", "support"], Choice("source", "support"), ADAPTS] = "source"
 
 
 class FineTuneMethod(Method):
@@ -87,8 +90,8 @@ class FineTuneMethod(Method):
             self.head = Head(backbone.feature_dim, task.outputs)
 
     def moments(self, episodes: Episodes) -> int | None:
-        """Whose normalisation moments: running ones of pretraining (``None``), or the support's."""
-        return None
+        """Whose moments normalise: those of so many first examples, or the source's (``None``)."""
+        return episodes.support_x.shape[1] if self.settings.moments == "support" else None
 
     @abc.abstractmethod
     def adapted(self) -> dict[str, Tensor]:
@@ -99,8 +102,15 @@ class FineTuneMethod(Method):
         """What adaptation minimises, summed over tasks."""
 
     def outputs(self, episodes: Episodes, x: Tensor, weights: Weights) -> Tensor:
-        """``f_θ(x)`` ``[T, N, K]`` of examples ``[T, N, ...]`` of the episodes."""
-        return apply_head(self.backbone(x, weights, self.moments(episodes)), weights)
+        """``f_θ(x)`` ``[T, N, K]`` of examples ``[T, N, ...]`` of the episodes.
+
+        The support rides along where it gives the moments.
+        """
+        size = self.moments(episodes)
+        if size is None or x is episodes.support_x:
+            return apply_head(self.backbone(x, weights, size), weights)
+        both = torch.cat([episodes.support_x, x], dim=1)
+        return apply_head(self.backbone(both, weights, size)[:, size:], weights)
 
     def support_loss(self, episodes: Episodes, weights: Weights) -> Tensor:
         """``L_S(θ) = (1/|S|) Σ CE(f_θ(x), y)`` (regression: squared error), summed over tasks."""
