@@ -48,7 +48,7 @@ def test_on_a_network_the_meta_gradient_equals_finite_differences_of_the_solved_
 
 
 def test_the_inner_problem_is_solved_with_its_penalty():
-    method, batch = imaml((4,), outputs=0, regularisation=2.0), episodes()
+    method, batch = imaml((3,), outputs=0, regularisation=2.0), episodes()
     start, end = method.initial(batch), method.adapt(batch, 400, second_order=False)
     end = {name: w.detach().requires_grad_() for name, w in end.items()}
     outputs = method.forward(batch.support_x, end, batch.support_x.shape[1])
