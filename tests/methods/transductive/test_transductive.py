@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -66,67 +67,137 @@ def test_tim_maximises_mutual_information_by_adam() -> None:
         torch.testing.assert_close(found[t], logits(q).detach())
 
 
-def test_bd_cspn_shifts_the_queries_and_rectifies_the_prototypes() -> None:
-    method, batch = build(BDCSPN, BDCSPNSettings(scale=6.0)), batch_of()
+def rectify(x, y, q, scale, confident):
+    """Liu et al., eq. 6 and 7, example by example; ``q`` is shifted."""
+    basic, classes = means_of(x, y), range(WAYS)
+    likeness = [[unit(v) @ unit(basic[k]) for k in classes] for v in q]
+    found = []
+    for k in classes:
+        mine = [(row[k], v) for row, v in zip(likeness, q, strict=True) if np.argmax(row) == k]
+        best = sorted(mine, key=lambda pair: -pair[0])[:confident]
+        members = [*x[y == k], *(v for _, v in best)]
+        weight = [np.exp(scale * (unit(v) @ unit(basic[k]))) for v in members]
+        found.append(sum(w * v for w, v in zip(weight, members, strict=True)) / sum(weight))
+    return np.stack(found)
+
+
+@pytest.mark.parametrize("confident", [1, 2, 50])
+def test_bd_cspn_shifts_the_queries_and_rectifies_the_prototypes(confident) -> None:
+    method = build(BDCSPN, BDCSPNSettings(scale=6.0, confident=confident))
+    batch = batch_of(queries=11)
     found = method.predict(batch).numpy()
     for t in range(len(batch)):
         x, y, q = embedded(method, batch, t)
         q = q + x.mean(0) - q.mean(0)
-        basic = means_of(x, y)
-        belief = softmax(6 * unit(q) @ unit(basic).T)
-        for k in range(WAYS):
-            total, weight = np.zeros(x.shape[1]), 0.0
-            for v, label in zip(x, y, strict=True):
-                if label == k:
-                    total, weight = total + v, weight + 1
-            for v, b in zip(unit(q), belief, strict=True):
-                total, weight = total + b[k] * v, weight + b[k]
-            np.testing.assert_allclose(
-                found[t, :, k], 6 * unit(q) @ unit(total / weight), rtol=1e-9
-            )
+        prototypes = rectify(x, y, q, 6.0, confident)
+        np.testing.assert_allclose(found[t], 6 * unit(q) @ unit(prototypes).T, rtol=1e-9)
 
 
-def test_laplacian_shot_follows_its_updates_and_lowers_its_energy() -> None:
-    s = LaplacianShotSettings(regularisation=0.6, neighbours=2, steps=5)
-    method, batch = build(LaplacianShot, s), batch_of()
+def test_with_no_bias_between_classes_bd_cspn_rectifies_the_unshifted_queries() -> None:
+    batch = batch_of(support=WAYS)  # the queries are the support, twice
+    copies = replace(batch, query_x=torch.cat([batch.support_x, batch.support_x], dim=1))
+    features = copies.map(lambda x: F.normalize(x, dim=-1))
+    cosines = features.query_x @ features.support_x.mT  # all pull a prototype to where it is
+    order = torch.argsort(batch.support_y)  # prototypes by class
+    expected = 10 * cosines.gather(2, order[:, None].expand_as(cosines))
+    found = build(BDCSPN, BDCSPNSettings()).classify(features)
+    torch.testing.assert_close(found, expected)
+
+
+def test_laplacian_shot_follows_its_updates() -> None:
+    s = LaplacianShotSettings(regularisation=0.6, neighbours=2, steps=5, scale=4.0, confident=3)
+    method, batch = build(LaplacianShot, s), batch_of(queries=11)
     found = method.predict(batch).numpy()
     for t in range(len(batch)):
         x, y, q = embedded(method, batch, t)
-        unary = np.array([[((v - m) ** 2).sum() for m in means_of(x, y)] for v in q])
-        near = []
-        for i, v in enumerate(q):
-            d = [np.inf if j == i else ((v - z) ** 2).sum() for j, z in enumerate(q)]
-            near.append(np.argsort(d)[:2])
+        q = q + x.mean(0) - q.mean(0)
+        unary = np.array([[((v - m) ** 2).sum() for m in rectify(x, y, q, 4.0, 3)] for v in q])
+        w = neighbours_of(q, 2)
         logits = -unary
         for _ in range(5):
             p = softmax(logits)
-            logits = -unary + 0.6 * np.stack([p[n].sum(0) for n in near])
+            pull = [sum((w[i, j] + w[j, i]) / 2 * p[j] for j in range(11)) for i in range(11)]
+            logits = -unary + 0.6 * np.stack(pull)
         np.testing.assert_allclose(found[t], logits, rtol=1e-9)
 
 
-def test_without_regularisation_laplacian_shot_is_the_nearest_class_mean() -> None:
-    method, batch = build(LaplacianShot, LaplacianShotSettings(regularisation=0.0)), batch_of()
+def neighbours_of(q, count):
+    """w_ij is one where j is among the ``count`` queries nearest to i."""
+    w = np.zeros((len(q), len(q)))
+    for i, v in enumerate(q):
+        distance = [np.inf if i == j else ((v - z) ** 2).sum() for j, z in enumerate(q)]
+        w[i, np.argsort(distance)[:count]] = 1
+    return w
+
+
+def test_the_energy_of_laplacian_shot_never_rises_on_its_graph_and_does_with_one_direction() -> None:
+    weight = 0.7
+    method = build(LaplacianShot, LaplacianShotSettings(regularisation=weight, steps=0))
+    rises = 0
+    for seed in range(10):
+        g = torch.Generator().manual_seed(seed)
+        q = torch.randn(1, 30, 4, generator=g, dtype=torch.float64)
+        unary = 3 * torch.rand(30, WAYS, generator=g, dtype=torch.float64).numpy()
+        graph = method.graph(q)[0].numpy()
+        directed = neighbours_of(q[0].numpy(), 2)
+        assert weight * np.linalg.eigvalsh(graph)[0] >= -2  # what the proof asks for
+
+        def energy(y, w=graph, a=unary):
+            return (y * (np.log(y) + a - weight / 2 * w @ y)).sum()
+
+        for w in (graph, directed):
+            y = softmax(-unary)
+            path = [energy(y)]
+            for _ in range(8):
+                y = softmax(-unary + weight * w @ y)
+                path.append(energy(y))
+            if w is graph:
+                assert np.diff(path).max() <= 1e-12
+            else:
+                rises += np.diff(path).max() > 1e-12
+    assert rises > 0
+
+
+def test_the_graph_of_laplacian_shot_has_the_energy_of_its_nearest_neighbours() -> None:
+    method = build(LaplacianShot, LaplacianShotSettings(neighbours=3))
+    draw = np.random.default_rng(0)
+    q = draw.normal(size=(12, 4))
+    graph, directed = method.graph(torch.from_numpy(q)[None])[0].numpy(), neighbours_of(q, 3)
+    for _ in range(5):
+        y = np.eye(WAYS)[draw.integers(WAYS, size=12)]
+        apart = ((y[:, None] - y) ** 2).sum(-1)
+        np.testing.assert_allclose((graph * apart).sum(), (directed * apart).sum())
+
+
+def test_without_regularisation_laplacian_shot_is_the_nearest_rectified_prototype() -> None:
+    s = LaplacianShotSettings(regularisation=0.0, scale=4.0)
+    method, batch = build(LaplacianShot, s), batch_of()
     x, y, q = embedded(method, batch, 0)
-    expected = -((q[:, None] - means_of(x, y)) ** 2).sum(-1)
+    q = q + x.mean(0) - q.mean(0)
+    expected = -((q[:, None] - rectify(x, y, q, 4.0, 30)) ** 2).sum(-1)
     np.testing.assert_allclose(method.predict(batch)[0].numpy(), expected, atol=1e-12)
 
 
-def test_pt_map_assigns_equally_many_queries_to_every_class() -> None:
-    method, batch = build(PTMAP, PTMAPSettings(sweeps=500)), batch_of()
-    p = method.predict(batch).exp()
-    torch.testing.assert_close(p.sum(2), torch.ones(len(batch), 6, dtype=p.dtype))
-    torch.testing.assert_close(
-        p.sum(1), torch.full((len(batch), WAYS), 2.0).to(p), atol=0.01, rtol=0
-    )
+def test_pt_map_assigns_equally_many_queries_to_every_class_by_optimal_transport() -> None:
+    method = build(PTMAP, PTMAPSettings(sweeps=500, inverse_temperature=0.5))
+    g = torch.Generator().manual_seed(0)
+    query, centres = (torch.randn(2, n, 5, generator=g, dtype=torch.float64) for n in (6, WAYS))
+    log_m, _ = method.assign(query, centres, torch.zeros(2, 1, WAYS, dtype=torch.float64))
+    torch.testing.assert_close(log_m.exp().sum(2), torch.ones(2, 6, dtype=log_m.dtype))
+    torch.testing.assert_close(log_m.exp().sum(1), torch.full((2, WAYS), 2.0).to(log_m))
+    # the one matrix of these sums that is optimal: log M + λ d is a row term plus a column term
+    rest = log_m + 0.5 * (query[:, :, None] - centres[:, None]).square().sum(-1)
+    rest = rest - rest.mean(1, keepdim=True)
+    torch.testing.assert_close(rest, rest.mean(2, keepdim=True).expand_as(rest))
 
 
 def test_pt_map_alternates_assignment_and_centres() -> None:
-    s = PTMAPSettings(power=0.5, inverse_temperature=4.0, step_size=0.3, steps=3, sweeps=15)
+    s = PTMAPSettings(power=0.5, inverse_temperature=1.0, step_size=0.3, steps=3, sweeps=300)
     method, batch = build(PTMAP, s), batch_of()
     found = method.predict(batch).exp().numpy()
 
     def sinkhorn(m):
-        for _ in range(15):
+        for _ in range(1000):
             m = m / m.sum(0) * (len(m) / m.shape[1])
             m = m / m.sum(1, keepdims=True)
         return m
@@ -134,18 +205,27 @@ def test_pt_map_alternates_assignment_and_centres() -> None:
     for t in range(len(batch)):
         with torch.no_grad():
             raw = batch.map(method.backbone)
-        f = np.concatenate([raw.support_x[t], raw.query_x[t]])
-        f = unit(np.sign(f) * (np.abs(f) + 1e-6) ** 0.5)
-        f = unit(f - f.mean(0))
-        x, y, q = f[:9], batch.support_y[t].numpy(), f[9:]
+        parts = []
+        for f in (raw.support_x[t].numpy(), raw.query_x[t].numpy()):
+            f = unit(np.sign(f) * (np.abs(f) + 1e-6) ** 0.5)
+            parts.append(unit(f - f.mean(0)))
+        (x, q), y = parts, batch.support_y[t].numpy()
         c = means_of(x, y)
         for _ in range(3):
-            m = sinkhorn(np.exp(-4 * ((q[:, None] - c) ** 2).sum(-1)))
+            m = sinkhorn(np.exp(-((q[:, None] - c) ** 2).sum(-1)))
             for k in range(WAYS):
                 mu = (x[y == k].sum(0) + m[:, k] @ q) / ((y == k).sum() + m[:, k].sum())
                 c[k] += 0.3 * (mu - c[k])
-        expected = sinkhorn(np.exp(-4 * ((q[:, None] - c) ** 2).sum(-1)))
+        expected = sinkhorn(np.exp(-((q[:, None] - c) ** 2).sum(-1)))
         np.testing.assert_allclose(found[t], expected, rtol=1e-7)
+
+
+@pytest.mark.parametrize("method", [BDCSPN, LaplacianShot, PTMAP])
+def test_a_shift_of_all_queries_changes_nothing(method) -> None:
+    learner, features = build(method, method.Settings()), batch_of(queries=11)
+    shift = torch.linspace(-1, 2, features.query_x.shape[-1], dtype=torch.float64)
+    moved = replace(features, query_x=features.query_x + shift)
+    torch.testing.assert_close(learner.classify(moved), learner.classify(features))
 
 
 def test_transductive_fine_tuning_adds_the_entropy_of_the_queries() -> None:
