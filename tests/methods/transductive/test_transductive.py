@@ -130,7 +130,7 @@ def neighbours_of(q, count):
     return w
 
 
-def test_the_energy_of_laplacian_shot_never_rises_on_its_graph_and_does_with_one_direction() -> None:
+def test_the_energy_of_laplacian_shot_never_rises_but_on_a_graph_of_one_direction() -> None:
     weight = 0.7
     method = build(LaplacianShot, LaplacianShotSettings(regularisation=weight, steps=0))
     rises = 0
