@@ -96,6 +96,9 @@ class Evaluation(Strict):
         val_episodes: of the source, in each setting, to choose the camps' champions by; a third of
             ``episodes`` by default.
         metrics: what to measure beside accuracy, likelihood and calibration, or squared error.
+        selection: also record scores with adaptation settings that are chosen otherwise: by
+            cross-validation on each support, or by the test episodes themselves (an oracle).
+        candidates: settings among which these rules choose, a learner's own included.
     """
 
     episodes: Many = Field(600, ge=2)
@@ -107,6 +110,8 @@ class Evaluation(Strict):
     val_episodes: Many | None = Field(None, ge=2)
     steps: Distinct[Whole] = ()
     metrics: Distinct[CodeName] = ()
+    selection: Distinct[Literal["support", "oracle"]] = ()
+    candidates: Count = Field(8, ge=2)
 
     @property
     def champion_episodes(self) -> int:

@@ -89,6 +89,18 @@ class EpisodeSet:
             ]
         return torch.cat(parts)
 
+    def door(
+        self, method: Method, predict: Callable[[Episodes], Any] | None = None
+    ) -> tuple[Tensor | None, Callable[[Episodes], Any], int]:
+        """What to :meth:`ask` from, what answers it, and how many tasks at once.
+
+        By default ``predict`` is the method's own; a method that sees examples only through
+        features then gets them from one embedded table.
+        """
+        if isinstance(method, FeatureMethod) and predict is None and self.table is not None:
+            return self.features(method), method.classify, 50
+        return None, predict or method.predict, method.eval_tasks
+
     def predictions(
         self, method: Method, predict: Callable[[Episodes], Any] | None = None
     ) -> Iterator[tuple[Tensor, Any]]:
@@ -96,13 +108,8 @@ class EpisodeSet:
 
         The next chunk is asked once the last one was taken: what is measured at once cannot be
         changed later, through memory that a method has kept.
-
-        By default ``predict`` is the method's own; a method that sees examples only through
-        features then gets them from one embedded table.
         """
-        table, function, tasks = None, predict or method.predict, method.eval_tasks
-        if isinstance(method, FeatureMethod) and predict is None and self.table is not None:
-            table, function, tasks = self.features(method), method.classify, 50
+        table, function, tasks = self.door(method, predict)
         for start in range(0, len(self.frozen), tasks):
             asked, labels = self.ask(slice(start, start + tasks), table)
             yield labels.to(self.device), function(asked)
@@ -240,8 +247,8 @@ def evaluate(
     frames = []
     for i, episodes in enumerate(sets):
         frozen = episodes.frozen
-        if frozen.ways and not method.variable_ways and frozen.ways != method.task.ways:
-            continue  # the learner has a fixed number of outputs
+        if not can_answer(method, frozen.ways):
+            continue
         report(i / len(sets), f"{frozen.dataset} {frozen.ways}w{frozen.shots}s")
         temperature = temperature_for(temperatures or {}, frozen.ways, frozen.shots)
         variants: list[tuple[int, Callable[[Episodes], Tensor] | None]] = [(-1, None)]
@@ -254,18 +261,26 @@ def evaluate(
                 if count < 0:
                     raise
                 continue  # further than it was trained for: a row less, and the report says so
-            frame.insert(0, "episode", np.arange(len(frame)))
-            frames.append(
-                frame.assign(
-                    target=frozen.dataset,
-                    ways=frozen.ways,
-                    shots=frozen.shots,
-                    queries=frozen.queries,
-                    steps=count,
-                    episode_hash=frozen.hash,
-                )
-            )
+            frames.append(described(frame, frozen, count))
     return pd.concat(frames, ignore_index=True) if frames else pd.DataFrame()
+
+
+def can_answer(method: Method, ways: int) -> bool:
+    """Whether ``method`` has outputs for so many classes; 0: regression."""
+    return not ways or method.variable_ways or ways == method.task.ways
+
+
+def described(scores: pd.DataFrame, frozen: FrozenEpisodes, steps: int = -1) -> pd.DataFrame:
+    """``scores``, a row an episode, with columns that say of what."""
+    return scores.assign(
+        episode=np.arange(len(scores)),
+        target=frozen.dataset,
+        ways=frozen.ways,
+        shots=frozen.shots,
+        queries=frozen.queries,
+        steps=steps,
+        episode_hash=frozen.hash,
+    )
 
 
 def _after(method: Method, count: int) -> Callable[[Episodes], Tensor]:

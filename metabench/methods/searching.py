@@ -34,10 +34,7 @@ def idle(method: type[Method], backbone: type[Backbone] | None = None) -> dict[s
     if not any(map(adapts, method.Settings.model_fields.values())):
         found[BY_SHOTS] = "none of its settings is of prediction alone"
     names, reason = {
-        "none": (
-            set(Settings.model_fields) - PRETRAINING - {BY_SHOTS},
-            "it is not trained on the source",
-        ),
+        "none": (TRAINING, "it is not trained on the source"),
         "supervised": (EPISODE_FORM, "it is trained on plain batches"),
         "episodic": (BATCH_FORM, "it is trained on episodes"),
     }[method.source_training]

@@ -58,7 +58,7 @@ def episodes_fingerprint(config: Config, name: str) -> dict[str, Any]:
         found["family"] = code_fingerprint(DATASETS.module(name))
     if name in task_type.datasets:
         found["evaluation"] = task_type.evaluation.model_dump(
-            mode="json", exclude={"steps", "metrics"}
+            mode="json", exclude={"steps", "metrics", "selection", "candidates"}
         )
     if name in task_type.sources:
         found["training"] = task_type.training.model_dump(mode="json")
@@ -132,11 +132,12 @@ def learner_fingerprint(config: Config, source: str, method: str) -> dict[str, A
 def evaluation_fingerprint(config: Config, source: str) -> dict[str, Any]:
     """The results of learners of ``source``, whatever the learner."""
     task_type = config.task_type_of(source)
-    metrics = task_type.evaluation.metrics
+    asked, metrics = task_type.evaluation, task_type.evaluation.metrics
     return {
         "augmentation": [DATASETS.load(name).augmentation for name in task_type.datasets],
         "code": code_fingerprint(EVALUATION, *([OPEN_SET] if task_type.out_of_scope else [])),
-        "steps": task_type.evaluation.steps,
+        "steps": asked.steps,
+        "selection": (asked.selection, asked.candidates) if asked.selection else (),
         "metrics": [METRICS.target(name) for name in metrics],
         "metrics_code": code_fingerprint(*map(METRICS.module, metrics)),
     }

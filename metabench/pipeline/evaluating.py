@@ -22,7 +22,8 @@ from metabench.files import (
     write_json,
 )
 from metabench.learning.calibration import temperature_for
-from metabench.learning.scoring import EpisodeSet, episode_cost, evaluate
+from metabench.learning.scoring import EpisodeSet, can_answer, episode_cost, evaluate
+from metabench.learning.selection import selected
 from metabench.learning.training import Report
 from metabench.methods.base import Method
 from metabench.pipeline.cells import Cost, examples_of, peak_memory_mb, trusted_of
@@ -30,7 +31,7 @@ from metabench.pipeline.fingerprint import git_commit
 from metabench.pipeline.keys import Keys, champion_files, count_test_classes, evaluation_files
 from metabench.pipeline.layout import Layout
 from metabench.pipeline.opening import load_learner
-from metabench.pipeline.results import arranged
+from metabench.pipeline.results import VAL, arranged
 from metabench.runtime import machine, pick_device
 
 FAULTS = MISSING, DAMAGED, OTHER = (
@@ -71,12 +72,21 @@ def evaluate_cell(
     val = [opened(path) for path in champion_files(task_type, layout, source, method)]
     cost = read_record(folder / "cost.json", Cost).model_dump() | episode_cost(learner, sets[0])
     asked = task_type.evaluation
-    parts = {"val": evaluate(learner, val, report=report)}
-    temperatures = _temperatures(parts["val"])
-    parts["test"] = evaluate(learner, sets, asked.steps, report, asked.metrics, temperatures)
+    on_val = evaluate(learner, val, report=report)
+    temperatures = _temperatures(on_val)
+    on_test = evaluate(learner, sets, asked.steps, report, asked.metrics, temperatures)
+    others = [
+        selected(learner, s, asked.selection, asked.candidates, asked.metrics)
+        for s in sets
+        if asked.selection and can_answer(learner, s.frozen.ways)
+    ]
     # none of val is no row, and no column: it must not make floats of the others' integers
-    scored = [part.assign(partition=name) for name, part in parts.items() if len(part)]
-    frame = pd.concat(scored, ignore_index=True)
+    scored = [
+        on_val.assign(partition="val", selection=VAL),
+        on_test.assign(partition="test", selection=VAL),
+        *(part.assign(partition="test") for part in others),
+    ]
+    frame = pd.concat([part for part in scored if len(part)], ignore_index=True)
     cost["open_set_auroc"] = _open_set(task_type, layout, choice, learner, sets, temperatures)
     cost["peak_memory_mb"] = max(peak_memory_mb(), cost.pop("train_peak_memory_mb"))
     declared = type(learner)  # what `metabench check` examines; an instance could say otherwise
@@ -141,11 +151,10 @@ def _open_set(
     found: dict[str, float] = {}
     for s in sets:
         target, ways = s.frozen.dataset, s.frozen.ways
-        possible = learner.variable_ways or ways == learner.task.ways
         if (
             target in task_type.out_of_scope
             and ways > count_test_classes(layout, target)
-            and possible
+            and can_answer(learner, ways)
         ):
             from metabench.learning.open_set import auroc  # imports scikit-learn: 1.7 s
 

@@ -18,7 +18,7 @@ from metabench.pipeline.part import WHOLE, Part
 
 CONTRACT = [
     "source", "target", "partition", "method", "family", "seed", "ways", "shots", "queries",
-    "steps", "episode", "episode_hash", "metric", "value", "nll", "brier",
+    "steps", "selection", "episode", "episode_hash", "metric", "value", "nll", "brier",
     "bin_count", "bin_correct", "bin_confidence",
     "temperature", "raw_nll", "raw_bin_count", "raw_bin_correct", "raw_bin_confidence",
 ]  # fmt: skip
@@ -26,10 +26,13 @@ CONTRACT = [
 
 ``partition`` is test, or val for the episodes by which champions are chosen: no board has these.
 Likelihood and calibration are of logits divided by ``temperature``, which is fitted on the latter;
-those of logits as they are begin with ``raw_``.
+those of logits as they are begin with ``raw_``. ``selection`` is the rule that chose the adaptation
+settings: ``VAL``, or another that ``evaluation.selection`` names.
 
 Then come the numbers of the metrics that ``evaluation.metrics`` names.
 """
+VAL = "val"
+"""The rule of all comparisons: settings are those of ``params.yaml``, chosen on ``val``."""
 LISTED = 10
 """Cells that a message names."""
 

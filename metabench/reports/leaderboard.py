@@ -12,6 +12,7 @@ import pandas as pd
 
 from metabench.config import setting_label as form_label
 from metabench.files import atomic, write_text
+from metabench.pipeline.results import VAL
 from metabench.reports import figures, for_dvc
 from metabench.reports.camps import (
     CAMPS,
@@ -29,6 +30,7 @@ from metabench.reports.scores import BLOCK, ORACLE, Blocks, blocks_of, condense
 from metabench.reports.statistics.ranks import ranking, unit_ranks
 from metabench.reports.stored import store, stored
 from metabench.reports.summary import (
+    by_other_rules,
     generalisation,
     label_need,
     reliability,
@@ -54,7 +56,9 @@ def write_reports(
         costs: one record per cell.
         meta: ``profile``, ``git_commit``, ``seeds``, ``params``.
     """
-    store(condense(results), costs, folder, meta)
+    rules = sorted(results["selection"].unique(), key=(VAL, "support", "oracle").index)
+    scores = [condense(results, rule) for rule in rules]
+    store(pd.concat(scores, ignore_index=True), costs, folder, meta)
     return write_stored(folder)
 
 
@@ -64,7 +68,9 @@ def write_stored(folder: Path) -> pd.DataFrame:
     Raises:
         InputError: there are none, or damaged ones.
     """
-    scores, costs, meta = stored(folder)
+    every, costs, meta = stored(folder)
+    scores = every[every["selection"] == VAL]
+    others = by_other_rules(every, costs)
     blocks, bins, validation = blocks_of(scores, costs), reliability(scores), validation_of(costs)
     summary = summarise(scores, costs, blocks).assign(profile=meta["profile"])
     for stale in (folder / "figures").glob("*.svg"):
@@ -72,7 +78,7 @@ def write_stored(folder: Path) -> pd.DataFrame:
     (folder / "figures").mkdir(parents=True, exist_ok=True)
     common = _across(summary, blocks, folder)
     sources = [
-        _source(name, rows, blocks, bins, validation.get(str(name), {}), folder)
+        _source(name, rows, blocks, bins, validation.get(str(name), {}), others, folder)
         for name, rows in summary.groupby("source", sort=False)
     ]
     papers = sorted(set(zip(summary["method"], summary["paper"], strict=True)))
@@ -83,7 +89,9 @@ def write_stored(folder: Path) -> pd.DataFrame:
     )  # fmt: skip
     _render("decision_guide.md", folder, meta=meta, situations=guide(summary, blocks, validation))
     with atomic(folder / "leaderboard.csv") as temporary:
-        summary.to_csv(temporary, index=False, float_format="%.6g")
+        whole = pd.concat([summary, others.assign(profile=meta["profile"])], ignore_index=True)
+        whole = whole if len(others) else summary
+        whole.to_csv(temporary, index=False, float_format="%.6g")
     for_dvc.write_metrics(summary, folder / "metrics.json")
     for_dvc.write_shots(summary, folder / "shots.csv")
     open_set_figure(costs, folder / "figures/open_set.svg")
@@ -149,6 +157,7 @@ def _source(
     measured: Blocks,
     bins: pd.DataFrame,
     validation: Validation,
+    others: pd.DataFrame,
     folder: Path,
 ) -> dict[str, Any]:
     main = rows[rows["steps"] == -1]
@@ -174,7 +183,7 @@ def _source(
                 path = add(title, f"reliability-{name}-{target}-{ways}w{shots}s.svg")
                 figures.reliability_diagram(wanted, f"{name} → {title}", path)
     blocks = [
-        _block(key, block) | _camps(key, block, measured, validation)
+        _block(key, block) | _camps(key, block, measured, validation) | _rules(key, block, others)
         for key, block in rows.groupby(BLOCK, sort=False)
     ]
     return {
@@ -314,6 +323,26 @@ def _camps(
     fewer = form if ways and not form.startswith(f"{ways}w") else ""
     rests = rests_on(tests) if tests else ""
     return {"champions": tests, "camps": there, "chosen_on": fewer, "rests_on": rests}
+
+
+def _rules(key: Any, rows: pd.DataFrame, others: pd.DataFrame) -> dict[str, Any]:
+    """Scores of one block by the rule that chose adaptation settings, where there are several."""
+    if others.empty:
+        return {"rules": [], "by_rule": []}
+    mine = others[(others[BLOCK] == pd.Series(dict(zip(BLOCK, key, strict=True)))).all(axis=1)]
+    main = rows[(rows["steps"] == -1) & rows["method"].isin(mine["method"])]
+    both, lines = pd.concat([main, mine]), []
+    rules = list(dict.fromkeys(both["selection"]))
+    for method in main["method"]:
+        by_rule = both[both["method"] == method].set_index("selection")
+        scores = [
+            amount(by_rule.at[rule, "mean"], by_rule.at[rule, "half"], by_rule["metric"].iloc[0])
+            if rule in by_rule.index
+            else ""
+            for rule in rules
+        ]
+        lines.append({"method": method, "scores": scores})
+    return {"rules": rules, "by_rule": lines}
 
 
 def _says(rows: pd.DataFrame) -> dict[str, list[str]]:

@@ -14,6 +14,7 @@ from typing import Any
 import pandas as pd
 
 from metabench.files import DAMAGED, InputError, write_text
+from metabench.pipeline.results import VAL
 from metabench.shown import markdown
 
 TITLES = {
@@ -38,8 +39,13 @@ def published() -> pd.DataFrame:
 
 
 def read_board(path: Path) -> pd.DataFrame:
-    """A ``leaderboard.csv``; a commit of digits alone stays text."""
-    return pd.read_csv(path, dtype={"git_commit": str, "profile": str})
+    """The results of a ``leaderboard.csv``; a commit of digits alone stays text.
+
+    Rows whose settings were chosen by another rule than ``val`` are no results. Boards of version
+    0.2 have no others.
+    """
+    board = pd.read_csv(path, dtype={"git_commit": str, "profile": str})
+    return board[board["selection"] == VAL] if "selection" in board else board
 
 
 def leaderboards(folder: Path) -> pd.DataFrame:

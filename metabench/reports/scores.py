@@ -14,7 +14,7 @@ import numpy as np
 import pandas as pd
 
 from metabench.files import InputError
-from metabench.pipeline.results import further
+from metabench.pipeline.results import VAL, further
 from metabench.reports.statistics.tables import Block
 
 BLOCK = ["source", "target", "ways", "shots"]
@@ -29,18 +29,19 @@ UNCALIBRATED = [*KEY, "values", "nll", *BINS]
 """Columns of boards that were made before logits were divided by a temperature."""
 RAW = ["nll", *BINS]
 """What is there as ``raw_`` too: of logits as they are."""
-COLUMNS = [*UNCALIBRATED, "temperature", *(f"raw_{name}" for name in RAW)]
+COLUMNS = [*UNCALIBRATED, "temperature", *(f"raw_{name}" for name in RAW), "selection"]
 """Of condensed scores; then come the means of the metrics that ``evaluation.metrics`` names."""
 
 Blocks = dict[tuple[Any, ...], Block]
 """By source, target, ways and shots; the oracle apart, for no method is its peer."""
 
 
-def condense(results: pd.DataFrame) -> pd.DataFrame:
+def condense(results: pd.DataFrame, selection: str = VAL) -> pd.DataFrame:
     """A row for each cell, target, setting and number of steps, in a fixed order.
 
     Args:
         results: per-episode rows (``metabench.pipeline.results.CONTRACT``).
+        selection: the rule by which adaptation settings were chosen: only these rows count.
 
     Returns:
         ``COLUMNS``: ``values`` are the scores of the episodes as float32 (accuracies of up to some
@@ -51,7 +52,7 @@ def condense(results: pd.DataFrame) -> pd.DataFrame:
         InputError: a cell is there twice, has a score that is not finite, or cells have other
             episodes than the rest.
     """
-    rows = []
+    rows, results = [], results[results["selection"] == selection]
     cells: Iterable[tuple[Any, pd.DataFrame]] = results.groupby(KEY)
     for key, frame in cells:
         if frame["episode"].duplicated().any():
@@ -74,8 +75,7 @@ def condense(results: pd.DataFrame) -> pd.DataFrame:
             bins = ordered[name].map(np.asarray) if facts["metric"] == "accuracy" else [np.empty(0)]
             facts[name] = np.sum(np.stack(list(bins)), axis=0, dtype=float)
         rows.append(facts | ordered[further(ordered)].mean().to_dict())
-    scores = pd.DataFrame(rows)
-    scores = scores[[*COLUMNS, *further(results)]]
+    scores = pd.DataFrame(rows).assign(selection=selection)[[*COLUMNS, *further(results)]]
     _check_comparable(scores)
     return scores
 

@@ -20,6 +20,7 @@ import yaml
 
 from metabench.config.yaml_file import parse
 from metabench.files import DAMAGED, InputError, atomic, digest, read_json, write_json, write_text
+from metabench.pipeline.results import VAL
 from metabench.reports.scores import COLUMNS, RAW, UNCALIBRATED
 from metabench.reports.summary import COSTS, FLAGS
 
@@ -89,12 +90,15 @@ def stored(folder: Path) -> tuple[pd.DataFrame, pd.DataFrame, dict[str, Any]]:
 
 
 def _of_version_0_2(scores: pd.DataFrame) -> pd.DataFrame:
-    """Scores as they were stored before temperatures: likelihood is of logits as they are."""
+    """Scores as they were stored before temperatures: likelihood is of logits as they are.
+
+    Settings were chosen on ``val`` alone.
+    """
     if list(scores.columns[: len(UNCALIBRATED)]) != UNCALIBRATED:
         raise ValueError("other columns than those of scores")
     others = [name for name in scores.columns if name not in UNCALIBRATED]
     raw = {f"raw_{name}": scores[name] for name in RAW}
-    return scores.assign(temperature=np.nan, **raw)[[*COLUMNS, *others]]
+    return scores.assign(temperature=np.nan, selection=VAL, **raw)[[*COLUMNS, *others]]
 
 
 def _digest(params: Any) -> str:

@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 
 from metabench.files import InputError
+from metabench.pipeline.results import VAL
 from metabench.reports.camps import camp_of, form_for, validation_of
 from metabench.reports.machines import listed, machines_of
 from metabench.reports.scores import (
@@ -91,9 +92,22 @@ def summarise(scores: pd.DataFrame, costs: pd.DataFrame, blocks: Blocks) -> pd.D
     summary["rank"] = ranks.rank(ascending=False, method="min").astype(int)
     summary = summary.join(_verdicts(summary, blocks), on=[*BLOCK, "method"])
     summary.loc[summary["steps"] != -1, VERDICTS] = np.nan
+    summary["selection"] = VAL
     order = ["source", "cross", *BLOCK[1:], "steps", "transductive", "bound", "rank", "method"]
     summary = _with_metrics(summary, scores).assign(bound=summary["method"] == ORACLE)
     return summary.sort_values(order, ignore_index=True).drop(columns="bound")
+
+
+def by_other_rules(scores: pd.DataFrame, costs: pd.DataFrame) -> pd.DataFrame:
+    """As :func:`summarise`, of scores whose adaptation settings were chosen by another rule.
+
+    They have neither rank nor verdict. Empty where there are none.
+    """
+    found = []
+    for rule, rows in scores[scores["selection"] != VAL].groupby("selection", sort=False):
+        whole = summarise(rows, costs, blocks_of(rows, costs)).assign(selection=rule)
+        found.append(whole.assign(**dict.fromkeys(["rank", *VERDICTS], np.nan)))
+    return pd.concat(found, ignore_index=True) if found else pd.DataFrame()
 
 
 def _with_metrics(summary: pd.DataFrame, scores: pd.DataFrame) -> pd.DataFrame:

@@ -36,7 +36,7 @@ def track_cell(config: Config, layout: Layout, source: str, method: str, seed: i
     path, folder = layout.result(source, method, seed), layout.learner(source, method, seed)
     record, results = (
         read_json(path.with_suffix(".json")),
-        read_result(path).query("partition == 'test'"),
+        read_result(path).query("partition == 'test' and selection == 'val'"),
     )
     curve = pd.read_csv(folder / "curve.csv")
     datasets = {

@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 
 from metabench.pipeline.results import CONTRACT
+from metabench.reports import figures
 from metabench.reports.scores import blocks_of, condense
 from metabench.reports.summary import summarise
 
@@ -55,9 +56,9 @@ def made_up(
                         mean = skill + 0.1 * (k > 1) - 0.2 * (target != source)
                         value = np.clip(mean + luck + hard + draw.normal(0, 0.01, episodes), 0, 1)
                         frames.append(_frame(value).assign(
-                            source=source, target=target, partition="test", method=method,
-                            family=family, seed=seed, ways=ways, shots=k, queries=15, steps=-1,
-                            episode=range(episodes),
+                            source=source, target=target, partition="test", selection="val",
+                            method=method, family=family, seed=seed, ways=ways, shots=k,
+                            queries=15, steps=-1, episode=range(episodes),
                             episode_hash=f"hash-{target}-{k}", metric="accuracy" if ways else "mse",
                         ))  # fmt: skip
                 val = {f"{ways}w{k}s" if ways else f"{k}s": skill + 0.1 * (k > 1) for k in shots}
@@ -69,6 +70,16 @@ def summary_of(results: pd.DataFrame, costs: pd.DataFrame) -> pd.DataFrame:
     """The summary of made-up results."""
     scores = condense(results)
     return summarise(scores, costs, blocks_of(scores, costs))
+
+
+def undrawn(monkeypatch: Any) -> None:
+    """Figures are empty from now on: drawing takes longer than all else in a report."""
+
+    def save(figure: Any, path: Path) -> None:
+        figures.plt.close(figure)
+        path.write_text("<svg/>", encoding="utf-8")
+
+    monkeypatch.setattr(figures, "save", save)
 
 
 def save_board(folder: Path, profile: str, *args: Any, **changes: Any) -> pd.DataFrame:

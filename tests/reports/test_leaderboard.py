@@ -18,9 +18,10 @@ from metabench.reports.compare import comparisons
 from metabench.reports.guide import guide
 from metabench.reports.leaderboard import write_reports
 from metabench.reports.machines import mixed
+from metabench.reports.reproduction import read_board
 from metabench.reports.scores import blocks_of, condense
 from metabench.reports.summary import generalisation, label_need
-from tests.reports.synthetic import BOARD, MACHINE, META, made_up, summary_of
+from tests.reports.synthetic import BOARD, MACHINE, META, made_up, summary_of, undrawn
 
 
 @pytest.fixture(scope="module")
@@ -54,7 +55,10 @@ def test_methods_alike_are_tied_where_there_are_data_to_say_so() -> None:
     assert words["maml"] == "behind" and words["tim"] == "best"  # among transductive methods
 
 
-def test_a_temperature_of_fewer_ways_is_flagged_and_one_that_is_missing(tmp_path) -> None:
+def test_a_temperature_of_fewer_ways_is_flagged_and_one_that_is_missing(
+    tmp_path, monkeypatch
+) -> None:
+    undrawn(monkeypatch)
     results, costs = made_up(targets=("glyphs",), shots=(1,), ways=20)
     costs["val_scores"] = [{"16w1s": 0.5}] * len(costs)
     results.loc[results["method"] == "maml", "temperature"] = np.nan
@@ -64,6 +68,35 @@ def test_a_temperature_of_fewer_ways_is_flagged_and_one_that_is_missing(tmp_path
     text = (tmp_path / "leaderboard.md").read_text(encoding="utf-8")
     assert "temperatures are fitted, and settings by shots chosen, on 16w1s." in text
     assert "the ECE is of logits as they are: maml." in text
+
+
+def test_scores_by_another_rule_stand_beside_the_board_and_change_nothing_of_it(
+    tmp_path, monkeypatch
+) -> None:
+    undrawn(monkeypatch)
+    methods = {"protonet": ("metric", 0.8), "maml": ("optimisation", 0.6)}
+    results, costs = made_up(methods, targets=("glyphs",))
+    other = results[results["method"] == "maml"]
+    oracle = other.assign(selection="oracle", value=other["value"] / 2 + 0.5)  # ahead of protonet
+    support = other[other["shots"] == 5].assign(selection="support")
+    mixed = pd.concat([oracle, results, support], ignore_index=True)
+    plain, both = tmp_path / "plain", tmp_path / "both"
+    summary = write_reports(results, costs, plain, META)
+    pd.testing.assert_frame_equal(write_reports(mixed, costs, both, META), summary)
+    for name in ("decision_guide.md", "metrics.json", "shots.csv", "index.html"):
+        assert (plain / name).read_bytes() == (both / name).read_bytes(), name
+    whole = pd.read_csv(both / "leaderboard.csv")
+    assert list(whole["selection"]) == ["val"] * 4 + ["support"] + ["oracle"] * 2
+    rows = whole[whole["selection"] != "val"]
+    assert rows[["rank", "verdict", "behind", "detectable"]].isna().all(axis=None)
+    wanted = oracle.loc[oracle["shots"] == 1, "value"].mean()
+    found = rows.query("selection == 'oracle' and shots == 1")["mean"]
+    assert found.tolist() == pytest.approx([wanted], rel=1e-5)
+    boards = [read_board(folder / "leaderboard.csv") for folder in (plain, both)]
+    pd.testing.assert_frame_equal(*boards, check_dtype=False)
+    text = (both / "leaderboard.md").read_text(encoding="utf-8")
+    assert text.count("\n| method | val | oracle |\n") == 1  # with one shot
+    assert text.count("\n| method | val | support | oracle |\n") == 1
 
 
 def test_the_oracle_is_nobodys_best() -> None:

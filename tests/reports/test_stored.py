@@ -13,7 +13,7 @@ from metabench.files import InputError
 from metabench.reports.leaderboard import write_reports, write_stored
 from metabench.reports.scores import UNCALIBRATED, condense
 from metabench.reports.stored import CELLS, NAMES, PARAMS, SCORES, store, stored
-from tests.reports.synthetic import META, made_up
+from tests.reports.synthetic import META, made_up, undrawn
 
 
 @pytest.fixture(scope="module")
@@ -53,13 +53,16 @@ def test_every_score_is_kept_and_takes_about_a_byte(tmp_path) -> None:
     assert (tmp_path / SCORES).stat().st_size < 1.5 * len(results)
 
 
-def test_a_board_from_before_temperatures_is_read_and_says_so(folder, tmp_path) -> None:
+def test_a_board_from_before_temperatures_is_read_and_says_so(
+    folder, tmp_path, monkeypatch
+) -> None:
     for file in NAMES:
         shutil.copy(folder / file, tmp_path)
     scores, costs, meta = stored(tmp_path)
     store(scores[UNCALIBRATED], costs, tmp_path, meta)
     found, _, _ = stored(tmp_path)
     assert found["temperature"].isna().all() and found["raw_nll"].equals(found["nll"])
+    undrawn(monkeypatch)
     summary = write_stored(tmp_path)
     assert summary["raw_ece"].equals(summary["ece"]) and summary["fitted_on"].isna().all()
     text = (tmp_path / "leaderboard.md").read_text(encoding="utf-8")
