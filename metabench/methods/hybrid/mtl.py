@@ -10,8 +10,12 @@ for every filter, and the start θ of the classifier. Only the classifier adapts
 A convolution before a normalisation has no bias; there the normalisation's bias is shifted.
 
 Differs from the paper: training tasks are drawn at random, without the hard-task meta-batches of
-section 4.3, which no other method here has; pretraining has half the budget, and is shared; batch
-norms use the moments of the support; Φ and θ share one learning rate; further ways as in ``maml``.
+section 4.3, which no other method here has. ``steps`` inner steps in place of 20 to 100 at β =
+0.01, as every one is differentiated: the outer gradient goes through them, where the authors' code
+keeps the first order. Φ and θ share one learning rate (code: 1e-4 and 1e-3). Pretraining is a
+shared one, on a share of the budget, and its classifier is dropped. Batch norms use the moments of
+the support and further ways are answered as in ``maml``, so that queries do not see each other and
+any number of ways is possible.
 """
 
 from __future__ import annotations

@@ -9,8 +9,8 @@ and the outer gradient also goes through this start, into the embedding.
 
 Differs from the paper: second order, where the paper's results are of the first-order approximation
 for want of memory. It starts at random, where the paper may start from a classifier pretrained on
-ImageNet, so that it is compared with MAML. Support and queries are normalised by the moments of the
-support, so that queries do not see each other.
+ImageNet, so that it is compared with MAML. Batch norms use the moments of the support (or of the
+source: ``moments``), so that queries do not see each other.
 """
 
 from __future__ import annotations

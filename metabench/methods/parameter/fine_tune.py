@@ -6,16 +6,16 @@ from the weights that supervised pretraining on the source left, ``steps`` steps
 
     v ← μ v + ∇_θ L_S(θ)      θ ← θ − α v      L_S(θ) = (1/|S|) Σ_{(x,y) ∈ S} CE(f_θ(x), y)
 
-with normalisation by the running moments of pretraining. α is ``finetune_lr`` on the backbone and
-``head_lr`` on the head. In regression, L_S is the squared error and the head is the pretrained one:
-the "pretrained" baseline of Finn et al. (2017, 5.1).
+with batch norms by the moments of the source, or of the support (``moments``). α is
+``finetune_lr`` on the backbone and ``head_lr`` on the head. In regression, L_S is the squared error
+and the head is the pretrained one: the "pretrained" baseline of Finn et al. (2017, 5.1).
 
 Differs from the paper: the head stands on the features, not on the logits of the pretrained
 classifier, and is linear from its start on, where the paper's is a cosine: so one head serves
 images, texts, vectors and any backbone. Its start is the paper's times 10 / (mean length of the
 features), as plain cosines leave the softmax flat. ``steps`` of gradient descent with momentum on
 the whole support, in place of 25 epochs of Adam at 5e-5: a small network can take fewer, larger
-steps. Pretraining is the shared one, without the paper's mixup and label smoothing.
+steps. Pretraining is a shared one, without the paper's mixup and label smoothing.
 """
 
 from __future__ import annotations

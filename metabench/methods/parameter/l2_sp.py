@@ -6,9 +6,10 @@ The penalty is on the distance from the pretrained weights θ⁰, not from zero 
 
 Differs from the paper: ``steps`` steps of gradient descent with momentum on the whole support at a
 constant rate, in place of 9,000 batches at a falling one, since a task has a handful of labels. The
-head starts at the class means and not at random, for the same reason. α and β are settings of the
-source, where the paper chooses them for each target by cross-validation on labels that a task here
-does not have.
+head starts at the class means and not at random, for the same reason, and batch norms use the
+moments of the source or of the support (``moments``), not of each batch. α and β are settings of
+the source, where the paper chooses them for each target by cross-validation on labels that a task
+here does not have.
 """
 
 from __future__ import annotations
