@@ -11,6 +11,7 @@ import pandas as pd
 import torch
 
 from metabench.config import BackboneChoice, Config, TaskType, setting_label
+from metabench.config.search import adapts
 from metabench.data import DATASETS
 from metabench.episodes.frozen_episodes import FrozenEpisodes
 from metabench.files import (
@@ -25,7 +26,7 @@ from metabench.learning.calibration import temperature_for
 from metabench.learning.scoring import EpisodeSet, can_answer, episode_cost, evaluate
 from metabench.learning.selection import selected
 from metabench.learning.training import Report
-from metabench.methods.base import Method
+from metabench.methods.base import Method, Settings
 from metabench.pipeline.cells import Cost, examples_of, peak_memory_mb, trusted_of
 from metabench.pipeline.fingerprint import git_commit
 from metabench.pipeline.keys import Keys, champion_files, count_test_classes, evaluation_files
@@ -111,6 +112,11 @@ def evaluate_cell(
             "external_pretraining": getattr(learner.backbone, "external_pretraining", False),
             "backbone": choice.label,
             "settings": cell["settings"],
+            "adaptation_steps": {
+                setting_label(s.frozen.ways, s.frozen.shots): steps
+                for s in sets
+                if (steps := _adaptation_steps(learner.settings.at(s.frozen.shots))) is not None
+            },
             "val": cell["val"],
             "temperatures": {setting_label(*form): t for form, t in temperatures.items()},
             "episode_hashes": {
@@ -124,6 +130,15 @@ def evaluate_cell(
             "pretrained_on": cell.get("pretrained_on"),
         },
     )
+
+
+def _adaptation_steps(settings: Settings) -> int | None:
+    """Steps in prediction, where the method takes any: ``test_steps``, or its only ``steps``."""
+    for name in ("test_steps", "steps"):
+        field = type(settings).model_fields.get(name)
+        if field is not None and adapts(field):
+            return int(getattr(settings, name))
+    return None
 
 
 def _temperatures(val: pd.DataFrame) -> dict[tuple[int, int], float]:

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from metabench.config import Config
+from metabench.files import digest
 from metabench.pipeline.cell_fingerprints import (
     by_shots,
     dataset_fingerprint,
@@ -19,6 +20,7 @@ from metabench.pipeline.cell_fingerprints import (
 from metabench.pipeline.embeddings import encoders_of
 from metabench.pipeline.fingerprint import code_fingerprint
 from metabench.pipeline.part import WHOLE
+from metabench.pipeline.studies import studies_of
 
 REPORTING = (
     "metabench.pipeline.results", "metabench.reports.writing", "metabench.tracking.best",
@@ -48,7 +50,11 @@ def fingerprints(config: Config) -> dict[str, Any]:
             source: evaluation_fingerprint(config, source) | _asked_of(config, source)
             for source in sources
         },
-        "aggregate": {"code": code_fingerprint(*REPORTING), "params": values},
+        "aggregate": {
+            "code": code_fingerprint(*REPORTING),
+            "params": values,
+            "studies": {str(path): digest(path) for path in studies_of(config.profile)},
+        },
     }
 
 

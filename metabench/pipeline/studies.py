@@ -159,6 +159,11 @@ def path_of(root: Path, profile: str, source: str, method: str) -> Path:
     return root / FOLDER / profile / source / f"{method}.csv"
 
 
+def studies_of(profile: str, root: Path = Path()) -> list[Path]:
+    """The studies of a profile that there are."""
+    return sorted((root / FOLDER / profile).rglob("*.csv"))
+
+
 def write(study: Study, path: Path) -> None:
     """Write a study as a table: a row a trial, a column each setting and each score."""
     forms = list(dict.fromkeys(form for row in study.rows for form in row.scores))

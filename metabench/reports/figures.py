@@ -6,12 +6,14 @@ A board of few methods has them all in one panel; a larger one has a panel for e
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from pathlib import Path
 
 import matplotlib
 
 matplotlib.use("Agg")
 import matplotlib.pyplot as plt
+import numpy as np
 import pandas as pd
 
 from metabench.files import atomic
@@ -131,6 +133,32 @@ def accuracy_against_shots(summary: pd.DataFrame, path: Path) -> None:
     if len(parts) == 1:
         handles, labels = axes[0].get_legend_handles_labels()
         figure.legend(handles, labels, loc="outside right center", fontsize=8, frameon=False)
+    save(figure, path)
+
+
+def best_of_n(curves: Mapping[str, np.ndarray], families: Mapping[str, str], path: Path) -> None:
+    """Expected best score as a function of the number of trials, a line a method.
+
+    Args:
+        curves: by method, the scores after 1, 2, … trials.
+        families: of the methods.
+    """
+    rows = pd.DataFrame([(m, families[m]) for m in curves], columns=["method", "family"])
+    style, parts = styles(rows), panels(rows)
+    figure, axes = _grid(len(parts), min(4, len(parts)), 5.2 if len(parts) == 1 else 3.3, 3.6)
+    for axis, (family, methods) in zip(axes, parts, strict=True):
+        for method in methods:
+            trials = np.arange(1, len(curves[method]) + 1)
+            look = style[method] | {"marker": None}
+            axis.plot(trials, curves[method], label=method, linewidth=1.3, **look)
+        axis.set_xscale("log", base=2)
+        ticks = [n for n in (1, 2, 4, 8, 16, 32, 64) if n <= max(map(len, curves.values()))]
+        axis.set_xticks(ticks, [str(n) for n in ticks])
+        axis.grid(alpha=0.3)
+        axis.set_title(family, fontsize=9)
+        _legend_below(axis)
+    figure.supxlabel("trials", fontsize=10)
+    figure.supylabel("expected best score on val", fontsize=10)
     save(figure, path)
 
 

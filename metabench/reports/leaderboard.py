@@ -27,7 +27,9 @@ from metabench.reports.machines import mixed
 from metabench.reports.open_set import open_set_figure
 from metabench.reports.page import write_page
 from metabench.reports.scores import BLOCK, ORACLE, Blocks, blocks_of, condense
+from metabench.reports.searches import searches
 from metabench.reports.statistics.ranks import ranking, unit_ranks
+from metabench.reports.statistics.search import TRIALS
 from metabench.reports.stored import store, stored
 from metabench.reports.summary import (
     by_other_rules,
@@ -85,13 +87,15 @@ def write_stored(folder: Path) -> pd.DataFrame:
     calibrated = bool(summary["temperature"].notna().any())
     _render(
         "leaderboard.md", folder, meta=meta, sources=sources, papers=papers, common=common,
-        calibrated=calibrated,
+        calibrated=calibrated, effort=bool(summary["outer_steps"].notna().any()),
+        searched=bool(summary["trials"].notna().any()),
     )  # fmt: skip
     _render("decision_guide.md", folder, meta=meta, situations=guide(summary, blocks, validation))
     with atomic(folder / "leaderboard.csv") as temporary:
         whole = pd.concat([summary, others.assign(profile=meta["profile"])], ignore_index=True)
         whole = whole if len(others) else summary
         whole.to_csv(temporary, index=False, float_format="%.6g")
+    _searches(folder, meta)
     for_dvc.write_metrics(summary, folder / "metrics.json")
     for_dvc.write_shots(summary, folder / "shots.csv")
     open_set_figure(costs, folder / "figures/open_set.svg")
@@ -104,6 +108,18 @@ def write_stored(folder: Path) -> pd.DataFrame:
     ]
     write_page(summary, drawn, tested, folder, meta)
     return summary
+
+
+def _searches(folder: Path, meta: dict[str, Any]) -> None:
+    """The page of the board's studies, where there are any."""
+    found = searches(folder)
+    if not found:
+        (folder / "search.md").unlink(missing_ok=True)
+        return
+    for one in found:
+        path = folder / "figures" / f"search-{anchor(one['source'])}.svg"
+        figures.best_of_n(one["curves"], one["families"], path)
+    _render("search.md", folder, meta=meta, searches=found, trials=(1, *TRIALS))
 
 
 def _render(name: str, folder: Path, **values: Any) -> None:
@@ -303,6 +319,8 @@ def _block(key: Any, rows: pd.DataFrame) -> dict[str, Any]:
         "seeds": main["seeds"].max(),
         "episodes": main["episodes"].max(),
         "hash": main["episode_hash"].iloc[0][:12],
+        "effort": main["outer_steps"].notna().any(),
+        "searched": main["trials"].notna().any(),
         "detectable": points(main["detectable"].iloc[0], main["metric"].iloc[0]),
     }
 
@@ -366,6 +384,10 @@ def _verdict(row: pd.Series) -> str:
     return f"**{said}**" if said == "best" else said
 
 
+def _count(value: float) -> str:
+    return "–" if pd.isna(value) else f"{value:.0f}"
+
+
 def _rows(rows: pd.DataFrame) -> list[dict[str, Any]]:
     found = []
     for _, row in rows.iterrows():
@@ -380,6 +402,9 @@ def _rows(rows: pd.DataFrame) -> list[dict[str, Any]]:
                 "verdict": _verdict(row),
                 "ece": f"{100 * row['ece']:.1f}",
                 "train": _train(row),
+                "outer_steps": _count(row["outer_steps"]),
+                "adaptation_steps": _count(row["adaptation_steps"]),
+                "search": f"{_count(row['searched'])} × {_count(row['trials'])}",
                 "tflop": f"{row['train_flops'] / 1e12:.3g}",
                 "memory": f"{row['peak_memory_mb']:.0f}",
                 "adapt": f"{row['adapt_ms']:.1f}",

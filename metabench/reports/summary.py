@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from metabench.config import setting_label as form_label
 from metabench.files import InputError
 from metabench.pipeline.results import VAL
 from metabench.reports.camps import camp_of, form_for, validation_of
@@ -40,6 +41,9 @@ FLAGS = [
     "adapts",
 ]  # fmt: skip
 
+EFFORT = ["outer_steps", "searched", "trials"]
+"""Where they are known: steps of the outer optimiser, settings that were searched, and trials."""
+
 VERDICTS = ["verdict", "behind", "behind_low", "behind_high", "seeds_needed", "episodes_needed",
             "detectable"]  # fmt: skip
 
@@ -68,6 +72,8 @@ def summarise(scores: pd.DataFrame, costs: pd.DataFrame, blocks: Blocks) -> pd.D
     """
     facts = costs.groupby(["source", "method"])
     cost = facts[COSTS].mean()
+    effort = costs[["source", "method"]].join(costs.reindex(columns=EFFORT).apply(pd.to_numeric))
+    cost = cost.join(effort.groupby(["source", "method"]).mean())
     flags = facts[FLAGS].first()
     flags["camp"] = [camp_of(record) for record in facts.first().to_dict("records")]
     flags["git_commit"] = facts["git_commit"].agg(lambda found: "/".join(sorted(set(found))))
@@ -84,6 +90,7 @@ def summarise(scores: pd.DataFrame, costs: pd.DataFrame, blocks: Blocks) -> pd.D
         )
     ]
     summary = pd.DataFrame(rows).join(cost.join(flags), on=["source", "method"])
+    summary["adaptation_steps"] = _adaptation_steps(summary, costs)
     summary["fitted_on"] = _fitted_on(summary, costs)
     summary["cross"] = summary["source"] != summary["target"]
     standing = [*BLOCK, "steps", "transductive", summary["method"] == ORACLE]
@@ -163,6 +170,18 @@ def _fitted_on(summary: pd.DataFrame, costs: pd.DataFrame) -> list[str | None]:
         if np.isnan(temperature)
         else form_for({method: known.get(source, {}).get(method, {})}, ways, shots)
         for source, method, ways, shots, temperature in summary[columns].itertuples(index=False)
+    ]
+
+
+def _adaptation_steps(summary: pd.DataFrame, costs: pd.DataFrame) -> list[float]:
+    """Steps of each row's method in prediction; NaN where it takes none, or is not known to."""
+    if "adaptation_steps" not in costs:
+        return [np.nan] * len(summary)
+    known = costs.groupby(["source", "method"])["adaptation_steps"].first()
+    rows = summary[["source", "method", "ways", "shots"]].itertuples(index=False)
+    return [
+        float(known[source, method].get(form_label(ways, shots), np.nan))
+        for source, method, ways, shots in rows
     ]
 
 

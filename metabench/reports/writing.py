@@ -26,11 +26,12 @@ def report(
         InputError: cells are missing or were not measured on the same episodes.
     """
     from metabench.reports.leaderboard import write_reports
+    from metabench.reports.searches import known, store, with_effort
 
     results, records = collect(config, layout)
     if deterministic:
         records["deterministic"] = records["method"].isin(deterministic)
-    folder = layout.root / config.reports
+    folder, found = layout.root / config.reports, known(config, layout.root, records)
     meta = {
         "profile": config.profile,
         "git_commit": git_commit(),
@@ -38,7 +39,8 @@ def report(
         "params": config.values(),
     }
     with lock(folder):
-        write_reports(results, records, folder, meta)
+        store(records, found, folder)
+        write_reports(results, with_effort(records, found), folder, meta)
     return results, records
 
 

@@ -11,7 +11,7 @@ TRIALS = (4, 8, 16, 32)
 """Numbers of trials at which the camps are ordered."""
 
 
-def expected_best(scores: Sequence[float], count: int) -> float:
+def expected_best(scores: Sequence[float] | np.ndarray, count: int) -> float:
     """Mean of the largest of ``count`` of the ``scores``, over all ways of drawing that many.
 
     ``Σ_i v_(i) C(i − 1, n − 1) / C(N, n)`` with ``v_(1) ≤ … ≤ v_(N)``: unbiased for what n new

@@ -1,0 +1,118 @@
+"""How the settings of a board were searched: its studies, a page of them, and columns of effort."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from metabench.config import Config
+from metabench.files import atomic
+from metabench.pipeline import studies
+from metabench.pipeline.studies import Study
+from metabench.reports.camps import camp_of
+from metabench.reports.statistics.search import TRIALS, curve, is_decided, order_of_camps
+
+FILE = "studies.csv"
+COLUMNS = ["source", "method", "study", "number", "score", "searched", "camp", "family"]
+
+
+def known(config: Config, root: Path, records: pd.DataFrame) -> dict[tuple[str, str], Study]:
+    """The studies whose choice the cells of a board have, by source and method.
+
+    Raises:
+        InputError: a study is damaged.
+    """
+    found = {}
+    first: Iterable[tuple[Any, pd.Series]] = (
+        records.groupby(["source", "method"]).first().iterrows()
+    )
+    for (source, method), record in first:
+        path = studies.path_of(root, config.profile, source, method)
+        if path.is_file():
+            study = studies.read(path)
+            used = {name: record["settings"].get(name) for name in study.searched}
+            if json.dumps(used, sort_keys=True) == _text(study.winner.settings):
+                found[source, method] = study
+    return found
+
+
+def _text(settings: Mapping[str, Any]) -> str:
+    return json.dumps(dict(settings), sort_keys=True)
+
+
+def with_effort(records: pd.DataFrame, found: Mapping[tuple[str, str], Study]) -> pd.DataFrame:
+    """``records`` with the numbers of settings and of trials that were searched, where known."""
+    cells = list(zip(records["source"], records["method"], strict=True))
+    sizes = [
+        (len(found[cell].searched), len(found[cell].of(studies.FIRST)))
+        if cell in found
+        else (None, None)
+        for cell in cells
+    ]
+    searched, trials = zip(*sizes, strict=True)
+    return records.assign(searched=searched, trials=trials) if found else records
+
+
+def store(records: pd.DataFrame, found: Mapping[tuple[str, str], Study], folder: Path) -> None:
+    """Keep with a board the scores of all trials that chose its settings."""
+    rows = [
+        [source, method, study.name, number, score, len(study.searched), camp, family]
+        for (source, method), study in found.items()
+        for camp, family in [_place(records, source, method)]
+        for number, score in enumerate(study.scores)
+    ]
+    if rows:
+        with atomic(folder / FILE) as temporary:
+            table = pd.DataFrame(rows, columns=COLUMNS)
+            table.to_csv(temporary, index=False, float_format="%.6g")
+    else:
+        (folder / FILE).unlink(missing_ok=True)
+
+
+def _place(records: pd.DataFrame, source: str, method: str) -> tuple[str, str]:
+    """Camp and family of a method."""
+    mine = records[(records["source"] == source) & (records["method"] == method)]
+    record = mine.to_dict("records")[0]
+    return camp_of(record), record["family"]
+
+
+def searches(folder: Path) -> list[dict[str, Any]]:
+    """Of each source with studies: its ``curves``, a row a method, and the order of the camps."""
+    if not (folder / FILE).is_file():
+        return []
+    table = pd.read_csv(folder / FILE, keep_default_na=False)
+    return [_source(source, rows) for source, rows in table.groupby("source", sort=False)]
+
+
+def _source(source: Any, table: pd.DataFrame) -> dict[str, Any]:
+    curves, facts = {}, table.groupby("method", sort=False).first()
+    for method, rows in table.groupby("method", sort=False):
+        curves[str(method)] = curve(list(rows.sort_values("number")["score"]))
+    orders = order_of_camps(curves, dict(facts["camp"]))
+    methods = [
+        {"method": method, "searched": facts["searched"][method], "trials": len(found)}
+        | {"family": facts["family"][method], "study": facts["study"][method]}
+        | {"best": [_cell(found[n - 1]) if n <= len(found) else "–" for n in (1, *TRIALS)]}
+        for method, found in sorted(curves.items(), key=lambda item: -item[1][-1])
+    ]
+    return {
+        "source": source,
+        "curves": curves,
+        "families": dict(facts["family"]),
+        "methods": methods,
+        "orders": {
+            n: ", ".join(f"{camp} ({method}, {_cell(score)})" for camp, method, score in order)
+            for n, order in orders.items()
+        },
+        "camps": len(next(iter(orders.values()))) if orders else 0,
+        "decided": is_decided(orders),
+    }
+
+
+def _cell(score: float) -> str:
+    """Accuracies in per cent; scores of regression are minus squared errors."""
+    return f"{100 * score:.1f}" if score >= 0 else f"{-score:.3g}"
