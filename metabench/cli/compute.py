@@ -61,8 +61,7 @@ def tune(
     methods: Annotated[
         list[str] | None,
         typer.Argument(
-            help="default: all methods of the source; `backbone` stands for the pretraining that "
-            "they share",
+            help="default: all methods of the source",
             autocompletion=methods_in_use,
         ),
     ] = None,
@@ -101,7 +100,8 @@ def tune(
         winner = study.winner
         say(
             f"{one.method}: trial {winner.number} of {trials}, {len(study.searched)} settings: "
-            f"{winner.settings}, by shots {study.by_shots}. Study {study.name}"
+            f"{winner.settings}, by shots {study.by_shots}. Study {study.name}, "
+            f"{studies.path_of(Path(), config.profile, source, one.method)}"
         )
         if study.noise > studies.ENOUGH:
             needed = math.ceil(episodes * (study.noise / studies.ENOUGH) ** 2)

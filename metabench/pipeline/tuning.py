@@ -90,8 +90,10 @@ class Search:
         self.backbone = BACKBONES.load(self.task_type.backbone_of(method).name)
         self._record = cache(self._look_at_record)  # keys are not free
         builder, found = DATASETS.load(source), searched(self.cls, self.backbone)
-        idle = {"ways": builder.family is not None, "augmentation": not builder.augmentation}
-        self.space = {name: within for name, within in found.items() if not idle.get(name)}
+        idle = {"ways"} if builder.family is not None else set[str]()
+        if not builder.augmentation:
+            idle |= {"augmentation", "support_augmentation"}
+        self.space = {name: within for name, within in found.items() if name not in idle}
         if not self.space:
             raise NothingToTune(f"{method}: has no setting that is searched")
 
@@ -286,8 +288,8 @@ def search(searches: Sequence[Search], compute: Compute) -> list[Study]:
     """
     for jobs in (Search.trials, Search.again, Search.adapting):
         waiting = [(one, jobs(one)) for one in searches]
-        starts = [job for one, found in waiting for job in one.pretrainings(found)]
-        run_cells(list({job.name: job for job in starts}.values()), compute)
+        starts = {job.name: job for one, found in waiting for job in one.pretrainings(found)}
+        run_cells([job for job in starts.values() if not job.finished], compute)
         run_cells([job for _, found in waiting for job in found], compute)
     studies = [one.study(complete=True) for one in searches]
     for one, study in zip(searches, studies, strict=True):
