@@ -59,8 +59,8 @@ def make_up(config: Config, layout: Layout) -> int:
     for empty in ("data/embeddings", "backbones"):
         (layout.root / empty).mkdir(parents=True)
     keys, number = Keys(config, layout), 0
-    for number, (source, method, seed) in enumerate(WHOLE.learners(config), 1):
-        folder = layout.learner(source, method, seed)
+    for number, (source, method, level, seed) in enumerate(WHOLE.learners(config), 1):
+        folder = layout.at(level).learner(source, method, seed)
         folder.mkdir(parents=True)
         for name, size in FILES.items():
             (folder / name).write_bytes(number.to_bytes(4, "big") * (size // 4))

@@ -227,7 +227,7 @@ class Work:
 
     def finished(self) -> dict[Path, int]:
         """The records of finished cells, and when they were written."""
-        patterns = ("backbones/*/*/cell.json", "runs/*/*/*/cell.json", "results/*/*/*.json")
+        patterns = ("backbones/**/cell.json", "runs/**/cell.json", "results/**/*.json")
         records = [path for pattern in patterns for path in self.made.glob(pattern)]
         return {path: path.stat().st_mtime_ns for path in records}
 

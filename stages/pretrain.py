@@ -10,7 +10,7 @@ from stages import run
 
 
 def main(config: Config, layout: Layout, part: Part = WHOLE) -> None:
-    """Write ``backbones/<source>/<pretraining>/<seed>/``; what is finished is kept."""
+    """Write ``backbones/<source>/<level>/<pretraining>/<seed>/``; what is finished is kept."""
     folder = layout.root / "backbones"
     with lock(folder):
         asked = ["/".join(map(str, cell)) for cell in WHOLE.backbones(config)]

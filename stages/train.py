@@ -10,7 +10,7 @@ from stages import run
 
 
 def main(config: Config, layout: Layout, part: Part = WHOLE) -> None:
-    """Write ``runs/<source>/<method>/<seed>/``; what is finished is kept."""
+    """Write ``runs/<source>/<method>/<level>/<seed>/``; what is finished is kept."""
     with lock(layout.root / "runs"):
         run_cells(jobs_of("train", part.learners(config), config, layout), config.compute)
 

@@ -112,7 +112,7 @@ def test_the_tutorial_runs_from_init_to_a_leaderboard_with_ones_own_method(elsew
 
 @pytest.mark.slow
 def test_export_and_profile_work_there(elsewhere) -> None:
-    elsewhere.run("metabench export runs/glyphs/protonet/0 served")
+    elsewhere.run("metabench export runs/glyphs/protonet/1200-examples/0 served")
     assert (elsewhere.folder / "served/MLmodel").exists()
     elsewhere.run("metabench profile regression --force")  # the tutorial has edited params.yaml
     params = elsewhere.folder / "params.yaml"

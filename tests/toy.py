@@ -59,8 +59,8 @@ def toy_config(**changes: Any) -> Config:
 
 
 def prepared(root: Path, config: Config) -> Layout:
-    """A project folder with the toy dataset's arrays and frozen episodes."""
-    layout = Layout(root)
+    """A project folder with the toy dataset's arrays and frozen episodes, at its main level."""
+    layout = Layout(root, level=config.task_type_of(TOY_NAME).budget.level)
     toy_dataset().save(layout.processed(TOY_NAME))
     freeze_dataset(config, layout, TOY_NAME)
     return layout

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from typing import Annotated, TypeVar
 
-from pydantic import AfterValidator, Field
+from pydantic import AfterValidator, BeforeValidator, Field, PlainSerializer
 
 Count = Annotated[int, Field(strict=True, ge=1, le=10_000)]
 """Shots, queries, tasks, steps, neighbours."""
@@ -52,3 +52,10 @@ def each_once(values: tuple[T, ...]) -> tuple[T, ...]:
 
 Distinct = Annotated[tuple[T, ...], AfterValidator(each_once)]
 """A list in which nothing is given twice."""
+OneOrMore = Annotated[
+    Distinct[T],
+    Field(min_length=1),
+    BeforeValidator(lambda given: given if isinstance(given, list | tuple) else (given,)),
+    PlainSerializer(lambda values: values[0] if len(values) == 1 else list(values)),
+]
+"""Such a list, or its only member without brackets."""

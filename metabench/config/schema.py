@@ -12,7 +12,7 @@ from pydantic import Field, ValidationError
 from metabench.config.bounds import Distinct, Processes, Seed
 from metabench.config.messages import explain, glance, nearest, refuse
 from metabench.config.names import CodeName, PlainName, ReportsFolder
-from metabench.config.task_types import Regression, Strict, TaskType, Texts
+from metabench.config.task_types import Level, Regression, Strict, TaskType, Texts
 from metabench.config.yaml_file import parse_text, text_of
 from metabench.files import InputError
 
@@ -89,6 +89,16 @@ class Config(Strict):
             f"params.yaml: dataset '{dataset}' is in no task type's sources or targets"
         )
 
+    def at(self, level: Level | None) -> Config:
+        """The same for the cells of one level, in whatever task type; None: for all levels."""
+        if level is None:
+            return self
+        narrowed = {
+            label: task_type.model_copy(update={"budget": task_type.budget.at(level)})
+            for label, task_type in self.task_types.items()
+        }
+        return self.model_copy(update=narrowed)
+
     def values(self) -> dict[str, Any]:
         """The content of a ``params.yaml`` that says all this, defaults too."""
         return self.model_dump(mode="json", exclude=set(TASK_TYPES) - set(self.task_types))
@@ -100,6 +110,8 @@ def disagreements(config: Config) -> Iterator[str]:
         yield f"no task type is there: add one of {', '.join(TASK_TYPES)}, with sources and methods"
     for label, task_type in config.task_types.items():
         yield from (f"{label}.{problem}" for problem in _disagreements_of(task_type))
+        if isinstance(task_type, Regression) and task_type.budget.source_classes != (1.0,):
+            yield f"{label}.budget.source_classes: there are no classes. Leave it out"
     for name in config.datasets:
         found = [label for label, task_type in config.task_types.items() if name in task_type.used]
         if len(found) > 1:

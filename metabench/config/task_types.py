@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from metabench.config.bounds import Count, Distinct, Examples, Many, Ways, Whole
+from metabench.config.bounds import Count, Distinct, Examples, Many, OneOrMore, Share, Ways, Whole
 from metabench.config.names import CodeName, VariantName
 
 
@@ -31,30 +32,84 @@ class BackboneChoice(Strict):
         return f"{self.name}-{text}" if text else self.name
 
 
+@dataclass(frozen=True, order=True)
+class Level:
+    """What one learner may spend.
+
+    Attributes:
+        examples: source examples processed, repeats counted.
+        classes: the share of the source's training classes that they are of.
+    """
+
+    examples: int
+    classes: float = 1.0
+
+    def __str__(self) -> str:
+        share = "" if self.classes == 1 else f"-{self.classes:g}-classes"
+        return f"{self.examples}-examples{share}"
+
+
+def main_level(levels: Sequence[Level]) -> Level:
+    """The level at which settings are tuned, and of a report's first tables.
+
+    It has the most classes, and of the numbers of examples with those the middle one (the lower of
+    two).
+    """
+    most = max(level.classes for level in levels)
+    full = sorted(level for level in levels if level.classes == most)
+    return full[(len(full) - 1) // 2]
+
+
 class Budget(Strict):
     """What every method may spend on a source.
 
     Attributes:
-        examples: source examples processed, repeats counted (pretraining and meta-training alike).
+        examples: source examples processed, repeats counted (pretraining and meta-training alike);
+            of several numbers each has learners of its own.
+        source_classes: share of the source's training classes that learners may see, or several.
         validations: times the learner is scored on ``val`` episodes; the best score is kept.
         val_episodes: episodes of one such score, per number of training shots.
     """
 
-    examples: Examples = 60_000
+    examples: OneOrMore[Examples] = (60_000,)
+    source_classes: OneOrMore[Annotated[Share, Field(gt=0)]] = (1.0,)
     validations: Count = 8
     val_episodes: Many = Field(60, ge=2)
+
+    @property
+    def level(self) -> Level:
+        """The main level."""
+        most = max(self.source_classes)
+        return main_level([Level(examples, most) for examples in self.examples])
+
+    @property
+    def levels(self) -> tuple[Level, ...]:
+        """All numbers of examples with the most classes, and all shares at the main level's number.
+
+        Not all pairs: each axis is varied by itself.
+        """
+        main = self.level
+        found = {Level(examples, main.classes) for examples in self.examples}
+        found |= {Level(main.examples, share) for share in self.source_classes}
+        return tuple(sorted(found))
+
+    def at(self, level: Level) -> Budget:
+        """The budget of the learners of one level."""
+        only = {"examples": (level.examples,), "source_classes": (level.classes,)}
+        return self.model_copy(update=only)
 
     def split(self, share: float) -> tuple[Budget, Budget]:
         """The budgets of a pretraining with ``share`` of the examples, and of what trains after it.
 
         Each has its share of the validations, and one at least.
         """
-        examples = min(max(1, round(share * self.examples)), self.examples - 1)
+        whole = self.level.examples
+        examples = min(max(1, round(share * whole)), whole - 1)
         validations = max(1, int(share * self.validations))
         rest = max(1, self.validations - validations)
         return (
-            self.model_copy(update={"examples": examples, "validations": validations}),
-            self.model_copy(update={"examples": self.examples - examples, "validations": rest}),
+            self.model_copy(update={"examples": (examples,), "validations": validations}),
+            self.model_copy(update={"examples": (whole - examples,), "validations": rest}),
         )
 
 

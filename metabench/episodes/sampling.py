@@ -53,14 +53,19 @@ class ArraySource(Source):
     Args:
         dataset: where to draw from; only its ``train`` partition is read.
         seed: seed of the cell; with the step it names every draw.
+        share: of the classes, drawn by dataset and seed: those of a smaller share are among those
+            of a larger one. Examples of other classes are not read.
     """
 
-    def __init__(self, dataset: Dataset, seed: int, device: torch.device):
+    def __init__(self, dataset: Dataset, seed: int, device: torch.device, share: float = 1.0):
         self.name = dataset.name
         self.augmentation = dataset.augmentation
         self.seed = seed
         self.device = device
         members = dataset.members("train")
+        if share < 1:
+            order = rng.generator(dataset.name, "source classes", seed).permutation(len(members))
+            members = [members[c] for c in sorted(order[: round(share * len(members))])]
         kept = np.concatenate([np.empty(0, np.int64), *members])
         self.x = torch.from_numpy(np.ascontiguousarray(dataset.x[kept])).to(device)
         self.sizes = np.array([len(m) for m in members], np.int64)

@@ -88,7 +88,7 @@ def train(
     checkpoint: Checkpoint | None = None,
     save_every: float = 30.0,
 ) -> State:
-    """Train until ``budget.examples`` are spent; leave ``method`` at its best validation score.
+    """Train until the budget's examples are spent; leave ``method`` at its best validation score.
 
     Args:
         method: on its device; trained in place.
@@ -110,11 +110,12 @@ def train(
         if checkpoint:
             checkpoint.save(_snapshot(state, method, optimizer, best_weights))
 
-    interval = budget.examples / budget.validations
+    examples = budget.level.examples
+    interval = examples / budget.validations
     saved = time.monotonic()
-    while state.spent < budget.examples:
+    while state.spent < examples:
         started = time.monotonic()
-        progress = state.spent / budget.examples
+        progress = state.spent / examples
         for group, peak in zip(optimizer.param_groups, peaks, strict=True):
             group["lr"] = peak * 0.5 * (1 + math.cos(math.pi * progress))
         torch.manual_seed(rng.seed_of(source.seed, "train", state.step))
@@ -123,7 +124,7 @@ def train(
         before, after = state.spent, state.spent + batch.examples
         state.step, state.spent = state.step + 1, after
         state.seconds += time.monotonic() - started
-        if after // interval > before // interval or after >= budget.examples:
+        if after // interval > before // interval or after >= examples:
             method.eval()
             score = _score(validate, method)
             mean = sum(state.losses) / len(state.losses)
@@ -131,13 +132,13 @@ def train(
             state.losses.clear()
             if score > state.best:  # never where it is not a number
                 state.best, best_weights = score, _weights(method)
-            report(state.spent / budget.examples, f"loss {mean:.3f}  val {score:.3f}")
+            report(state.spent / examples, f"loss {mean:.3f}  val {score:.3f}")
             save()
             saved = time.monotonic()
         elif time.monotonic() - saved > save_every:
             save()
             saved = time.monotonic()
-            report(state.spent / budget.examples, f"loss {state.losses[-1]:.3f}")
+            report(state.spent / examples, f"loss {state.losses[-1]:.3f}")
     if not math.isfinite(state.best):
         _check(state.best, "best validation score", method, state)
     method.load_state_dict(best_weights)

@@ -19,7 +19,7 @@ from metabench.learning.metrics import METRICS
 from metabench.learning.pretraining import Pretrain
 from metabench.methods import METHODS
 from metabench.pipeline.fingerprint import code_fingerprint, files_of
-from metabench.pipeline.pretrainings import Pretraining, recipe
+from metabench.pipeline.pretrainings import Pretraining, recipe, spends
 from metabench.pipeline.validation import method_settings, validate_backbone
 
 TRAINING, EVALUATION = "metabench.pipeline.cells", "metabench.pipeline.evaluating"
@@ -74,7 +74,7 @@ def encoder_fingerprint(encoder: str) -> dict[str, Any]:
 
 
 def _shared_fingerprint(
-    config: Config, source: str, backbone: BackboneChoice, budget: Budget
+    config: Config, source: str, backbone: BackboneChoice, budget: Budget | None
 ) -> dict[str, Any]:
     """What every learner of ``source`` on ``backbone`` depends on."""
     task_type = config.task_type_of(source)
@@ -83,7 +83,7 @@ def _shared_fingerprint(
         "backbone": validate_backbone(backbone, f"params.yaml: {backbone.name}"),
         "backbone_class": BACKBONES.target(backbone.name),
         "files": files_of(backbone.settings),
-        "budget": budget.model_dump(mode="json"),
+        "budget": budget and budget.at(budget.level).model_dump(mode="json"),
         "training": task_type.training.model_dump(mode="json"),
         "augmentation": DATASETS.load(source).augmentation,
         "code": code_fingerprint(TRAINING, BACKBONES.module(backbone.name), *family),
@@ -119,7 +119,8 @@ def learner_fingerprint(config: Config, source: str, method: str) -> dict[str, A
     task_type = config.task_type_of(source)
     name, given = task_type.variant(method).method, config.settings_of(source, method)
     settings = learner_settings(config, source, method)
-    backbone, budget = task_type.backbone_of(method), task_type.budget
+    backbone = task_type.backbone_of(method)
+    budget = task_type.budget if spends(config, source, method) else None
     return _shared_fingerprint(config, source, backbone, budget) | {
         "method": method,
         "method_class": METHODS.target(name),

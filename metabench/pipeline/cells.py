@@ -103,7 +103,14 @@ def _load_source(
         task = Task("regression", 0, 0, builder.family.outputs)
         return TaskSource(builder.family, seed, device), task, (builder.family.inputs,)
     dataset = examples_of(layout, name, backbone)
-    source = ArraySource(dataset, seed, device)
+    share = task_type.budget.level.classes
+    source = ArraySource(dataset, seed, device, share)
+    if share < 1 and source.classes < task_type.training.ways:
+        raise InputError(
+            f"params.yaml: budget.source_classes: {share:g} of the training classes of {name} are "
+            f"{source.classes}, but training.ways is {task_type.training.ways}. Raise the one or "
+            "lower the other."
+        )
     task = Task(builder.kind, task_type.training.ways, source.classes)
     return source, task, tuple(dataset.x.shape[1:])
 

@@ -32,6 +32,7 @@ from metabench.pipeline.fingerprint import git_commit
 from metabench.pipeline.keys import Keys, champion_files, count_test_classes, evaluation_files
 from metabench.pipeline.layout import Layout
 from metabench.pipeline.opening import load_learner
+from metabench.pipeline.pretrainings import pretraining_of
 from metabench.pipeline.results import VAL, arranged
 from metabench.runtime import machine, pick_device
 
@@ -95,6 +96,8 @@ def evaluate_cell(
         "source": source,
         "method": method,
         "family": declared.family,
+        "examples_budget": layout.level.examples if layout.level else 0,
+        "source_classes": layout.level.classes if layout.level else 0.0,
         "seed": seed,
     }
     with atomic(path) as temporary:
@@ -107,6 +110,7 @@ def evaluate_cell(
             "paper": declared.paper,
             "transductive": declared.transductive,
             "start": declared.start,
+            "pretraining": str(pretraining_of(config, source, method) or ""),
             "source_training": declared.source_training,
             "adapts": declared.adapts,
             "external_pretraining": getattr(learner.backbone, "external_pretraining", False),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -25,9 +26,11 @@ class Finished:
     key cannot be had, as data are missing, a cell is not finished: to compute it says why.
     """
 
-    def __init__(self, config: Config, layout: Layout):
+    def __init__(self, config: Config, layout: Layout, digests: Digests | None = None):
         self._layout, self._keys = layout, Keys(config, layout)
-        self._digests = Digests(layout.digests)
+        self._digests = digests or Digests(layout.digests)
+        self.at = cache(lambda level: Finished(config.at(level), layout.at(level), self._digests))
+        """The same for the cells of a level."""
 
     def __enter__(self) -> Finished:
         return self

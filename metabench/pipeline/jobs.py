@@ -16,7 +16,7 @@ class Step(NamedTuple):
 
     Attributes:
         function: called as :class:`~metabench.pipeline.executor.Job` says, with config and layout.
-        names: of its further arguments, which tell the step's cells apart.
+        names: of what tells the step's cells apart: further arguments, and the level.
         finished: whether a cell, by these arguments, need not be computed.
     """
 
@@ -25,13 +25,13 @@ class Step(NamedTuple):
     finished: Callable[..., bool]
 
 
-LEARNER = ("source", "method", "seed")
+LEARNER = ("source", "method", "level", "seed")
 STEPS = {
     "download": Step("metabench.pipeline.data_cells:prepare_cell", ("dataset",), Finished.dataset),
     "freeze": Step("metabench.pipeline.data_cells:freeze_cell", ("dataset",), Finished.episodes),
     "pretrain": Step(
         "metabench.pipeline.cells:pretrain_cell",
-        ("source", "pretraining", "seed"),
+        ("source", "pretraining", "level", "seed"),
         Finished.backbone,
     ),
     "train": Step("metabench.pipeline.cells:train_cell", LEARNER, Finished.learner),
@@ -42,20 +42,25 @@ STEPS = {
 def jobs_of(
     step: str, cells: Iterable[tuple[Any, ...]], config: Config, layout: Layout
 ) -> list[Job]:
-    """A job for each of ``cells``, as ``train glyphs/maml/0``; no process is started for that.
+    """A job for each of ``cells``; no process is started for that.
+
+    A job is called ``train glyphs/maml/20000-examples/0``. Its level decides of which budget the
+    config tells, and of which folders the layout.
 
     Args:
         step: one of ``STEPS``.
-        cells: the step's further arguments, a tuple a cell.
+        cells: the values of the step's ``names``, a tuple a cell.
     """
     function, names, finished = STEPS[step]
+
+    def job(cell: tuple[Any, ...], look: Finished) -> Job:
+        own = dict(zip(names, cell, strict=True))
+        level = own.pop("level", None)
+        name = "/".join(str(part) for part in cell if part is not None)
+        shared = {"config": config.at(level), "layout": layout.at(level)}
+        return Job(
+            f"{step} {name}", function, shared | own, finished(look.at(level), *own.values())
+        )
+
     with Finished(config, layout) as look:
-        return [
-            Job(
-                f"{step} {'/'.join(map(str, cell))}",
-                function,
-                {"config": config, "layout": layout} | dict(zip(names, cell, strict=True)),
-                finished(look, *cell),
-            )
-            for cell in cells
-        ]
+        return [job(cell, look) for cell in cells]

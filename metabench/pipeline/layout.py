@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Self
+
+from metabench.config import Level
 
 if TYPE_CHECKING:
     from metabench.pipeline.pretrainings import Pretraining
@@ -12,9 +14,19 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Layout:
-    """Paths of a project; ``root`` is the working directory unless said otherwise."""
+    """Paths of a project.
+
+    Attributes:
+        root: the working directory unless said otherwise.
+        level: of backbones, learners and results; None for those that spend nothing.
+    """
 
     root: Path = Path()
+    level: Level | None = field(default=None, kw_only=True)
+
+    def at(self, level: Level | None) -> Self:
+        """The same for the cells of one level."""
+        return replace(self, level=level)
 
     def raw(self, dataset: str) -> Path:
         """Verified downloads."""
@@ -34,15 +46,18 @@ class Layout:
 
     def backbone(self, source: str, pretraining: Pretraining, seed: int) -> Path:
         """A pretrained backbone, for all learners of a source that ask for it."""
-        return self.root / "backbones" / source / str(pretraining) / str(seed)
+        return self._of_level("backbones", source) / str(pretraining) / str(seed)
 
     def learner(self, source: str, method: str, seed: int) -> Path:
         """A trained learner."""
-        return self.root / "runs" / source / method / str(seed)
+        return self._of_level("runs", source, method) / str(seed)
 
     def result(self, source: str, method: str, seed: int) -> Path:
         """Per-episode results; the record is beside it, with suffix ``.json``."""
-        return self.root / "results" / source / method / f"{seed}.parquet"
+        return self._of_level("results", source, method) / f"{seed}.parquet"
+
+    def _of_level(self, *names: str) -> Path:
+        return self.root.joinpath(*names, *([str(self.level)] if self.level else []))
 
     @property
     def digests(self) -> Path:

@@ -6,12 +6,16 @@ from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from metabench.config import Config, TaskType
+from metabench.config import Config, Level, TaskType
 from metabench.config.messages import glance, nearest
 from metabench.files import InputError
 
 if TYPE_CHECKING:
     from metabench.pipeline.pretrainings import Pretraining
+
+
+Learner = tuple[str, str, Level | None, int]
+"""Source, method or variant, level (None where nothing is spent) and seed."""
 
 
 @dataclass(frozen=True)
@@ -38,24 +42,27 @@ class Part:
         """All datasets that these cells learn from, or are evaluated on."""
         return [name for task_type in self.task_types(config) for name in task_type.used]
 
-    def backbones(self, config: Config) -> Iterator[tuple[str, Pretraining, int]]:
-        """Source, pretraining and seed of each backbone that some learner starts from."""
+    def backbones(self, config: Config) -> Iterator[tuple[str, Pretraining, Level, int]]:
+        """Source, pretraining, level and seed of each backbone that some learner starts from."""
         from metabench.pipeline.pretrainings import pretraining_of  # imports torch
 
         asked = {
-            (source, pretraining, seed): None
-            for source, method, seed in self.learners(config)
-            if (pretraining := pretraining_of(config, source, method))
+            (source, pretraining, level, seed): None
+            for source, method, level, seed in self.learners(config)
+            if level and (pretraining := pretraining_of(config, source, method))
         }
         yield from asked
 
-    def learners(self, config: Config) -> Iterator[tuple[str, str, int]]:
-        """Source, method or variant, and seed of each learner."""
+    def learners(self, config: Config) -> Iterator[Learner]:
+        """Each learner: source, method or variant, level and seed."""
+        from metabench.pipeline.pretrainings import levels_of  # imports torch
+
         for task_type in self.task_types(config):
             for source in self.sources_of(task_type):
                 for method in self.methods_of(task_type):
-                    for seed in config.seeds_of(source, method):
-                        yield source, method, seed
+                    for level in levels_of(config, source, method):
+                        for seed in config.seeds_of(source, method):
+                            yield source, method, level, seed
 
 
 WHOLE = Part()

@@ -20,6 +20,7 @@ from metabench.pipeline.cell_fingerprints import (
 from metabench.pipeline.embeddings import encoders_of
 from metabench.pipeline.fingerprint import code_fingerprint
 from metabench.pipeline.part import WHOLE
+from metabench.pipeline.pretrainings import levels_of
 from metabench.pipeline.studies import studies_of
 
 REPORTING = (
@@ -33,9 +34,10 @@ def fingerprints(config: Config) -> dict[str, Any]:
     sources = [source for task_type in task_types for source in task_type.sources]
     values = {k: v for k, v in config.values().items() if k not in ("compute", "settings")}
     pretrain: dict[str, dict[str, Any]] = {source: {} for source in sources}
-    for source, pretraining, seed in WHOLE.backbones(config):
-        found = pretrain_fingerprint(config, source, pretraining)
-        pretrain[source].setdefault(str(pretraining), found | {"seeds": []})["seeds"].append(seed)
+    for source, pretraining, level, seed in WHOLE.backbones(config):
+        found = pretrain_fingerprint(config, source, pretraining) | {"cells": []}
+        cells = pretrain[source].setdefault(str(pretraining), found)["cells"]
+        cells.append(f"{level}/{seed}")
     return {
         "download": {name: dataset_fingerprint(name) for name in config.datasets},
         "episodes": {name: episodes_fingerprint(config, name) for name in config.datasets},
@@ -62,9 +64,16 @@ def _learners(config: Config, source: str) -> dict[str, Any]:
     """What the learners of ``source`` depend on."""
     return {
         name: learner_fingerprint(config, source, name)
-        | {"seeds": config.seeds_of(source, name), "by_shots": by_shots(config, source, name)}
+        | _cells(config, source, name)
+        | {"by_shots": by_shots(config, source, name)}
         for name in config.task_type_of(source).methods
     }
+
+
+def _cells(config: Config, source: str, name: str) -> dict[str, Any]:
+    """At which levels and with which seeds there are learners."""
+    levels = [str(level) for level in levels_of(config, source, name)]
+    return {"levels": levels, "seeds": config.seeds_of(source, name)}
 
 
 def _asked_of(config: Config, source: str) -> dict[str, Any]:
@@ -76,10 +85,10 @@ def _asked_of(config: Config, source: str) -> dict[str, Any]:
         "out_of_scope": task_type.out_of_scope,
         "learners": {
             name: {
-                "seeds": config.seeds_of(source, name),
                 "backbone": task_type.backbone_of(name).model_dump(mode="json"),
                 "skip": task_type.variant(name).skip,
             }
+            | _cells(config, source, name)
             for name in task_type.methods
         },
     }

@@ -10,10 +10,11 @@ from dataclasses import dataclass
 
 from metabench import rng
 from metabench.backbones import BACKBONES
-from metabench.config import Budget, Config
+from metabench.config import Budget, Config, Level
 from metabench.config.names import BACKBONE
 from metabench.learning.pretraining import Pretrain, PretrainSettings
 from metabench.methods import METHODS
+from metabench.methods.base import Method
 from metabench.methods.searching import drawn
 from metabench.pipeline.validation import method_settings, starts_shared
 
@@ -60,6 +61,22 @@ def recipe(config: Config, source: str, number: int) -> PretrainSettings:
         Pretrain, backbone, lambda name: rng.generator("pretraining", number, name).random()
     )
     return base.model_copy(update=values)
+
+
+def spends(config: Config, source: str, name: str) -> bool:
+    """Whether (source, method or variant) depends on what its budget offers of the source."""
+    task_type = config.task_type_of(source)
+    method = METHODS.load(task_type.variant(name).method)
+    return (
+        method.source_training != "none"
+        or method.fit_source_statistics is not Method.fit_source_statistics
+        or starts_shared(method, task_type.backbone_of(name))
+    )
+
+
+def levels_of(config: Config, source: str, name: str) -> tuple[Level | None, ...]:
+    """The levels at which there are learners; one that spends nothing is the same at all: None."""
+    return config.task_type_of(source).budget.levels if spends(config, source, name) else (None,)
 
 
 def pretraining_of(config: Config, source: str, name: str) -> Pretraining | None:

@@ -10,20 +10,22 @@ from typing import Any
 
 import pandas as pd
 
-from metabench.config import Config, setting_label
+from metabench.config import Config, Level, setting_label
 from metabench.files import DAMAGED, InputError, maker, read_json
 from metabench.pipeline.digests import Digests
 from metabench.pipeline.layout import Layout
-from metabench.pipeline.part import WHOLE, Part
+from metabench.pipeline.part import WHOLE, Learner, Part
 
 CONTRACT = [
-    "source", "target", "partition", "method", "family", "seed", "ways", "shots", "queries",
+    "source", "target", "partition", "method", "family", "examples_budget", "source_classes",
+    "seed", "ways", "shots", "queries",
     "steps", "selection", "episode", "episode_hash", "metric", "value", "nll", "brier",
     "bin_count", "bin_correct", "bin_confidence",
     "temperature", "raw_nll", "raw_bin_count", "raw_bin_correct", "raw_bin_confidence",
 ]  # fmt: skip
 """First columns of a result file, one row per (target, partition, setting, steps, episode).
 
+``examples_budget`` and ``source_classes`` are the learner's level, 0 for one that spends nothing.
 ``partition`` is test, or val for the episodes by which champions are chosen: no board has these.
 Likelihood and calibration are of logits divided by ``temperature``, which is fitted on the latter;
 those of logits as they are begin with ``raw_``. ``selection`` is the rule that chose the adaptation
@@ -33,6 +35,8 @@ Then come the numbers of the metrics that ``evaluation.metrics`` names.
 """
 VAL = "val"
 """The rule of all comparisons: settings are those of ``params.yaml``, chosen on ``val``."""
+LEVEL = ["examples_budget", "source_classes"]
+"""Columns of results and records that say at which level a learner is."""
 LISTED = 10
 """Cells that a message names."""
 
@@ -70,7 +74,8 @@ def collect(
     """All test results and records that ``params.yaml`` asks for: listed from it, not by globbing.
 
     A record has ``val_scores``: by form of episode (``5w1s``) the mean score on the ``val``
-    episodes by which champions are chosen, higher is better.
+    episodes by which champions are chosen, higher is better. A learner that spends nothing is there
+    at every level.
 
     Args:
         part: only these.
@@ -81,14 +86,22 @@ def collect(
     """
     cells = list(part.learners(config))
     _check(config, layout, cells)
-    paths = [layout.result(*cell) for cell in cells]
-    frames = [read_result(path) for path in paths]
-    results = pd.concat([f[f["partition"] == "test"] for f in frames], ignore_index=True)
-    records = [
-        read_json(path.with_suffix(".json")) | {"val_scores": _val_scores(frame)}
-        for path, frame in zip(paths, frames, strict=True)
-    ]
-    return results, pd.DataFrame(records)
+    results, records = [], []
+    for source, method, level, seed in cells:
+        path = layout.at(level).result(source, method, seed)
+        frame = read_result(path)
+        record = read_json(path.with_suffix(".json")) | {"val_scores": _val_scores(frame)}
+        for shown in [level] if level else config.task_type_of(source).budget.levels:
+            where = dict(zip(LEVEL, (shown.examples, shown.classes), strict=True))
+            results.append(frame[frame["partition"] == "test"].assign(**where))
+            records.append(record | where)
+    return pd.concat(results, ignore_index=True), pd.DataFrame(records)
+
+
+def of_level(found: pd.DataFrame, level: Level) -> pd.DataFrame:
+    """The rows of results, scores or records at one level."""
+    examples, classes = (found[name] for name in LEVEL)
+    return found[(examples == level.examples) & (classes == level.classes)]
 
 
 def _val_scores(frame: pd.DataFrame) -> dict[str, float]:
@@ -100,17 +113,20 @@ def _val_scores(frame: pd.DataFrame) -> dict[str, float]:
     }
 
 
-def _check(config: Config, layout: Layout, cells: Sequence[tuple[str, str, int]]) -> None:
+def _check(config: Config, layout: Layout, cells: Sequence[Learner]) -> None:
     """Raise, naming the cells, unless each has the result that the params ask for."""
     from metabench.pipeline.evaluating import FAULTS, fault_of  # imports torch
     from metabench.pipeline.keys import Keys  # imports torch
 
-    keys, digests = Keys(config, layout), Digests(layout.digests)
+    digests = Digests(layout.digests)
+    keys = {level: Keys(config.at(level), layout) for level in {level for _, _, level, _ in cells}}
     found: dict[str, list[str]] = {fault: [] for fault in FAULTS}
-    for cell in cells:
-        fault = fault_of(layout.result(*cell), keys.result(*cell), digests)
+    for source, method, level, seed in cells:
+        path = layout.at(level).result(source, method, seed)
+        fault = fault_of(path, keys[level].result(source, method, seed), digests)
         if fault is not None:
-            found[fault].append("/".join(map(str, cell)))
+            where = [source, method, *([str(level)] if level else []), str(seed)]
+            found[fault].append("/".join(where))
     digests.save()
     faults = [
         f"{len(names)} of {len(cells)} cells {fault}: {', '.join(names[:LISTED])}"

@@ -86,6 +86,7 @@ class Search:
         self.config, self.root, self.terms = config, root, terms
         self.source, self.method = source, method
         self.task_type = config.task_type_of(source)
+        self.level = self.task_type.budget.level  # of several the main one
         self.cls = learner_class(self.task_type.variant(method).method)
         self.backbone = BACKBONES.load(self.task_type.backbone_of(method).name)
         self._record = cache(self._look_at_record)  # keys are not free
@@ -143,7 +144,7 @@ class Search:
         """Whether the source has such training episodes, and the budget some steps of them."""
         if self.cls.source_training != "episodic":
             return True
-        training, examples = self.task_type.training, self.task_type.budget.examples
+        training, examples = self.task_type.training, self.level.examples
         if "pretraining_share" in self.space:
             examples = round(examples * (1 - settings.pretraining_share))
         size = max(settings.shots or training.shots) + (settings.queries or training.queries)
@@ -232,7 +233,7 @@ class Search:
     def pretrainings(self, jobs: Iterable[Job]) -> list[Job]:
         """What the learners of jobs that are not finished start from, each once."""
         found = {
-            (self.source, pretraining, job.arguments["seed"]): None
+            (self.source, pretraining, self.level, job.arguments["seed"]): None
             for job in jobs
             if not job.finished
             and (pretraining := pretraining_of(job.arguments["config"], self.source, self.method))
@@ -242,7 +243,7 @@ class Search:
     def _trial(self, number: int) -> tuple[Config, TrialLayout]:
         settings = self.tried[number]
         config = with_settings(self.config, self.source, self.method, settings)
-        return config, TrialLayout(self.root, key_of(settings=settings)[:16])
+        return config, TrialLayout(self.root, key_of(settings=settings)[:16], level=self.level)
 
     def _job(self, part: Part, number: int, seed: int) -> Job:
         config, layout = self._trial(number)

@@ -35,6 +35,7 @@ from metabench.pipeline.executor import run_cells
 from metabench.pipeline.jobs import jobs_of
 from metabench.pipeline.layout import Layout
 from metabench.pipeline.part import Part
+from metabench.pipeline.pretrainings import levels_of
 from metabench.pipeline.validation import validate_names
 from metabench.practice.parts import episodes, use_of
 from metabench.practice.reading import UserData, bright_background
@@ -268,7 +269,9 @@ def run_plan(user_data: UserData, chosen: Plan, root: Path) -> str:
         if winner:
             read = {"invert": chosen.invert, "white": user_data.white}
             read |= {"pieces": user_data.pieces} if user_data.kind == "text" else {}
-            export(layout.learner(source, winner, config.seeds[0]), root / "winner", read)
+            (level,) = levels_of(config, source, winner)
+            learner = layout.at(level).learner(source, winner, config.seeds[0])
+            export(learner, root / "winner", read)
         text = "\n\n".join([*(markdown(remark, 1000) for remark in remarks), text])
         text = _report(user_data, chosen, text, root)
         write_text(root / "reports" / "recommendation.md", text)

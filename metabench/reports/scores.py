@@ -14,7 +14,7 @@ import numpy as np
 import pandas as pd
 
 from metabench.files import InputError
-from metabench.pipeline.results import VAL, further
+from metabench.pipeline.results import LEVEL, VAL, further
 from metabench.reports.statistics.tables import Block
 
 BLOCK = ["source", "target", "ways", "shots"]
@@ -30,7 +30,8 @@ UNCALIBRATED = [*KEY, "values", "nll", *BINS]
 RAW = ["nll", *BINS]
 """What is there as ``raw_`` too: of logits as they are."""
 COLUMNS = [*UNCALIBRATED, "temperature", *(f"raw_{name}" for name in RAW), "selection"]
-"""Of condensed scores; then come the means of the metrics that ``evaluation.metrics`` names."""
+"""Of condensed scores; then come their level, which older boards do not have, and the means of the
+metrics that ``evaluation.metrics`` names."""
 
 Blocks = dict[tuple[Any, ...], Block]
 """By source, target, ways and shots; the oracle apart, for no method is its peer."""
@@ -53,13 +54,14 @@ def condense(results: pd.DataFrame, selection: str = VAL) -> pd.DataFrame:
             episodes than the rest.
     """
     rows, results = [], results[results["selection"] == selection]
-    cells: Iterable[tuple[Any, pd.DataFrame]] = results.groupby(KEY)
+    names = [*KEY, *LEVEL]
+    cells: Iterable[tuple[Any, pd.DataFrame]] = results.groupby(names)
     for key, frame in cells:
         if frame["episode"].duplicated().any():
-            where = dict(zip(KEY, key, strict=True))
+            where = dict(zip(names, key, strict=True))
             raise InputError("{source}/{method}/{seed}: collected twice".format(**where))
         ordered = frame.sort_values("episode")
-        facts: dict[str, Any] = dict(zip(KEY, key, strict=True))
+        facts: dict[str, Any] = dict(zip(names, key, strict=True))
         values = ordered["value"].to_numpy(np.float32)
         if not np.isfinite(values).all():
             raise InputError(
@@ -75,7 +77,8 @@ def condense(results: pd.DataFrame, selection: str = VAL) -> pd.DataFrame:
             bins = ordered[name].map(np.asarray) if facts["metric"] == "accuracy" else [np.empty(0)]
             facts[name] = np.sum(np.stack(list(bins)), axis=0, dtype=float)
         rows.append(facts | ordered[further(ordered)].mean().to_dict())
-    scores = pd.DataFrame(rows).assign(selection=selection)[[*COLUMNS, *further(results)]]
+    scores = pd.DataFrame(rows).assign(selection=selection)
+    scores = scores[[*COLUMNS, *LEVEL, *further(results)]]
     _check_comparable(scores)
     return scores
 
@@ -132,6 +135,8 @@ def deterministic_in(costs: pd.DataFrame) -> set[str]:
 def shared_learners(costs: pd.DataFrame) -> dict[str, str]:
     """The pretrained backbone that each method of one source starts from, if it shares one."""
     shared = costs[(costs["start"] != "random") & ~costs["external_pretraining"].astype(bool)]
+    if "pretraining" in shared:  # older boards know of one for each source
+        shared = shared.assign(backbone=shared["backbone"] + " " + shared["pretraining"])
     return dict(zip(shared["method"], shared["backbone"], strict=True))
 
 

@@ -10,7 +10,7 @@ import pandas as pd
 
 from metabench.config import setting_label as form_label
 from metabench.files import InputError
-from metabench.pipeline.results import VAL
+from metabench.pipeline.results import LEVEL, VAL
 from metabench.reports.camps import camp_of, form_for, validation_of
 from metabench.reports.machines import listed, machines_of
 from metabench.reports.scores import (
@@ -119,7 +119,8 @@ def by_other_rules(scores: pd.DataFrame, costs: pd.DataFrame) -> pd.DataFrame:
 
 def _with_metrics(summary: pd.DataFrame, scores: pd.DataFrame) -> pd.DataFrame:
     """``summary`` with the means of the metrics that ``evaluation.metrics`` names."""
-    names, key = [n for n in scores.columns if n not in COLUMNS], [*BLOCK, "steps", "method"]
+    names = [n for n in scores.columns if n not in (*COLUMNS, *LEVEL)]
+    key = [*BLOCK, "steps", "method"]
     if taken := sorted(set(names) & set(summary.columns)):
         raise InputError(
             f"evaluation.metrics: a metric returns '{taken[0]}', which is a column of "

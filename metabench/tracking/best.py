@@ -13,6 +13,8 @@ from metabench.methods import METHODS
 from metabench.pipeline.cells import trusted_of
 from metabench.pipeline.layout import Layout
 from metabench.pipeline.opening import load_learner
+from metabench.pipeline.pretrainings import spends
+from metabench.pipeline.results import of_level
 from metabench.tracking.models import log_best
 from metabench.tracking.runs import log_report
 
@@ -29,10 +31,10 @@ def best_on_val(
 
     Test episodes have no say, and neither have those ``val`` episodes on which training chose
     weights: whoever validated more often would have had more luck. The method with the best mean
-    over seeds is taken, and of its seeds the best. What a service cannot use is left out:
-    transductive methods, whose answer depends on what else was asked, those with a fixed number of
-    classes, and learners that were measured to take longer than :data:`PATIENCE_MS` to adapt to a
-    task.
+    over seeds is taken (of several budgets at the main level), and of its seeds the best. What a
+    service cannot use is left out: transductive methods, whose answer depends on what else was
+    asked, those with a fixed number of classes, and learners that were measured to take longer than
+    :data:`PATIENCE_MS` to adapt to a task.
 
     Args:
         records: of all cells, as :func:`metabench.pipeline.results.collect` gives them.
@@ -41,7 +43,8 @@ def best_on_val(
         None when no method of ``source`` can be served.
     """
     task_type = config.task_type_of(source)
-    cells = records[records["source"] == source]
+    main = task_type.budget.level
+    cells = of_level(records[records["source"] == source], main)
     cells = cells.assign(val=[pd.Series(scores).mean() for scores in cells["val_scores"]])
     classes = [METHODS.load(task_type.variant(name).method) for name in cells["method"]]
     servable = np.array([cls.variable_ways and not cls.transductive for cls in classes])
@@ -51,7 +54,8 @@ def best_on_val(
         return None
     winner = cells.groupby("method", sort=False)["val"].mean().idxmax()
     best = cells[cells["method"] == winner].sort_values("val", kind="stable").iloc[-1]
-    return layout.learner(source, str(winner), int(best["seed"])), float(best["val"])
+    at = layout.at(main if spends(config, source, str(winner)) else None)
+    return at.learner(source, str(winner), int(best["seed"])), float(best["val"])
 
 
 def publish(config: Config, layout: Layout, records: pd.DataFrame, git_commit: str) -> None:
@@ -63,7 +67,8 @@ def publish(config: Config, layout: Layout, records: pd.DataFrame, git_commit: s
             found = best_on_val(config, layout, records, source)
             if found is not None:
                 folder, val = found
-                trust = trusted_of(config.task_type_of(source), folder.parent.name)
+                name = folder.relative_to(layout.root / "runs" / source).parts[0]
+                trust = trusted_of(config.task_type_of(source), name)
                 _, cell = load_learner(folder, trust)
                 log_best(folder, cell, val, config.profile)
         except Exception as error:  # a report must not fail for want of a model

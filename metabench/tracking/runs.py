@@ -16,7 +16,7 @@ import pandas as pd
 from metabench.config import Config, setting_label
 from metabench.files import digest, read_json
 from metabench.pipeline.layout import Layout
-from metabench.pipeline.results import further, read_result
+from metabench.pipeline.results import LEVEL, further, read_result
 from metabench.tracking import view
 from metabench.tracking.store import experiment_of, finished_run, origin_tags, safely
 
@@ -56,9 +56,11 @@ def track_cell(config: Config, layout: Layout, source: str, method: str, seed: i
         client.set_experiment_tag(experiment, view.TAG, view.view_of(config))
         now = int(time.time() * 1000)
         began = now - int(1000 * record["train_seconds"])  # so that the UI's duration is training's
-        name = f"{source}/{method}/s{seed}"
+        level = f"/{layout.level}" if layout.level else ""
+        name = f"{source}/{method}{level}/s{seed}"
         run_id = str(client.create_run(experiment, start_time=began, run_name=name).info.run_id)
-        params = {"backbone": record["backbone"], "start": record["start"]} | {
+        facts = ("backbone", "start", *LEVEL)
+        params = {name: record[name] for name in facts} | {
             f"settings.{name}": value for name, value in record["settings"].items()
         }
         tags = _tags(record) | {"kind": "cell", "profile": config.profile}
@@ -110,7 +112,7 @@ def _costs(record: Mapping[str, Any]) -> dict[str, float]:
         for name, value in record.items()
         if isinstance(value, int | float)
         and not isinstance(value, bool)
-        and name not in ("seed", "val")
+        and name not in ("seed", "val", *LEVEL)
     }
 
 

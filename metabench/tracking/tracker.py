@@ -20,7 +20,7 @@ class Tracker:
     """
 
     def __init__(self, config: Config, layout: Layout):
-        self._config, self._layout = config, layout
+        self._config = config
         self._path = layout.root / "data/tracked.json"
         self._logged: set[str] = set()
 
@@ -30,9 +30,9 @@ class Tracker:
         self._pending: list[Future[None]] = []
         return self
 
-    def track(self, source: str, method: str, seed: int) -> None:
-        """Log the cell, soon."""
-        self._pending.append(self._thread.submit(self._track, source, method, seed))
+    def track(self, layout: Layout, source: str, method: str, seed: int) -> None:
+        """Log the cell of the layout's level, soon."""
+        self._pending.append(self._thread.submit(self._track, layout, source, method, seed))
 
     def __exit__(self, kind: type[BaseException] | None, *error: object) -> None:
         self._thread.shutdown(cancel_futures=kind is KeyboardInterrupt)
@@ -66,8 +66,7 @@ class Tracker:
         found = look_up(wanted_uri(), experiment_name(self._config.profile))
         return found and f"{found.experiment_id} of {found.creation_time}"
 
-    def _track(self, source: str, method: str, seed: int) -> None:
-        record = self._layout.result(source, method, seed).with_suffix(".json")
-        key = read_json(record)["key"]
-        if key not in self._logged and track_cell(self._config, self._layout, source, method, seed):
+    def _track(self, layout: Layout, source: str, method: str, seed: int) -> None:
+        key = read_json(layout.result(source, method, seed).with_suffix(".json"))["key"]
+        if key not in self._logged and track_cell(self._config, layout, source, method, seed):
             self._logged.add(key)

@@ -42,8 +42,8 @@ def test_methods_train_save_load_and_predict_on_it(backbone, tmp_path) -> None:
     }
     config = Config.model_validate(values)
     layout = prepared(tmp_path, config)
-    for cell in WHOLE.backbones(config):
-        pretrain_cell(lambda *a: None, config, layout, *cell)
+    for source, pretraining, _, seed in WHOLE.backbones(config):
+        pretrain_cell(lambda *a: None, config, layout, source, pretraining, seed)
     for method in METHODS:
         train_cell(lambda *a: None, config, layout, TOY_NAME, method, 0)
         evaluate_cell(lambda *a: None, config, layout, TOY_NAME, method, 0)

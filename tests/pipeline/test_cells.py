@@ -89,7 +89,9 @@ def test_records_say_which_machine_it_was_and_another_one_reuses_them(project, m
 
 def test_missing_cells_are_listed_and_not_averaged_over(project) -> None:
     _, layout = project
-    with pytest.raises(InputError, match=r"1 of 2 cells have no result: .*/protonet/7"):
+    with pytest.raises(
+        InputError, match=r"1 of 2 cells have no result: .*/protonet/400-examples/7"
+    ):
         collect(toy_config(seeds=[0, 7]), layout)
 
 
@@ -191,7 +193,7 @@ def test_results_of_other_params_are_refused_and_listed(project) -> None:
     _, layout = project
     edited = toy_config(settings={TOY_NAME: {"protonet": {"ways": 5, "queries": 3, "lr": 0.5}}})
     with pytest.raises(
-        InputError, match=r"1 of 1 cells .*other params.*/protonet/0\nRun `dvc repro`"
+        InputError, match=r"1 of 1 cells .*other params.*/400-examples/0\nRun `dvc repro`"
     ):
         collect(edited, layout)
     collect(project[0], layout)

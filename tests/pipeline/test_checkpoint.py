@@ -67,6 +67,7 @@ def test_a_full_disk_loses_nothing_and_the_next_run_goes_on(tmp_path, monkeypatc
 SCRIPT = """
 import sys, time
 from pathlib import Path
+from metabench.config import Level
 from metabench.learning import training
 from metabench.pipeline.cells import train_cell
 from metabench.pipeline.layout import Layout
@@ -80,7 +81,8 @@ train = training.train
 import metabench.pipeline.cells
 metabench.pipeline.cells.train = lambda *a, **k: train(*a, **k, save_every=0.05)
 print("started", flush=True)
-train_cell(lambda *a: None, toy_config(), Layout(Path(sys.argv[1])), TOY_NAME, "protonet", 0)
+layout = Layout(Path(sys.argv[1]), level=Level(400))
+train_cell(lambda *a: None, toy_config(), layout, TOY_NAME, "protonet", 0)
 """
 
 

@@ -173,7 +173,7 @@ def test_the_next_repro_finishes_and_writes_a_leaderboard(project) -> None:
     board = (project.root / "reports/smoke/leaderboard.md").read_text()
     for method in ("maml", "protonet", "nearest_neighbour"):
         assert method in board
-    rows = pd.read_parquet(project.root / "results/glyphs/maml/0.parquet")
+    rows = pd.read_parquet(project.root / "results/glyphs/maml/1200-examples/0.parquet")
     assert set(rows["target"]) == {"glyphs", "digits"}
     assert (project.root / "mlflow.db").exists()
 
@@ -213,7 +213,10 @@ def test_an_edited_and_an_added_method_run_their_cells_and_the_report_alone(proj
 def test_more_evaluation_episodes_rerun_evaluation_and_an_edited_method_its_training_alone(
     project,
 ) -> None:
-    path, result = project.root / "my_pkg.py", project.root / f"results/glyphs/{OWN}/0.parquet"
+    path, result = (
+        project.root / "my_pkg.py",
+        project.root / f"results/glyphs/{OWN}/1200-examples/0.parquet",
+    )
     before, nearest = project.weights(), pd.read_parquet(result)["value"].mean()
     project.params(lambda v: v["classification"]["evaluation"].update(episodes=12))
     path.write_text(path.read_text().replace("return -far", "return far"))
@@ -221,7 +224,7 @@ def test_more_evaluation_episodes_rerun_evaluation_and_an_edited_method_its_trai
     own = {p for p in before if OWN in p.parts}
     after = project.weights()
     assert {p for p in after if before.get(p) != after[p]} == own and len(own) == 1
-    assert scored(project.root / "results/glyphs/maml/0.parquet") == 24
+    assert scored(project.root / "results/glyphs/maml/1200-examples/0.parquet") == 24
     farthest = pd.read_parquet(result)["value"].mean()
     assert farthest < 0.2 < nearest, "the same figures as before the edit"
 
@@ -231,7 +234,7 @@ def test_an_added_seed_reuses_the_finished_ones_through_a_kill_and_a_damaged_res
 ) -> None:
     before = project.weights()
     project.params(lambda v: v.update(seeds=[0, 1]))
-    damaged = project.root / "results/glyphs/protonet/0.parquet"
+    damaged = project.root / "results/glyphs/protonet/1200-examples/0.parquet"
     damaged.write_bytes(damaged.read_bytes()[:200])
     shutil.rmtree(project.root / ".dvc/cache", ignore_errors=True)
     process = project.start()
@@ -253,6 +256,6 @@ def test_an_added_seed_reuses_the_finished_ones_through_a_kill_and_a_damaged_res
     assert {p: t for p, t in after.items() if p in before} == before
     assert len(after) == 2 * len(before)
     for method in ("maml", "protonet", "nearest_neighbour", OWN):
-        results = sorted(project.root.glob(f"results/glyphs/{method}/*.parquet"))
+        results = sorted(project.root.glob(f"results/glyphs/{method}/**/*.parquet"))
         assert [path.name for path in results] == ["0.parquet", "1.parquet"]
         assert all(scored(path) == 24 for path in results)

@@ -8,6 +8,7 @@ import shutil
 import sqlite3
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -60,7 +61,7 @@ def finished(tmp_path_factory) -> Path:
 @pytest.fixture
 def layout(finished, tmp_path):
     shutil.copytree(finished, tmp_path / "project")
-    return type(prepared(tmp_path / "unused", CONFIG))(tmp_path / "project")
+    return replace(prepared(tmp_path / "unused", CONFIG), root=tmp_path / "project")
 
 
 def damage(path: Path) -> bytes:

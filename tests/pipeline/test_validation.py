@@ -379,7 +379,7 @@ def test_the_file_is_read_as_dvc_reads_it(examined, smoke) -> None:
     longest = text.replace("examples: 1200", f"examples: 0x{'f' * 5000}")
     assert "a whole number of 20000 bits" in refusal(examined, longest)
     config = examined(text.replace("examples: 1200", "examples: 01200"))
-    assert config.classification.budget.examples == 1200
+    assert config.classification.budget.examples == (1200,)
 
 
 def test_all_problems_are_in_one_message(examined, smoke) -> None:

@@ -223,7 +223,7 @@ def test_a_run_on_own_classes_leaves_a_board_a_recommendation_and_a_learner(tmp_
     small = task_type.model_copy(
         update={
             "methods": ("simpleshot", "nearest_neighbour"),
-            "budget": task_type.budget.model_copy(update={"examples": 400, "validations": 1}),
+            "budget": task_type.budget.model_copy(update={"examples": (400,), "validations": 1}),
             "evaluation": task_type.evaluation.model_copy(update={"episodes": 5}),
         }
     )

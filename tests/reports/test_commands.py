@@ -9,7 +9,7 @@ import yaml
 from typer.testing import CliRunner
 
 from metabench.cli import app, base
-from metabench.config import Config
+from metabench.config import Config, Level
 from metabench.files import InputError, digest, write_json
 from metabench.pipeline.keys import Keys
 from metabench.pipeline.layout import Layout
@@ -88,7 +88,10 @@ def test_results_of_other_params_are_refused_with_their_cells_and_the_command(ru
             found = run(*words)
             assert found.exit_code == 1
             assert f"{count} of {count} cells are of other params" in found.output
-            assert f"{TOY_NAME}/protonet/0" in found.output and "Run `dvc repro`" in found.output
+            assert (
+                f"{TOY_NAME}/protonet/400-examples/0" in found.output
+                and "Run `dvc repro`" in found.output
+            )
     finally:
         params.write_text(before)
     assert run("compare", "protonet", "maml").exit_code == 0
@@ -97,14 +100,14 @@ def test_results_of_other_params_are_refused_with_their_cells_and_the_command(ru
 @pytest.mark.case("36")
 @pytest.mark.parametrize("suffix", [".parquet", ".json"])
 def test_damaged_records_are_named(run, project, suffix) -> None:
-    path = Layout(project).result(TOY_NAME, "maml", 1).with_suffix(suffix)
+    path = Layout(project, level=Level(400)).result(TOY_NAME, "maml", 1).with_suffix(suffix)
     whole = path.read_bytes()
     for content in (whole[:-10], b"", b"[]"):
         path.write_bytes(content)
         found = run("compare", "protonet", "maml")
         path.write_bytes(whole)
         assert found.exit_code == 1, content
-        assert f"1 of 6 cells are damaged: {TOY_NAME}/maml/1" in found.output
+        assert f"1 of 6 cells are damaged: {TOY_NAME}/maml/400-examples/1" in found.output
     assert run("compare", "protonet", "maml").exit_code == 0
 
 

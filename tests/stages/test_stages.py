@@ -13,7 +13,7 @@ import yaml
 from typer.testing import CliRunner
 
 from metabench.cli import app
-from metabench.config import Config
+from metabench.config import Config, Level
 from metabench.files import InputError
 from metabench.pipeline.executor import Job
 from metabench.pipeline.layout import Layout
@@ -63,9 +63,10 @@ def go(config: Config, part: Part = WHOLE) -> None:
         importlib.import_module(f"stages.{stage}").main(config, Layout(), part)
 
 
-PRETRAINED = "pretrain recipe0-share1/0"
+PRETRAINED = "pretrain recipe0-share1/400-examples/0"
 FIRST = ["download data", "freeze data", PRETRAINED]
-PROTONET, PROBE, PIXELS = "protonet/0", "linear_probe/0", "nearest_neighbour/0"
+PROTONET, PROBE = "protonet/400-examples/0", "linear_probe/400-examples/0"
+PIXELS = "nearest_neighbour/0"
 
 
 def test_only_what_an_edit_touches_is_computed_again(ran) -> None:
@@ -93,10 +94,10 @@ def test_only_what_an_edit_touches_is_computed_again(ran) -> None:
 DAMAGED = {
     "data/processed/*/x.npy": "download data",
     "data/episodes/*/test/5w1s.npz": "freeze data",
-    "backbones/*/*/0/model.safetensors": PRETRAINED,
-    "runs/*/protonet/0/model.safetensors": f"train {PROTONET}",
-    "runs/*/linear_probe/0/cell.json": f"train {PROBE}",
-    "results/*/protonet/0.parquet": f"evaluate {PROTONET}",
+    "backbones/*/*/*/0/model.safetensors": PRETRAINED,
+    "runs/*/protonet/*/0/model.safetensors": f"train {PROTONET}",
+    "runs/*/linear_probe/*/0/cell.json": f"train {PROBE}",
+    "results/*/protonet/*/0.parquet": f"evaluate {PROTONET}",
 }
 
 
@@ -150,7 +151,7 @@ def test_a_part_with_no_cell_is_refused() -> None:
     found["classification"]["methods"] += ["near"]
     found["classification"]["sources"] += ["other"]
     config = Config.model_validate(found)
-    assert list(part_of(config, ["near"]).learners(config)) == [(TOY_NAME, "near", 0)]
+    assert list(part_of(config, ["near"]).learners(config)) == [(TOY_NAME, "near", Level(400), 0)]
     with pytest.raises(InputError, match="no learner of near is trained on other"):
         part_of(config, ["near"], ["other"])
 
@@ -174,7 +175,7 @@ def test_what_is_logged_is_remembered_for_as_long_as_the_experiment_is_the_same(
                 path = layout.result(TOY_NAME, "protonet", seed).with_suffix(".json")
                 path.parent.mkdir(parents=True, exist_ok=True)
                 path.write_text(f'{{"key": "key{seed}"}}')
-                tracker.track(TOY_NAME, "protonet", seed)
+                tracker.track(layout, TOY_NAME, "protonet", seed)
         return list(asked)
 
     assert log(0, 1) == [0, 1]

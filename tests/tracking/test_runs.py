@@ -51,8 +51,8 @@ def project(tmp_path_factory):
     task_type = config.classification.model_copy(update=changes)
     config = config.model_copy(update={"classification": task_type})
     layout = prepared(tmp_path_factory.mktemp("project"), config)
-    for cell in WHOLE.backbones(config):
-        pretrain_cell(silent, config, layout, *cell)
+    for source, pretraining, _, seed in WHOLE.backbones(config):
+        pretrain_cell(silent, config, layout, source, pretraining, seed)
     for method in METHODS:
         train_cell(silent, config, layout, TOY_NAME, method, 0)
         evaluate_cell(silent, config, layout, TOY_NAME, method, 0)
@@ -86,7 +86,10 @@ def test_a_cell_is_one_run_with_curve_costs_scores_datasets_and_the_learner(proj
     for _ in range(2):  # the second finds it logged
         track_cell(config, layout, TOY_NAME, "protonet", 0)
     (run,) = runs_of(here, "cell")
-    assert run.info.status == "FINISHED" and run.info.run_name == f"{TOY_NAME}/protonet/s0"
+    assert (
+        run.info.status == "FINISHED"
+        and run.info.run_name == f"{TOY_NAME}/protonet/400-examples/s0"
+    )
     assert run.data.tags["family"] == "metric" and run.data.tags["source"] == TOY_NAME
     assert {"cost/train_seconds", "cost/adapt_ms", "curve/val"} <= set(run.data.metrics)
     scores, setting = pd.read_parquet(layout.result(TOY_NAME, "protonet", 0)), "tests.toy.TOY.5w1s"
@@ -166,7 +169,7 @@ def test_the_ui_shows_the_runs_with_the_columns(project, here) -> None:
         server.wait(timeout=30)
     columns = re.findall(r'data-testid="sort-header-([^"]*)"', seen)
     assert {"acc/tests.toy.TOY.5w1s", "cost/train_seconds", "cost/adapt_ms"} <= set(columns)
-    assert f"{TOY_NAME}/protonet/s0" in seen and "viewing a shared view" in seen
+    assert f"{TOY_NAME}/protonet/400-examples/s0" in seen and "viewing a shared view" in seen
 
 
 def test_an_unreachable_server_costs_seconds_and_the_local_store_has_the_run(
@@ -206,7 +209,7 @@ def test_the_best_is_chosen_on_val_among_the_servable(project, monkeypatch) -> N
     leading = [{"5w1s": 2.0} if m == other else {"5w1s": 1.0} for m in records["method"]]
     records = records.assign(val_scores=leading)
     folder, found = best.best_on_val(config, layout, records, TOY_NAME)
-    assert (folder.parent.name, found) == (other, 2.0)
+    assert (folder, found) == (layout.learner(TOY_NAME, other, 0), 2.0)
     monkeypatch.setattr(best, "PATIENCE_MS", 0.0)
     assert best.best_on_val(config, layout, records, TOY_NAME) is None  # none adapts in no time
 
