@@ -1,6 +1,6 @@
 """Classify handwritten digits from five examples of each, with a learner that never saw a digit.
 
-    python examples/few_shot_classifier.py runs/glyphs/protonet/0
+    python examples/few_shot_classifier.py runs/glyphs/protonet/20000-examples/0
 
 Nothing is trained: the learner comes from `make bench` (or any MLflow run id), `fit` hands it the
 support, `predict` answers.

@@ -136,7 +136,9 @@ def _work_folder(name: str, title: str) -> Path:
 
 @command("Your own methods and data")
 def export(
-    run: Annotated[str, typer.Argument(help="runs/<source>/<method>/<seed>, or an MLflow run id")],
+    run: Annotated[
+        str, typer.Argument(help="runs/<source>/<method>/<level>/<seed>, or an MLflow run id")
+    ],
     folder: Annotated[Path, typer.Argument(help="folder to which the model is written")],
     trust: Annotated[
         bool,

@@ -45,7 +45,7 @@ class FewShotClassifier(ClassifierMixin, BaseEstimator):
     A transductive learner answers the queries of one call together: its answers depend on them.
 
     Args:
-        run: folder ``runs/<source>/<method>/<seed>``, or the id of an MLflow run.
+        run: folder ``runs/<source>/<method>/<level>/<seed>``, or the id of an MLflow run.
         device: ``auto``, ``cpu`` or ``cuda``.
         trust: whether a method or backbone that the run names by a dotted path may be imported,
             which runs its code: all (True), none, or those in a list. Registered names need none.

@@ -30,7 +30,7 @@ from metabench.tracking.store import (
 
 @contextmanager
 def learner_folder(run: str | Path) -> Iterator[Path]:
-    """The folder of a learner, ``runs/<source>/<method>/<seed>``, or that of an MLflow run.
+    """The folder of a learner, ``runs/<source>/<method>/<level>/<seed>``, or that of an MLflow run.
 
     Raises:
         InputError: neither of the two.
@@ -43,8 +43,8 @@ def learner_folder(run: str | Path) -> Iterator[Path]:
             yield fetch_learner(run_id, Path(folder))
     else:
         raise InputError(
-            f"{run}: neither the folder of a trained learner (runs/<source>/<method>/<seed>, with "
-            "a cell.json) nor the id of an MLflow run"
+            f"{run}: neither the folder of a trained learner "
+            "(runs/<source>/<method>/<level>/<seed>, with a cell.json) nor the id of an MLflow run"
         )
 
 

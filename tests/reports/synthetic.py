@@ -120,6 +120,7 @@ def _record(source: str, method: str, family: str, seed: int, i: int) -> dict[st
         "train_flops": 1e12 * (i + 1), "adapt_ms": 2.0 + i, "predict_ms": 1.0,
         "adapt_flops": 1e8 * (50 if family in ("parameter", "optimisation") else 1),
         "peak_memory_mb": 300.0, "parameters": 1000, "trainable_parameters": 1000,
-        "examples": 40000, "examples_budget": 40000, "source_classes": 1.0, "machine": MACHINE, "trained_on": MACHINE,
+        "examples": 40000, "examples_budget": 40000, "source_classes": 1.0,
+        "machine": MACHINE, "trained_on": MACHINE,
         "pretrained_on": MACHINE if transfer else None,
     }  # fmt: skip

@@ -82,7 +82,7 @@ def test_compare_names_the_nearest_method_and_the_block_that_is_missing(run) -> 
 def test_results_of_other_params_are_refused_with_their_cells_and_the_command(run, project) -> None:
     params = project / "params.yaml"
     before = params.read_text()
-    params.write_text(before.replace("examples: 400", "examples: 500000"))
+    params.write_text(before.replace("validations: 4", "validations: 3"))
     try:
         for words, count in ((["report"], 9), (["compare", "protonet", "maml"], 6)):
             found = run(*words)
