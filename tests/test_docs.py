@@ -294,7 +294,7 @@ def test_the_metric_of_the_page_is_in_results_and_board_and_an_edit_evaluates_ag
     task_type |= {"methods": ["nearest_neighbour"], "evaluation": evaluation}
     config = Config.model_validate(values)
     validate_names(config)
-    layout, cell = prepared(folder, config), (TOY_NAME, "nearest_neighbour", 0)
+    layout, cell = prepared(folder, config).at(None), (TOY_NAME, "nearest_neighbour", 0)
     for work in (train_cell, evaluate_cell):
         work(silent, config, layout, *cell)
     results, costs = collect(config, layout)
