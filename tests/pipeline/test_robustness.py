@@ -196,7 +196,10 @@ def test_a_damaged_result_ends_the_report_with_its_name_and_no_report(layout) ->
     damage(layout.result(TOY_NAME, "protonet", 0))
     code, output = stage(layout.root, toy_params(), "aggregate")
     assert code == 1
-    assert "1 of 2 cells are damaged" in output and "/protonet/400-examples/0\nRun `dvc repro`" in output
+    assert (
+        "1 of 2 cells are damaged" in output
+        and "/protonet/400-examples/0\nRun `dvc repro`" in output
+    )
     assert not (layout.root / "reports/leaderboard.md").exists()
 
 

@@ -107,13 +107,13 @@ def test_an_unused_variant_is_an_error() -> None:
 
 def test_a_frozen_backbone_reads_vectors_in_place_of_the_inputs(tmp_path: Path) -> None:
     layout = Layout(tmp_path)
-    other().save(layout.processed("other"))
-    plain = examples_of(layout, "other", BackboneChoice(name="conv4"))
+    other().save(layout.processed(OTHER_NAME))
+    plain = examples_of(layout, OTHER_NAME, BackboneChoice(name="conv4"))
     assert plain.x.shape == (40, 1, 16, 16)
     choice = BackboneChoice(name="minilm_frozen")
     with pytest.raises(InputError, match=r"minilm\.npy: damaged or missing"):
-        examples_of(layout, "other", choice)
-    layout.embeddings("other").mkdir(parents=True)
-    np.save(layout.embeddings("other") / "minilm.npy", np.ones((40, 3), np.float32))
-    write_json(layout.embeddings("other") / "minilm.json", {})
-    assert examples_of(layout, "other", choice).x.shape == (40, 3)
+        examples_of(layout, OTHER_NAME, choice)
+    layout.embeddings(OTHER_NAME).mkdir(parents=True)
+    np.save(layout.embeddings(OTHER_NAME) / "minilm.npy", np.ones((40, 3), np.float32))
+    write_json(layout.embeddings(OTHER_NAME) / "minilm.json", {})
+    assert examples_of(layout, OTHER_NAME, choice).x.shape == (40, 3)
