@@ -44,8 +44,8 @@ def test_a_budget_is_split_without_rest_and_both_parts_are_validated(
 ) -> None:
     whole = Budget(examples=1001, validations=validations)
     first, rest = whole.split(share)
-    assert first.examples + rest.examples == 1001
-    assert first.examples == round(1001 * share)
+    assert first.level.examples + rest.level.examples == 1001
+    assert first.level.examples == round(1001 * share)
     assert (first.validations, rest.validations) == parts
     assert first.val_episodes == rest.val_episodes == whole.val_episodes
 
