@@ -58,7 +58,7 @@ def test_only_pretrainings_that_are_asked_for_are_computed_and_each_once() -> No
         fine_tune={"pretraining": 3},
         meta_baseline={"pretraining_share": 0.25},
     )
-    asked = [str(pretraining) for _, pretraining, _ in WHOLE.backbones(config)]
+    asked = [str(pretraining) for _, pretraining, _, _ in WHOLE.backbones(config)]
     assert asked == ["recipe0-share1", "recipe3-share1", "recipe0-share0.25"]
     assert pretraining_of(config, TOY_NAME, "protonet") is None
     assert list(part_of(config, ["protonet"]).backbones(config)) == []
