@@ -37,11 +37,13 @@ Property = Callable[[Subject], str | None]
 DECLARES = "declares what it is"
 SETTINGS = "has settings that are checked and can be stored"
 TRAINS = "trains with finite loss and gradients"
+EVERY_WEIGHT = "can learn every weight that it trains"
 PROPERTIES: dict[str, Property] = {
     DECLARES: declaring.declares,
     SETTINGS: declaring.settings,
     PREDICTS: predicting.predicts,
     TRAINS: learning.trains,
+    EVERY_WEIGHT: learning.every_weight,
     "trains no weights outside of its budget": learning.within_budget,
     "gives the same result for the same seed": learning.same_for_a_seed,
     "is left unchanged by predict": predicting.unchanged,

@@ -7,7 +7,10 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
+from metabench import rng
+from metabench.config import Training
 from metabench.conformance.made_up_data import (
+    QUERIES,
     SHOTS,
     TRAINING,
     WAYS,
@@ -26,6 +29,10 @@ from metabench.episodes import take
 from metabench.learning.training import draw
 from metabench.methods.base import Method
 
+NOISE, ROUNDING = 1e-9, 1e-13
+"""A gradient is rounding noise below this share of the largest one, or if it is this small."""
+LONG = Training(ways=WAYS, shots=(7,), queries=QUERIES)
+"""Training episodes with as many examples as made-up classes have."""
 LEARNING_STEPS, LEARNING_TASKS = 600, 8
 """Training steps, of so many episodes, within which an easy problem must be learned."""
 
@@ -47,9 +54,59 @@ def trains(subject: Subject) -> str | None:
     gradients = [p.grad for p in learner.parameters() if p.grad is not None]
     if not all(g.isfinite().all() for g in gradients):
         return "a gradient of the loss is not finite"
-    if not any(g.abs().max() > 0 for g in gradients):
+    if not any(g.abs().max() > ROUNDING for g in gradients):
         return "the loss has no gradient: nothing would be learned"
     return None
+
+
+def every_weight(subject: Subject) -> str | None:
+    """Of a few steps of a briefly trained learner, each trainable weight has a gradient in one.
+
+    Early, half-way and at the end of training, as methods have schedules; after a few steps, as a
+    weight may wait for others to leave zero; with long supports, as weights may be made for them.
+
+    A bias that what follows takes away again (a normalisation, a distance) never has one. It
+    changes no answer, so it may stay.
+    """
+    learner = subject.learner()
+    if learner.source_training == "none":
+        raise NotApplicable("does not train")
+    learner.train()
+    trained = {id(p) for group in learner.parameter_groups() for p in group["params"]}
+    largest = {name: 0.0 for name, p in learner.named_parameters() if id(p) in trained}
+    for step, progress in enumerate((0.0, 0.5, 1.0)):
+        torch.manual_seed(step)
+        learner.zero_grad()
+        learner.loss(draw(learner, subject.source, LONG, step), progress).backward()
+        for name, p in learner.named_parameters():
+            if name in largest and p.grad is not None:
+                largest[name] = max(largest[name], float(p.grad.abs().max()))
+    most = max(largest.values(), default=0.0)
+    noise = {name: size for name, size in largest.items() if size <= max(NOISE * most, ROUNDING)}
+    idle = [f"'{name}' ({size:.0e})" for name, size in noise.items() if _counts(subject, name)]
+    if idle:
+        return (
+            f"the gradient of {', '.join(idle)} is zero or rounding noise in every step tried (the "
+            f"largest one is {most:.0e}), so nothing is learned there. Do rows of a head start "
+            "alike, is there no way to the loss, or does it add the same to all logits? Mend it, "
+            "or freeze the weight"
+        )
+    return None
+
+
+def _counts(subject: Subject, name: str) -> bool:
+    """Whether a parameter is more than a bias, or a bias that changes an answer."""
+    learner = subject.learner()
+    bias = learner.get_parameter(name)
+    if bias.dim() > 1:
+        return True
+    drawn = torch.rand(bias.shape, generator=rng.torch_generator("conformance", "bias"))
+    with torch.no_grad():
+        bias.add_(drawn.to(bias))
+    found, expected = predicted(learner, subject.episodes), subject.prediction
+    if subject.episodes.ways is None:
+        return differ(found, expected)
+    return differ(found.softmax(-1), expected.softmax(-1))
 
 
 def within_budget(subject: Subject) -> str | None:

@@ -5,7 +5,8 @@ in Woodbury's form (eq. 4), and gradients go through its solution into the embed
 
     W(X, Y) = Xᵀ (X Xᵀ + λI)^{-1} Y         logits = α X_q W + β      (eq. 5)
 
-λ (in log space), α and β are learned with the embedding. On regression ``Y`` are the targets.
+λ (in log space), α and β are learned with the embedding. On regression ``Y`` are the targets; in
+classification β adds the same to all logits, so it has no gradient and changes nothing.
 
 Differs from the paper: the backbone is the profile's; the paper's has 96, 192, 384 and 512 channels
 and passes on the outputs of its last two blocks. α starts at 10, since outputs of a regression to 0

@@ -7,8 +7,12 @@ import copy
 import pytest
 import torch
 import torch.nn.functional as F
+from pydantic import ValidationError
 from torch import nn
 
+from metabench.backbones.conv4 import Conv4
+from metabench.episodes import Episodes
+from metabench.methods.base import Task
 from metabench.methods.control.scratch import Scratch
 from metabench.methods.feature.baseline_plus_plus import BaselinePlusPlus, BaselinePlusPlusSettings
 from metabench.methods.parameter.fine_tune import FineTune
@@ -150,3 +154,41 @@ def test_baseline_plus_plus_pretrains_by_scaled_cosines() -> None:
     f = F.normalize(learner.backbone(x[None])[0], dim=1)
     expected = F.cross_entropy(5 * f @ F.normalize(learner.head, dim=1).T, y)
     torch.testing.assert_close(learner.loss(Examples(x, y), 0.0), expected)
+
+
+def on_images(method, **settings):
+    """``method`` on a small convolutional network, and a task whose queries are its support."""
+    torch.manual_seed(0)
+    backbone = Conv4((1, 16, 16), width=4)
+    learner = method(backbone, Task("image", WAYS, 10), method.Settings(**COMMON | settings))
+    g = torch.Generator().manual_seed(2)
+    x = 1 + torch.randn(1, 6, 1, 16, 16, generator=g, dtype=torch.float64)
+    y = torch.arange(6)[None] % WAYS
+    return learner.double(), Episodes(x, y, x, torch.zeros_like(y), WAYS)
+
+
+@pytest.mark.parametrize("method", [FineTune, Scratch])
+def test_moments_of_the_support_are_those_of_batch_norm_in_training(method) -> None:
+    learner, batch = on_images(method, moments="support")
+    learner.train()
+    groups = lambda net, head: [  # noqa: E731
+        {"params": net.parameters(), "lr": 0.05},
+        {"params": head.parameters(), "lr": 0.2},
+    ]
+    expected = reference(learner, batch, 0, groups)
+    torch.testing.assert_close(learner.eval().predict(batch)[0], expected)
+    other, _ = on_images(FineTune, moments="source")
+    assert not torch.allclose(other.eval().predict(batch)[0], expected, rtol=0.01)
+
+
+def test_moments_of_the_support_hold_for_queries_of_any_company() -> None:
+    learner, batch = on_images(FineTune, moments="support")
+    weights = learner.eval().head_start(batch)
+    queries = 3 * batch.query_x.flip(1)
+    together = learner.outputs(batch, queries, weights)
+    torch.testing.assert_close(learner.outputs(batch, queries[:, 1:2], weights), together[:, 1:2])
+
+
+def test_a_network_that_has_seen_no_source_has_no_moments_of_it() -> None:
+    with pytest.raises(ValidationError, match="support"):
+        Scratch.Settings(moments="source")
