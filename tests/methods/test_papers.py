@@ -10,7 +10,6 @@ from metabench.methods import METHODS
 
 MISSING = {
     "solvers": {"imaml"},
-    "transductive": {"transductive_fine_tune"},
 }
 """Paragraphs that are still to be written, by who writes them. This list only ever gets shorter."""
 

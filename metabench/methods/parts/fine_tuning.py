@@ -108,9 +108,13 @@ class FineTuneMethod(Method):
         """
         size = self.moments(episodes)
         if size is None or x is episodes.support_x:
-            return apply_head(self.backbone(x, weights, size), weights)
+            return self.read_out(self.backbone(x, weights, size), weights)
         both = torch.cat([episodes.support_x, x], dim=1)
-        return apply_head(self.backbone(both, weights, size)[:, size:], weights)
+        return self.read_out(self.backbone(both, weights, size)[:, size:], weights)
+
+    def read_out(self, features: Tensor, weights: Weights) -> Tensor:
+        """Outputs ``[T, N, K]`` of features ``[T, N, D]``."""
+        return apply_head(features, weights)
 
     def support_loss(self, episodes: Episodes, weights: Weights) -> Tensor:
         """``L_S(θ) = (1/|S|) Σ CE(f_θ(x), y)`` (regression: squared error), summed over tasks."""
@@ -161,5 +165,5 @@ class FineTuneMethod(Method):
             done = count
             with torch.no_grad():
                 features = self.backbone(both, weights, self.moments(episodes))[:, size:]
-                outputs[count] = apply_head(features, weights)
+                outputs[count] = self.read_out(features, weights)
         return [outputs[count] for count in steps]

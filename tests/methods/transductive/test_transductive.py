@@ -10,6 +10,10 @@ import pytest
 import torch
 import torch.nn.functional as F
 
+from metabench.backbones import build_backbone
+from metabench.config.search import Choice, range_of
+from metabench.episodes import Episodes
+from metabench.methods.base import Task
 from metabench.methods.transductive.bd_cspn import BDCSPN, BDCSPNSettings
 from metabench.methods.transductive.laplacian_shot import LaplacianShot, LaplacianShotSettings
 from metabench.methods.transductive.pt_map import PTMAP, PTMAPSettings
@@ -228,27 +232,54 @@ def test_a_shift_of_all_queries_changes_nothing(method) -> None:
     torch.testing.assert_close(learner.classify(moved), learner.classify(features))
 
 
-def test_transductive_fine_tuning_adds_the_entropy_of_the_queries() -> None:
-    settings = TransductiveFineTune.Settings(finetune_lr=0.05, head_lr=0.2, momentum=0.0, steps=1)
+@pytest.mark.parametrize("moments", ["source", "support"])
+def test_transductive_fine_tuning_adds_the_entropy_of_the_queries(moments) -> None:
+    chosen = {"finetune_lr": 0.05, "head_lr": 0.2, "momentum": 0.0, "moments": moments}
+    settings = TransductiveFineTune.Settings(**chosen, steps=1, entropy=0.7)
     method, batch = build(TransductiveFineTune, settings), batch_of()
     found = method.predict(batch)
     for t in range(len(batch)):
         net = copy.deepcopy(method.backbone)
-        start = method.head_start(batch)
-        w = start["head.weight"][t].detach().requires_grad_()
-        b = start["head.bias"][t].detach().requires_grad_()
-        p = F.linear(net(batch.query_x[t][None])[0], w, b).softmax(-1)
-        entropy = torch.stack([-(r * r.log()).sum() for r in p]).mean()
-        support = F.linear(net(batch.support_x[t][None])[0], w, b)
-        loss = F.cross_entropy(support, batch.support_y[t]) + entropy
-        parameters = list(net.parameters())
-        slopes = torch.autograd.grad(loss, [*parameters, w, b])
+        x, y, q = batch.support_x[t], batch.support_y[t], batch.query_x[t]
+
+        def features(v, net=net):
+            return net(v[None])[0]  # no batch norms: whose moments they are does not matter
+
+        means = torch.stack([features(x)[y == k].mean(0) for k in range(WAYS)])
+        w = (means / means.norm(dim=1, keepdim=True)).detach().requires_grad_()
+        b = torch.zeros(WAYS, dtype=w.dtype, requires_grad=True)
+
+        def logits(v, w=w, b=b, features=features):
+            f = features(v)
+            return f / f.norm(dim=1, keepdim=True) @ w.T + b
+
+        entropy = torch.stack([-(r * r.log()).sum() for r in logits(q).softmax(-1)]).mean()
+        loss = F.cross_entropy(logits(x), y) + 0.7 * entropy
+        parameters = [*net.parameters(), w, b]
+        slopes = torch.autograd.grad(loss, parameters)
         with torch.no_grad():
-            for p_, g in zip(parameters, slopes, strict=False):
-                p_ -= 0.05 * g
-            w, b = w - 0.2 * slopes[-2], b - 0.2 * slopes[-1]
-            expected = F.linear(net(batch.query_x[t][None])[0], w, b)
-        torch.testing.assert_close(found[t], expected)
+            for p, g in zip(parameters, slopes, strict=True):
+                p -= (0.2 if p is w or p is b else 0.05) * g
+            torch.testing.assert_close(found[t], logits(q))
+
+
+def test_normalisation_of_transductive_fine_tuning_sees_the_support_and_no_query() -> None:
+    """With the support's moments and no entropy term, other queries are of no influence."""
+    torch.manual_seed(0)
+    chosen = {"moments": "support", "entropy": 0.0, "steps": 2}
+    backbone = build_backbone("conv4", (1, 16, 16), width=4)
+    settings = TransductiveFineTune.Settings(**chosen)
+    method = TransductiveFineTune(backbone, Task("image", 3, 6), settings).double().eval()
+    x = torch.rand(1, 8, 1, 16, 16, dtype=torch.float64)
+    labels = torch.tensor([[0, 1, 2]])
+    batch = Episodes(x[:, :3], labels, x[:, 3:], torch.zeros(1, 5, dtype=torch.int64), 3)
+    alone = replace(batch, query_x=batch.query_x[:, :1], query_y=batch.query_y[:, :1])
+    torch.testing.assert_close(method.predict(batch)[:, :1], method.predict(alone))
+
+
+def test_the_search_of_transductive_fine_tuning_may_stay_where_it_starts() -> None:
+    within = range_of(TransductiveFineTune.Settings.model_fields["steps"])
+    assert isinstance(within, Choice) and 0 in within.values
 
 
 @pytest.mark.parametrize("method", [TIM, BDCSPN, LaplacianShot, PTMAP, TransductiveFineTune])
