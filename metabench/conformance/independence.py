@@ -174,15 +174,16 @@ def augments(subject: Subject) -> str | None:
 
     Nothing but the support may decide which variants a step sees.
     """
-    e, settings = subject.episodes, subject.trained.settings
+    e, settings = subject.episodes[:2], subject.trained.settings
     if STRENGTH not in type(settings).model_fields or not e.augmentation:
         raise NotApplicable("has no augmented support")
     learners = []
     for strength in (0.0, 1.0, 1.0):
         learners.append(subject.opened(settings.model_copy(update={STRENGTH: strength})))
         learners[-1].load_state_dict(subject.trained.state_dict())
-    plain, found = (predicted(learner, e) for learner in learners[:2])
-    if subject.method.adapts == "backbone" and not differ(plain, found):
+    ask = subject.doors.get("predict_after", predicted)  # after two steps, not all
+    plain, found = ask(learners[0], e[1:]), ask(learners[1], e)
+    if subject.method.adapts == "backbone" and not differ(plain, found[1:]):
         return (
             f"{STRENGTH} changes no answer: adapt to `augmented_support(episodes, strength, step)`"
         )
@@ -195,11 +196,11 @@ def augments(subject: Subject) -> str | None:
         other = other.reorder_queries(torch.zeros(len(e), 1, dtype=torch.int64))
         found = found[:, :1]
     torch.manual_seed(1)
-    again = predicted(learners[2], other[1:2])
-    if differ(again, found[1:2]):
+    again = ask(learners[2], other[1:])
+    if differ(again, found[1:]):
         return (
             f"with {STRENGTH} of 1, a task is answered differently (by "
-            f"{difference(again, found[1:2]):.2g}) when it is alone, in another order of the "
+            f"{difference(again, found[1:]):.2g}) when it is alone, in another order of the "
             "support, before fewer queries. Name the draws by the step alone: `augmented_support`"
         )
     return None
