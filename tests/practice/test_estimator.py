@@ -55,6 +55,20 @@ def test_scikit_learn_checks_hold_on_vectors(estimator, check) -> None:
     check(estimator)
 
 
+def test_settings_by_shots_are_those_of_the_smallest_class() -> None:
+    draw = np.random.default_rng(0)
+    x, y = draw.normal(size=(12, 4)), np.repeat([0, 1, 2], [2, 4, 6])
+    found = []
+    for by_shots, c in (({2: {"c": 0.1}, 6: {"c": 100.0}}, 10.0), ({}, 0.1)):
+        classifier = OnVectors("none")
+        classifier._examples(x, reset=True)
+        cls = type(classifier.learner_)
+        classifier.learner_.settings = cls.Settings(c=c, by_shots=by_shots)
+        classifier._examples = lambda X, reset: torch.from_numpy(np.float32(X))
+        found.append(classifier.fit(x, y).predict_proba(x))
+    assert np.array_equal(*found)
+
+
 @pytest.fixture(scope="module")
 def run(tmp_path_factory) -> Path:
     config = toy_config()
