@@ -83,6 +83,7 @@ def tune(
     config = config_in_use()
     from metabench.pipeline import studies, tuning
     from metabench.pipeline.layout import Layout
+    from metabench.pipeline.search_space import NothingToTune
     from metabench.pipeline.validation import validate_names
 
     validate_names(config, Path())
@@ -92,7 +93,7 @@ def tune(
     for method in chosen:
         try:
             searches.append(tuning.Search(config, Path(), source, method, terms))
-        except tuning.NothingToTune as error:
+        except NothingToTune as error:
             if methods:
                 raise
             say(f"{error}", style="dim")

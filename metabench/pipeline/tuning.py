@@ -11,29 +11,23 @@ that the winner has left: nothing is trained for that.
 from __future__ import annotations
 
 import itertools
-import json
 import math
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cache, cached_property
 from pathlib import Path
 from typing import Any
 
-from metabench import rng
-from metabench.backbones import BACKBONES
 from metabench.config import Compute, Config
 from metabench.config.messages import glance, nearest
-from metabench.config.search import adapts
-from metabench.data import DATASETS, Dataset
 from metabench.files import InputError
 from metabench.methods import METHODS
-from metabench.methods.base import Settings
-from metabench.methods.searching import EPISODE_FORM, drawn, searched
 from metabench.pipeline.executor import Job, run_cells
 from metabench.pipeline.fingerprint import key_of
 from metabench.pipeline.jobs import jobs_of
 from metabench.pipeline.layout import Layout
 from metabench.pipeline.pretrainings import pretraining_of
+from metabench.pipeline.search_space import Space
 from metabench.pipeline.studies import (
     ADAPTATION,
     AGAIN,
@@ -49,19 +43,10 @@ from metabench.pipeline.trials import (
     Outcome,
     TrialLayout,
     adaptation_record,
-    full_settings,
     outcome_at,
     outcome_key,
     with_settings,
 )
-from metabench.pipeline.validation import learner_class
-
-LEAST_STEPS = 50
-"""Fewer outer steps than these are not drawn: they would be spent before anything is learned."""
-
-
-class NothingToTune(InputError):
-    """A method has no setting that is searched."""
 
 
 @dataclass(frozen=True)
@@ -83,82 +68,26 @@ class Search:
     """The search of one method's settings: what is to be computed, and what came of it."""
 
     def __init__(self, config: Config, root: Path, source: str, method: str, terms: Terms):
-        self.config, self.root, self.terms = config, root, terms
-        self.source, self.method = source, method
-        self.task_type = config.task_type_of(source)
-        self.level = self.task_type.budget.level  # of several the main one
-        self.cls = learner_class(self.task_type.variant(method).method)
-        self.backbone = BACKBONES.load(self.task_type.backbone_of(method).name)
+        self.root, self.source, self.method, self.terms = root, source, method, terms
+        level = config.task_type_of(source).budget.level  # of several the main one
+        self.config, self.level = config.at(level), level
+        self.space = Space(self.config, root, source, method)
         self._record = cache(self._look_at_record)  # keys are not free
-        builder, found = DATASETS.load(source), searched(self.cls, self.backbone)
-        idle = {"ways"} if builder.family is not None else set[str]()
-        if not builder.augmentation:
-            idle |= {"augmentation", "support_augmentation"}
-        self.space = {name: within for name, within in found.items() if name not in idle}
-        if not self.space:
-            raise NothingToTune(f"{method}: has no setting that is searched")
-
-    @cached_property
-    def base(self) -> dict[str, Any]:
-        """The settings in ``params.yaml``, with the defaults of those that are searched."""
-        given = dict(self.config.settings_of(self.source, self.method))
-        given.pop("by_shots", None)  # would hide what is tried
-        every = full_settings(self.config, self.source, self.method)
-        return given | {name: every[name] for name in self.space}
 
     @cached_property
     def name(self) -> str:
         """Of the study: with the digest of all that its scores depend on, settings apart."""
-        fixed = {name: value for name, value in self.base.items() if name not in self.space}
+        names = self.space.names
+        fixed = {name: value for name, value in self.space.base.items() if name not in names}
         bare = with_settings(self.config, self.source, self.method, fixed)
-        cell = self.source, self.method, self.config.seeds[0]
-        key = outcome_key(bare, Layout(self.root), cell, FIRST, self.terms.episodes)
+        cell, layout = (self.source, self.method, self.config.seeds[0]), Layout(self.root)
+        key = outcome_key(bare, layout.at(self.level), cell, FIRST, self.terms.episodes)
         return f"{self.source}/{self.method}/{key[:12]}"
 
     @cached_property
     def tried(self) -> list[dict[str, Any]]:
         """The settings of all trials."""
-        return [self.base, *map(self._draw, range(1, self.terms.trials))]
-
-    def _draw(self, number: int) -> dict[str, Any]:
-        """Settings that the source can serve."""
-        for attempt in range(100):
-
-            def share(name: str, attempt: int = attempt) -> float:
-                again = attempt if name in EPISODE_FORM else 0
-                return rng.generator("search", number, name, again).random()
-
-            values = self._values(share)
-            found = self.cls.Settings.model_validate(self.base | values)
-            if self.can_be_served(found):
-                break
-        else:
-            values |= {name: self.base[name] for name in EPISODE_FORM & values.keys()}
-        return self.base | json.loads(json.dumps(values))  # as a table holds them
-
-    def _values(self, share: Callable[[str], float]) -> dict[str, Any]:
-        values = drawn(self.cls, self.backbone, share)
-        return {name: values[name] for name in self.space}
-
-    def can_be_served(self, settings: Settings) -> bool:
-        """Whether the source has such training episodes, and the budget some steps of them."""
-        if self.cls.source_training != "episodic":
-            return True
-        training, examples = self.task_type.training, self.level.examples
-        if "pretraining_share" in self.space:
-            examples = round(examples * (1 - settings.pretraining_share))
-        size = max(settings.shots or training.shots) + (settings.queries or training.queries)
-        ways = settings.ways or training.ways or 1
-        enough = not self.sizes or (ways <= len(self.sizes) and size <= min(self.sizes))
-        return enough and settings.tasks * ways * size * LEAST_STEPS <= examples
-
-    @cached_property
-    def sizes(self) -> list[int]:
-        """Examples of each training class; none of a family of tasks."""
-        if DATASETS.load(self.source).family is not None:
-            return []
-        dataset = Dataset.load(Layout(self.root).processed(self.source))
-        return [len(rows) for rows in dataset.members("train")]
+        return [self.space.base, *map(self.space.trial, range(1, self.terms.trials))]
 
     def trials(self) -> list[Job]:
         """All trials, with the first seed."""
@@ -218,17 +147,11 @@ class Search:
 
     def _adaptations(self, winner: Row) -> list[dict[str, Any]]:
         """Settings of adaptation to try, the winner's own first; none where there are none."""
-        fields = self.cls.Settings.model_fields
-        names = [name for name in self.space if adapts(fields[name])]
-        found = [{name: winner.settings[name] for name in names}]
-        for number in range(1, self.terms.adaptations):
-
-            def share(name: str, number: int = number) -> float:
-                return rng.generator("adaptation", number, name).random()
-
-            values = self._values(share)
-            found.append({name: values[name] for name in names})
-        return found if names else []
+        names = self.space.adaptation
+        if not names:
+            return []
+        own = {name: winner.settings[name] for name in names}
+        return [own, *map(self.space.adapted, range(1, self.terms.adaptations))]
 
     def pretrainings(self, jobs: Iterable[Job]) -> list[Job]:
         """What the learners of jobs that are not finished start from, each once."""
@@ -271,7 +194,7 @@ class Search:
 
     def _rows(self, part: Part, numbers: Iterable[int], seeds: Iterable[int]) -> list[Row]:
         return [
-            _row(part, number, seed, {n: self.tried[number][n] for n in self.space}, found)
+            _row(part, number, seed, {n: self.tried[number][n] for n in self.space.names}, found)
             for number, seed in itertools.product(numbers, seeds)
             if (found := self._outcome(part, number, seed))
         ]

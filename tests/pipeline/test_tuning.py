@@ -9,9 +9,10 @@ from metabench.files import InputError
 from metabench.methods.base import Settings
 from metabench.pipeline import trials
 from metabench.pipeline.layout import Layout
+from metabench.pipeline.search_space import NothingToTune
 from metabench.pipeline.studies import AGAIN, FIRST, path_of, read
 from metabench.pipeline.trials import episodes_of, trial_cell, with_settings
-from metabench.pipeline.tuning import NothingToTune, Search, Terms, methods_to_tune, search
+from metabench.pipeline.tuning import Search, Terms, methods_to_tune, search
 from tests.pipeline.test_cells import prepared, silent
 from tests.toy import TOY_NAME, params, toy_config
 
@@ -144,6 +145,16 @@ def test_trials_their_repetition_and_adaptation_have_episodes_of_their_own(proje
 def test_a_method_without_settings_to_search_is_named(project) -> None:
     with pytest.raises(NothingToTune, match="majority: has no setting"):
         searching(project, "majority")
+
+
+def test_settings_are_tuned_at_the_middle_level_of_several(project) -> None:
+    values = params()
+    values["classification"]["budget"]["examples"] = [200, 400, 3200]
+    several = Search(toy_config(**values), project[1], TOY_NAME, "protonet", TERMS)
+    one = searching(project, "protonet")
+    assert several.name == one.name and several.tried == one.tried
+    (job, *_) = several.trials()
+    assert job.arguments["config"].classification.budget.examples == (400,)
 
 
 def test_only_methods_and_sources_that_are_known_are_tuned(project) -> None:

@@ -1,0 +1,112 @@
+"""What is tried of a method in a search: draws that are named, and that its source can serve."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from metabench import rng
+from metabench.backbones import BACKBONES
+from metabench.config import Config
+from metabench.config.search import adapts
+from metabench.data import DATASETS, Dataset
+from metabench.files import InputError
+from metabench.methods.base import Settings
+from metabench.methods.searching import EPISODE_FORM, drawn, searched
+from metabench.pipeline.layout import Layout
+from metabench.pipeline.trials import full_settings
+from metabench.pipeline.validation import learner_class
+
+LEAST_STEPS = 50
+"""Fewer outer steps than these are not drawn: they would be spent before anything is learned."""
+
+
+class NothingToTune(InputError):
+    """A method has no setting that is searched."""
+
+
+class Space:
+    """The settings of a method that are searched on a source.
+
+    Attributes:
+        names: of them; what has no effect on the source is not there.
+
+    Raises:
+        NothingToTune: there are none.
+    """
+
+    def __init__(self, config: Config, root: Path, source: str, method: str):
+        self._config, self._root, self._source, self._method = config, root, source, method
+        self._task_type = config.task_type_of(source)
+        self._cls = learner_class(self._task_type.variant(method).method)
+        self._backbone = BACKBONES.load(self._task_type.backbone_of(method).name)
+        builder, idle = DATASETS.load(source), set[str]()
+        if builder.family is not None:
+            idle |= {"ways"}
+        if not builder.augmentation:
+            idle |= {"augmentation", "support_augmentation"}
+        self.names = [name for name in searched(self._cls, self._backbone) if name not in idle]
+        if not self.names:
+            raise NothingToTune(f"{method}: has no setting that is searched")
+
+    @cached_property
+    def base(self) -> dict[str, Any]:
+        """The settings in ``params.yaml``, with the defaults of those that are searched."""
+        given = dict(self._config.settings_of(self._source, self._method))
+        given.pop("by_shots", None)  # would hide what is tried
+        every = full_settings(self._config, self._source, self._method)
+        return given | {name: every[name] for name in self.names}
+
+    def trial(self, number: int) -> dict[str, Any]:
+        """The settings of a trial but the first: a draw that the source can serve."""
+        for attempt in range(100):
+
+            def share(name: str, attempt: int = attempt) -> float:
+                again = attempt if name in EPISODE_FORM else 0
+                return rng.generator("search", number, name, again).random()
+
+            values = self._values(share)
+            found = self._cls.Settings.model_validate(self.base | values)
+            if self.can_be_served(found):
+                break
+        else:
+            values |= {name: self.base[name] for name in EPISODE_FORM & values.keys()}
+        return self.base | json.loads(json.dumps(values))  # as a table holds them
+
+    @property
+    def adaptation(self) -> list[str]:
+        """Those of :attr:`names` that prediction alone uses."""
+        fields = self._cls.Settings.model_fields
+        return [name for name in self.names if adapts(fields[name])]
+
+    def adapted(self, number: int) -> dict[str, Any]:
+        """A draw of the settings of adaptation."""
+        values = self._values(lambda name: rng.generator("adaptation", number, name).random())
+        return {name: values[name] for name in self.adaptation}
+
+    def _values(self, share: Callable[[str], float]) -> dict[str, Any]:
+        values = drawn(self._cls, self._backbone, share)
+        return {name: values[name] for name in self.names}
+
+    def can_be_served(self, settings: Settings) -> bool:
+        """Whether the source has such training episodes, and the budget some steps of them."""
+        if self._cls.source_training != "episodic":
+            return True
+        training, examples = self._task_type.training, self._task_type.budget.level.examples
+        if "pretraining_share" in self.names:
+            examples = round(examples * (1 - settings.pretraining_share))
+        size = max(settings.shots or training.shots) + (settings.queries or training.queries)
+        ways = settings.ways or training.ways or 1
+        enough = not self.sizes or (ways <= len(self.sizes) and size <= min(self.sizes))
+        return enough and settings.tasks * ways * size * LEAST_STEPS <= examples
+
+    @cached_property
+    def sizes(self) -> list[int]:
+        """Examples of each training class; none of a family of tasks."""
+        if DATASETS.load(self._source).family is not None:
+            return []
+        dataset = Dataset.load(Layout(self._root).processed(self._source))
+        return [len(rows) for rows in dataset.members("train")]
