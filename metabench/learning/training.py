@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import functools
 import math
+import statistics
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
@@ -37,7 +38,11 @@ Snapshot = dict[str, Any]
 class State:
     """Progress of one training, beside weights and optimiser.
 
-    ``curve`` has one row ``(examples, training loss, validation score)`` a validation.
+    Attributes:
+        measured: numbers of each step since the last validation: ``train_loss`` and what the
+            method has measured.
+        curve: a row for each validation: ``examples``, the means of ``measured``, and ``val``, the
+            score.
     """
 
     step: int = 0
@@ -45,8 +50,8 @@ class State:
     seconds: float = 0.0
     flops: float = 0.0
     best: float = -math.inf
-    losses: list[float] = field(default_factory=list)
-    curve: list[tuple[int, float, float]] = field(default_factory=list)
+    measured: list[dict[str, float]] = field(default_factory=list)
+    curve: list[dict[str, float]] = field(default_factory=list)
 
 
 Resumed = tuple[State, dict[str, Tensor]]
@@ -120,25 +125,30 @@ def train(
             group["lr"] = peak * 0.5 * (1 + math.cos(math.pi * progress))
         torch.manual_seed(rng.seed_of(source.seed, "train", state.step))
         batch = draw(method, source, training, state.step)
-        state.losses.append(_step(method, optimizer, batch, progress, state))
+        loss = _step(method, optimizer, batch, progress, state)
+        state.measured.append({"train_loss": loss} | method.measured)
         before, after = state.spent, state.spent + batch.examples
         state.step, state.spent = state.step + 1, after
         state.seconds += time.monotonic() - started
         if after // interval > before // interval or after >= examples:
             method.eval()
             score = _score(validate, method)
-            mean = sum(state.losses) / len(state.losses)
-            state.curve.append((state.spent, mean, score))
-            state.losses.clear()
+            means = {
+                name: statistics.fmean(numbers[name] for numbers in state.measured)
+                for name in state.measured[-1]
+            }
+            state.curve.append({"examples": state.spent} | means | {"val": score})
+            state.measured.clear()
             if score > state.best:  # never where it is not a number
                 state.best, best_weights = score, _weights(method)
+            mean = means["train_loss"]
             report(state.spent / examples, f"loss {mean:.3f}  val {score:.3f}")
             save()
             saved = time.monotonic()
         elif time.monotonic() - saved > save_every:
             save()
             saved = time.monotonic()
-            report(state.spent / examples, f"loss {state.losses[-1]:.3f}")
+            report(state.spent / examples, f"loss {loss:.3f}")
     if not math.isfinite(state.best):
         _check(state.best, "best validation score", method, state)
     method.load_state_dict(best_weights)

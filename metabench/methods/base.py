@@ -173,6 +173,8 @@ class Method(nn.Module, abc.ABC):
         order_sensitive: True only where a prediction may depend on the order of the support: the
             method reads it as a sequence, or classes take label slots by order of appearance.
         eval_tasks: tasks per call of ``predict`` in evaluation (memory against overhead).
+        measured: numbers that ``loss`` leaves of its last call, such as the residual of a solver,
+            always by the same names. Their means are columns of the training curve.
     """
 
     family: ClassVar[Family]
@@ -194,6 +196,7 @@ class Method(nn.Module, abc.ABC):
         self.backbone = backbone
         self.task = task
         self.settings: Any = settings
+        self.measured: dict[str, float] = {}
 
     @abc.abstractmethod
     def predict(self, episodes: Episodes) -> Tensor:

@@ -143,8 +143,8 @@ def _finish_cell(
     with atomic(folder / "model.safetensors") as temporary:
         save_file(_contiguous(method.state_dict()), temporary)
     with atomic(folder / "curve.csv") as temporary:
-        columns = ["examples", "train_loss", "val"]
-        pd.DataFrame(state.curve, columns=columns).to_csv(temporary, index=False)
+        empty = pd.DataFrame(columns=["examples", "train_loss", "val"])
+        (pd.DataFrame(state.curve) if state.curve else empty).to_csv(temporary, index=False)
     write_json(folder / "cost.json", cost)
     parts = [p for p in (folder / name for name in get_args(Part)) if p.exists()]
     files = {part.name: digest(part) for part in parts}

@@ -72,7 +72,7 @@ def track_cell(config: Config, layout: Layout, source: str, method: str, seed: i
         metrics = [
             Metric(f"curve/{column}", float(row[column]), now, int(row["examples"]))
             for _, row in curve.iterrows()
-            for column in ("train_loss", "val")
+            for column in curve.columns.drop("examples")
         ]
         finals = _costs(record) | _scores(results)
         metrics += [Metric(k, v, now, 0) for k, v in finals.items()]

@@ -80,7 +80,22 @@ def test_the_budget_is_spent_and_not_exceeded_by_a_step() -> None:
     assert state.spent == method.examples
     assert 1000 <= state.spent < 1000 + per_step
     assert method.progress[0] == 0 and max(method.progress) < 1
-    assert len(state.curve) == 4 and state.curve[-1][0] == state.spent
+    assert len(state.curve) == 4 and state.curve[-1]["examples"] == state.spent
+
+
+def test_what_a_method_measures_is_averaged_into_the_curve() -> None:
+    class Measured(Line):
+        def loss(self, batch: Episodes, progress: float) -> Tensor:
+            self.measured = {"count": len(self.progress)}
+            return super().loss(batch, progress)
+
+    method = Measured()
+    curve = run(method).curve
+    assert [*curve[0]] == ["examples", "train_loss", "count", "val"]
+    steps = [row["examples"] / 80 for row in curve]  # each of 80 examples
+    first = [0, *steps[:-1]]
+    expected = [(a + b - 1) / 2 for a, b in zip(first, steps, strict=True)]
+    assert [row["count"] for row in curve] == expected
 
 
 def test_the_best_validation_score_is_kept_and_not_the_last() -> None:
@@ -116,7 +131,7 @@ def test_weights_whose_adaptation_diverges_are_not_chosen_and_training_goes_on()
         return score
 
     state = run(Line(), validate=validate)
-    assert state.best == 0.4 and [row[2] for row in state.curve][1] == 0.4
+    assert state.best == 0.4 and state.curve[1]["val"] == 0.4
     with pytest.raises(Diverged, match="best validation score is -inf"):
         run(Line(), validate=lambda method: math.nan)
 
