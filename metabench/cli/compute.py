@@ -34,8 +34,9 @@ def run(
     """Compute some methods or sources of params.yaml; `dvc repro` reuses the results."""
     from metabench.pipeline.layout import Layout
     from metabench.pipeline.part import part_of
-    from metabench.pipeline.results import collect
+    from metabench.pipeline.results import LEVEL, collect
     from metabench.pipeline.validation import validate_names
+    from metabench.reports.levels import at_main
     from metabench.reports.summary import scores_of
     from stages import download, embed, episodes, evaluate, pretrain, train
 
@@ -45,10 +46,13 @@ def run(
     for stage in (download, episodes, embed, pretrain, train, evaluate):
         stage.main(config, layout, part)
     table = table_of("source → target", "setting", "method", "score", "seeds")
-    for row in scores_of(*collect(config, layout, part)):
+    results, costs = collect(config, layout, part)
+    for row in scores_of(at_main(results), at_main(costs)):
         table.add_row(*map(shown.visible, row))
     console.print(table)
     say("Score: accuracy in per cent (or error) ± half of its 95 % interval.", style="dim")
+    if len(costs[LEVEL].drop_duplicates()) > costs["source"].nunique():
+        say("Of several budgets, the main one is shown; reports have all of them.", style="dim")
     if changes:
         say(f"{PARAMS} is as it was: `dvc repro` computes these cells as it says.", style="dim")
 

@@ -38,18 +38,22 @@ def compare(
     ] = "",
     shots: Annotated[int, typer.Option(help="only this number of shots; 0 means all")] = 0,
 ) -> None:
-    """Compare two methods on identical episodes, for each target and number of shots."""
+    """Compare two methods on identical episodes, for each target and number of shots.
+
+    Of several budgets, at the main one.
+    """
     from metabench.pipeline.layout import Layout
     from metabench.pipeline.part import part_of
     from metabench.pipeline.results import collect
     from metabench.reports.compare import comparisons
+    from metabench.reports.levels import at_main
 
     config = config_in_use()
     results, costs = collect(config, Layout(), part_of(config, methods=(first, second)))
     table = table_of("source → target", "setting", first, second, "difference", "verdict")
     wanted = {"source": source, "target": target, "shots": shots}
     asked = {k: v for k, v in wanted.items() if v}
-    for row in comparisons(results, costs, first, second, asked):
+    for row in comparisons(at_main(results), at_main(costs), first, second, asked):
         table.add_row(*map(shown.visible, row))
     console.print(table)
     say(

@@ -162,6 +162,48 @@ def best_of_n(curves: Mapping[str, np.ndarray], families: Mapping[str, str], pat
     save(figure, path)
 
 
+def score_against(rows: pd.DataFrame, column: str, label: str, path: Path) -> None:
+    """Mean and interval as a function of a budget, a panel for each target and number of shots.
+
+    Lines interpolate between what was measured, on a logarithmic scale. A method for which the
+    budget is always zero is a level line.
+
+    Args:
+        rows: of one source and one number of ways at several levels, main steps only.
+        column: of the budget.
+    """
+    style, parts = styles(rows), panels(rows)
+    places = list(rows[["target", "shots"]].drop_duplicates().itertuples(index=False, name=None))
+    cells = [(place, part) for place in places for part in parts]
+    figure, axes = _grid(len(cells), min(4, len(cells)), 3.6, 3.6)
+    for axis, ((target, shots), (family, methods)) in zip(axes, cells, strict=True):
+        here = rows[(rows["target"] == target) & (rows["shots"] == shots)]
+        for method in methods:
+            line = here[here["method"] == method].sort_values(column)
+            if (line[column] <= 0).any():
+                colour = style[method]["color"]
+                axis.axhline(line["mean"].iloc[0], color=colour, linestyle=":", label=method)
+                continue
+            axis.errorbar(
+                line[column], line["mean"], yerr=line["half"], label=method, capsize=2,
+                markersize=5, linewidth=1.3, **style[method],
+            )  # fmt: skip
+        axis.set_xscale("log")
+        axis.grid(alpha=0.3)
+        where = f"{rows['source'].iloc[0]} → {target}, {shots} shots"
+        axis.set_title(f"{where}\n{family}" if family else where, fontsize=9)
+        if family:
+            _legend_below(axis)
+    if rows["metric"].iloc[0] != "accuracy":
+        axes[0].set_yscale("log")
+    figure.supxlabel(label, fontsize=10)
+    figure.supylabel("accuracy" if rows["ways"].iloc[0] else "mean squared error", fontsize=10)
+    if len(parts) == 1:
+        handles, labels = axes[0].get_legend_handles_labels()
+        figure.legend(handles, labels, loc="outside right center", fontsize=8, frameon=False)
+    save(figure, path)
+
+
 def pareto(rows: pd.DataFrame, cost: str) -> pd.DataFrame:
     """The rows for which nothing that costs no more is better, cheapest first."""
     ordered = rows.sort_values([cost, "mean"], ascending=[True, False])

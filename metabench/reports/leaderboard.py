@@ -12,7 +12,7 @@ import pandas as pd
 
 from metabench.config import setting_label as form_label
 from metabench.files import atomic, write_text
-from metabench.pipeline.results import VAL
+from metabench.pipeline.results import LEVEL, VAL
 from metabench.reports import figures, for_dvc
 from metabench.reports.camps import (
     CAMPS,
@@ -23,6 +23,7 @@ from metabench.reports.camps import (
     validation_of,
 )
 from metabench.reports.guide import guide
+from metabench.reports.levels import at_main, at_others, level_label, levels_in
 from metabench.reports.machines import mixed
 from metabench.reports.open_set import open_set_figure
 from metabench.reports.page import write_page
@@ -70,8 +71,10 @@ def write_stored(folder: Path) -> pd.DataFrame:
     Raises:
         InputError: there are none, or damaged ones.
     """
-    every, costs, meta = stored(folder)
+    whole, records, meta = stored(folder)
+    every, costs = at_main(whole), at_main(records)
     scores = every[every["selection"] == VAL]
+    elsewhere = at_others(whole[whole["selection"] == VAL], records)
     others = by_other_rules(every, costs)
     blocks, bins, validation = blocks_of(scores, costs), reliability(scores), validation_of(costs)
     summary = summarise(scores, costs, blocks).assign(profile=meta["profile"])
@@ -81,8 +84,12 @@ def write_stored(folder: Path) -> pd.DataFrame:
     common = _across(summary, blocks, folder)
     sources = [
         _source(name, rows, blocks, bins, validation.get(str(name), {}), others, folder)
+        | {"levels": _levels(elsewhere, name), "main": _main_label(rows)}
         for name, rows in summary.groupby("source", sort=False)
     ]
+    budgets = pd.concat([summary, elsewhere], ignore_index=True) if len(elsewhere) else summary
+    if len(elsewhere):
+        common += _budget_figures(budgets, folder)
     papers = sorted(set(zip(summary["method"], summary["paper"], strict=True)))
     calibrated = bool(summary["temperature"].notna().any())
     _render(
@@ -92,9 +99,9 @@ def write_stored(folder: Path) -> pd.DataFrame:
     )  # fmt: skip
     _render("decision_guide.md", folder, meta=meta, situations=guide(summary, blocks, validation))
     with atomic(folder / "leaderboard.csv") as temporary:
-        whole = pd.concat([summary, others.assign(profile=meta["profile"])], ignore_index=True)
-        whole = whole if len(others) else summary
-        whole.to_csv(temporary, index=False, float_format="%.6g")
+        parts = [summary, *(part for part in (elsewhere, others) if len(part))]
+        board = pd.concat(parts, ignore_index=True).assign(profile=meta["profile"])
+        board.to_csv(temporary, index=False, float_format="%.6g")
     _searches(folder, meta)
     for_dvc.write_metrics(summary, folder / "metrics.json")
     for_dvc.write_shots(summary, folder / "shots.csv")
@@ -106,8 +113,43 @@ def write_stored(folder: Path) -> pd.DataFrame:
         for block in source["blocks"]
         if block["champions"]
     ]
-    write_page(summary, drawn, tested, folder, meta)
+    write_page(budgets, drawn, tested, folder, meta)
     return summary
+
+
+def _main_label(rows: pd.DataFrame) -> str:
+    """The budget of a source's tables, where the board knows it."""
+    return level_label(*rows[LEVEL].iloc[0]) if LEVEL[0] in rows else ""
+
+
+def _levels(elsewhere: pd.DataFrame, source: Any) -> list[dict[str, Any]]:
+    """The overviews of a source's other levels."""
+    if elsewhere.empty:
+        return []
+    mine = elsewhere[elsewhere["source"] == source]
+    groups: Iterable[tuple[Any, pd.DataFrame]] = mine.groupby(LEVEL)
+    return [{"label": level_label(*level), "overview": overview(rows)} for level, rows in groups]
+
+
+def _budget_figures(budgets: pd.DataFrame, folder: Path) -> list[dict[str, str]]:
+    """Scores against what learners may spend: examples, operations, classes of the source."""
+    found = []
+    main = budgets[budgets["steps"] == -1]
+    groups: Iterable[tuple[Any, pd.DataFrame]] = main.groupby(["source", "ways"], sort=False)
+    for (source, ways), rows in groups:
+        most, first = rows["source_classes"].max(), levels_in(rows)[source][0]
+        full = rows[rows["source_classes"] == most]
+        same = rows[rows["examples_budget"] == first.examples]
+        for part, column, name in (
+            (full, "examples_budget", "source examples"),
+            (full, "train_flops", "training FLOP"),
+            (same, "source_classes", "share of the source's classes"),
+        ):
+            if part[column].nunique() > 1 and len(part[LEVEL].drop_duplicates()) > 1:
+                file = f"budget-{column.replace('_', '-')}-{source}-{ways}w.svg"
+                figures.score_against(part, column, name, folder / "figures" / file)
+                found.append({"title": f"{source}: score as a function of {name}", "file": file})
+    return found
 
 
 def _searches(folder: Path, meta: dict[str, Any]) -> None:

@@ -11,7 +11,9 @@ import jinja2
 import pandas as pd
 
 from metabench.files import write_text
+from metabench.pipeline.results import LEVEL
 from metabench.reports.camps import CAMPS
+from metabench.reports.levels import level_label
 from metabench.reports.machines import mixed
 from metabench.reports.summary import setting_label
 from metabench.reports.words import span, would_decide
@@ -52,7 +54,7 @@ def write_page(
     """Write ``folder/index.html``; nothing in it is loaded from elsewhere.
 
     Args:
-        summary: of all sources.
+        summary: of all sources, at all their levels.
         figures: ``title`` and ``file`` of each.
         tested: the blocks that have a test between the camps' champions.
     """
@@ -60,6 +62,16 @@ def write_page(
     rows["setting"] = [
         setting_label(ways, shots) for ways, shots in zip(rows["ways"], rows["shots"], strict=True)
     ]
+    columns, filters = [*COLUMNS], [*FILTERS]
+    if (
+        LEVEL[0] in rows
+        and len(rows[["source", *LEVEL]].drop_duplicates()) > rows["source"].nunique()
+    ):
+        rows["budget"] = [
+            level_label(*level) for level in rows[LEVEL].itertuples(index=False, name=None)
+        ]
+        columns.insert(3, ("budget", "budget"))
+        filters.insert(3, "budget")
     accuracy = rows["metric"] == "accuracy"
     rows["between"] = [
         span(low, high, metric)
@@ -83,7 +95,7 @@ def write_page(
     for name in ("source", "target", "method", "family"):
         rows[name] = rows[name].map(visible)
     data = json.loads(
-        rows[[name for name, _ in COLUMNS]].to_json(orient="values", double_precision=6)
+        rows[[name for name, _ in columns]].to_json(orient="values", double_precision=6)
     )
     drawn = [
         figure | {"svg": _inline(folder / "figures" / figure["file"], figure["title"])}
@@ -102,7 +114,7 @@ def write_page(
         camps=[camp for camp in CAMPS if any(camp in block["camps"] for block in tested)],
         tested=tested,
         # "</script>" in a name must not end the script
-        data=json.dumps({"columns": COLUMNS, "rows": data, "filters": FILTERS}).replace(
+        data=json.dumps({"columns": columns, "rows": data, "filters": filters}).replace(
             "<", "\\u003c"
         ),
     )

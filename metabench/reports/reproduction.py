@@ -15,6 +15,7 @@ import pandas as pd
 
 from metabench.files import DAMAGED, InputError, write_text
 from metabench.pipeline.results import VAL
+from metabench.reports.levels import at_main
 from metabench.shown import markdown
 
 TITLES = {
@@ -41,11 +42,11 @@ def published() -> pd.DataFrame:
 def read_board(path: Path) -> pd.DataFrame:
     """The results of a ``leaderboard.csv``; a commit of digits alone stays text.
 
-    Rows whose settings were chosen by another rule than ``val`` are no results. Boards of version
-    0.2 have no others.
+    Rows whose settings were chosen by another rule than ``val`` are no results, and of several
+    budgets the main one counts. Boards of version 0.2 have no others.
     """
     board = pd.read_csv(path, dtype={"git_commit": str, "profile": str})
-    return board[board["selection"] == VAL] if "selection" in board else board
+    return at_main(board[board["selection"] == VAL] if "selection" in board else board)
 
 
 def leaderboards(folder: Path) -> pd.DataFrame:

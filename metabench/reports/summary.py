@@ -74,7 +74,7 @@ def summarise(scores: pd.DataFrame, costs: pd.DataFrame, blocks: Blocks) -> pd.D
     cost = facts[COSTS].mean()
     effort = costs[["source", "method"]].join(costs.reindex(columns=EFFORT).apply(pd.to_numeric))
     cost = cost.join(effort.groupby(["source", "method"]).mean())
-    flags = facts[FLAGS].first()
+    flags = facts[[*FLAGS, *(name for name in LEVEL if name in costs)]].first()
     flags["camp"] = [camp_of(record) for record in facts.first().to_dict("records")]
     flags["git_commit"] = facts["git_commit"].agg(lambda found: "/".join(sorted(set(found))))
     machines = pd.DataFrame([machines_of(record) for record in costs.to_dict("records")])
