@@ -25,7 +25,7 @@ def config_of(**evaluation):
 @pytest.fixture(scope="module")
 def project(tmp_path_factory):
     config = config_of(selection=["support", "oracle"], candidates=3)
-    layout = prepared(tmp_path_factory.mktemp("project"), config)
+    layout = prepared(tmp_path_factory.mktemp("project"), config).at(None)  # it spends nothing
     for work in (train_cell, evaluate_cell):
         work(lambda share, text: None, config, layout, *CELL)
     return config, layout
