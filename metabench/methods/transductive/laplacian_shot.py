@@ -62,9 +62,10 @@ class LaplacianShot(CentredMethod):
         """w ``[T, Q, Q]``, symmetric."""
         distance = squared_euclidean(query, query)
         distance.diagonal(dim1=1, dim2=2).fill_(torch.inf)  # none is its own neighbour
-        count = min(self.settings.neighbours, query.shape[1] - 1)
-        near = distance.topk(count, largest=False).indices
-        directed = torch.zeros_like(distance).scatter_(2, near, 1.0)
+        count = min(self.settings.neighbours, query.shape[1])
+        farthest = distance.topk(count, largest=False).values[..., -1:]
+        near = distance <= farthest + 1e-5  # whatever the order of queries that are equally near
+        directed = (near & distance.isfinite()).to(distance)
         return (directed + directed.mT) / 2
 
     def classify(self, features: Episodes) -> Tensor:

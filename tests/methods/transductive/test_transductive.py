@@ -173,6 +173,14 @@ def test_the_graph_of_laplacian_shot_has_the_energy_of_its_nearest_neighbours() 
         np.testing.assert_allclose((graph * apart).sum(), (directed * apart).sum())
 
 
+def test_queries_that_are_equally_near_are_neighbours_alike_and_one_alone_has_none() -> None:
+    method = build(LaplacianShot, LaplacianShotSettings(neighbours=1))
+    corners = torch.tensor([[[0.0], [1.0], [-1.0], [5.0]]], dtype=torch.float64)
+    expected = torch.tensor([[0, 1, 1, 0], [1, 0, 0, 0.5], [1, 0, 0, 0], [0, 0.5, 0, 0]]).double()
+    torch.testing.assert_close(method.graph(corners)[0], expected)
+    assert method.graph(corners[:, :1]).tolist() == [[[0.0]]]
+
+
 def test_without_regularisation_laplacian_shot_is_the_nearest_rectified_prototype() -> None:
     s = LaplacianShotSettings(regularisation=0.0, scale=4.0)
     method, batch = build(LaplacianShot, s), batch_of()
