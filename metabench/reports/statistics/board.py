@@ -36,7 +36,7 @@ class Board:
             ``seeds_needed`` and ``episodes_needed`` (inf: more than is worth asking for).
         margin: differences inside it are of no account.
         detectable: the difference to the best that is found 8 times in 10, on average.
-        seeds: that there are.
+        seeds: that there are, or splits of the classes, where there are several.
         episodes: in the smallest set of them.
     """
 
@@ -84,7 +84,7 @@ def board(
     found, widths = estimates(block.moments()).only(rows), intervals(block)
     margin = RELATIVE_MARGIN * abs(float(found.mean.max())) if relative else MARGIN
     compared = against_best(found, margin, families)
-    seeds = int(block.present[rows].sum(1).max())
+    seeds = block.only(methods).units
     need, times = data_to_decide(compared, seeds, margin)
     luck = compared.difference.seeds.moderated.variance
     need = np.where((luck == 0) & np.isfinite(need), seeds, need)  # seeds decide nothing there

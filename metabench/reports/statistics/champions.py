@@ -148,11 +148,14 @@ def weighted(found: Estimates, weights: np.ndarray) -> Estimates:
     seeds = Seeds(
         *(_sum(weights, p, found.shared) for p in (found.seeds.moderated, found.seeds.own))
     )
+    alone = np.full(found.shared.shape, -1)
+    together = len(set(found.shared)) == 1 and found.shared[0] >= 0  # all the luck of one draw
+    apart = (found.apart.moderated, found.apart.own)
     return Estimates(
         mean=(weights @ found.mean[..., None])[..., 0],
         seeds=seeds,
-        apart=seeds,
-        shared=np.full(weights.shape[-2], -1),
+        apart=Seeds(*(_sum(weights, p, alone) for p in apart)) if together else seeds,
+        shared=np.full(weights.shape[-2], 0 if together else -1),
         episodes=weights @ found.episodes @ np.swapaxes(weights, -1, -2),
         episode_df=found.episode_df,
     )

@@ -12,6 +12,8 @@ the truth 93 to 97 times in 100, and those of the method that varies most at lea
 
 from __future__ import annotations
 
+import functools
+import operator
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
@@ -90,7 +92,39 @@ def intervals(block: Block, chances: int = 1) -> dict[str, tuple[float, float]]:
     if moments.seeds.max() == 1:
         moments = replace(moments, deterministic=np.ones(len(block.methods), bool))
     found = estimates(moments)
-    pairs = zip(found.mean.tolist(), half_widths(found, chances).tolist(), strict=True)
+    halves = half_widths(found, chances)
+    if block.split_anew:  # all methods have the luck of the same splits: no other tells more of it
+        own = found.seeds.own
+        halves = quantile(own.df, (1 - LEVEL) / 2 / chances) * np.sqrt(own.variance)
+    return dict(
+        zip(block.methods, zip(found.mean.tolist(), halves.tolist(), strict=True), strict=True)
+    )
+
+
+def for_these_classes(block: Block) -> dict[str, tuple[float, float]]:
+    """As :func:`intervals`, if no other classes are of interest than those of the block's splits.
+
+    The mean over splits of means that vary by seeds and episodes alone. Infinite where no split
+    has a second seed of a method.
+    """
+    parts = [estimates(split.moments()) for split in block.by_split()]
+    n = len(parts)
+    seeds = Seeds(
+        *(
+            functools.reduce(operator.add, (Part(p.variance / n**2, p.df) for p in of_splits))
+            for of_splits in zip(
+                *((part.seeds.moderated, part.seeds.own) for part in parts), strict=True
+            )
+        )
+    )
+    found = replace(
+        parts[0],
+        mean=np.mean([part.mean for part in parts], axis=0),
+        seeds=seeds,
+        episodes=np.sum([part.episodes for part in parts], axis=0) / n**2,
+        episode_df=n * parts[0].episode_df,
+    )
+    pairs = zip(found.mean.tolist(), half_widths(found).tolist(), strict=True)
     return dict(zip(block.methods, pairs, strict=True))
 
 

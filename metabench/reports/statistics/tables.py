@@ -12,6 +12,11 @@ all methods), ε the rest. Means over a method's S_m seeds and E episodes vary b
 
 :class:`Moments` has an estimate of each term. They do not depend on one another (two-way analysis
 of variance), and are all that intervals and comparisons look at.
+
+Where classes were split anew, seeds and episodes are *nested* in splits: each split has learners
+and episodes of its own, and adds the luck of its classes, c_k for all methods and d_mk for method
+m. The mean of a split has all of it. So splits take the place of seeds, there is no further part by
+episodes, and since c_k is the same for all methods, they are compared by what they deviate from it.
 """
 
 from __future__ import annotations
@@ -65,6 +70,8 @@ class Block:
             for two seeds or more are found.
         shared: ``shared[method]`` names what a method shares with others, as a pretrained backbone
             by seed; methods that are not in it share nothing.
+        splits: of each seed, the split of the classes in which its learners were trained and
+            tested; empty where all have one. Seeds of different splits have different episodes.
     """
 
     methods: tuple[str, ...]
@@ -72,10 +79,13 @@ class Block:
     weights: tuple[float, ...] = (1.0,)
     deterministic: Collection[str] = ()
     shared: Mapping[str, str] | None = None
+    splits: tuple[int, ...] = ()
 
     def __post_init__(self) -> None:
         if len(self.sets) != len(self.weights):
             raise ValueError(f"{len(self.sets)} sets of episodes, {len(self.weights)} weights")
+        if self.splits and len(self.splits) != self.sets[0].shape[1]:
+            raise ValueError(f"{len(self.splits)} splits, {self.sets[0].shape[1]} seeds")
         for scores in self.sets:
             if scores.ndim != 3 or scores.shape[0] != len(self.methods) or scores.shape[2] < 2:
                 raise ValueError(f"scores [methods, seeds, episodes] are {scores.shape}")
@@ -103,8 +113,47 @@ class Block:
         """``[k, seeds]``, NaN where there is no such seed."""
         return np.asarray(sum(w * t.mean(2) for w, t in zip(self.weights, self.sets, strict=True)))
 
+    @property
+    def units(self) -> int:
+        """Independent repetitions: splits, or seeds where there is one split."""
+        return len(set(self.splits)) if self.split_anew else int(self.present.sum(1).max())
+
+    @property
+    def split_anew(self) -> bool:
+        """Whether the seeds are of several splits of the classes."""
+        return len(set(self.splits)) > 1
+
+    def by_split(self) -> list[Block]:
+        """The block of each split: the classes are what they are, seeds and episodes vary."""
+        if not self.split_anew:
+            return [self]
+        columns = [np.equal(self.splits, split) for split in sorted(set(self.splits))]
+        return [
+            replace(self, sets=tuple(scores[:, kept] for scores in self.sets), splits=())
+            for kept in columns
+        ]
+
     def moments(self) -> Moments:
-        """The block's sufficient statistics."""
+        """The sufficient statistics: over splits where there are several, else over seeds."""
+        return self._over_splits() if self.split_anew else self._over_seeds()
+
+    def _over_splits(self) -> Moments:
+        means = np.stack([np.nanmean(split.seed_means, 1) for split in self.by_split()], axis=1)
+        k = len(self.methods)
+        together = np.zeros(k, int) if k > 1 else np.array([-1])
+        return Moments(
+            mean=np.nanmean(means, 1),
+            spread=_variance(means),
+            seeds=(~np.isnan(means)).sum(1),
+            noise=np.zeros(k),
+            episodes=np.zeros((k, k)),
+            episode_df=min(t.shape[2] for t in self.sets) - 1,
+            deterministic=np.zeros(k, bool),  # no learner is, of classes
+            shared=together,
+            deviation=_deviation(means, together),
+        )
+
+    def _over_seeds(self) -> Moments:
         means, count = self.seed_means, self.present.sum(1)
         noise, episodes = np.zeros(len(count)), np.zeros((len(count), len(count)))
         for weight, scores in zip(self.weights, self.sets, strict=True):
