@@ -22,13 +22,13 @@ def read(path: Path) -> list[tuple[str, str]]:
         raise damaged(path, error) from error
 
 
-def build(raw: Path) -> Dataset:
+def build(raw: Path, split: int = 0) -> Dataset:
     """37 intents train, 15 are ``val``, 25 ``test`` (25 and 25 of 77: Dopierre et al. 2021)."""
     test, train = read(raw / "test.csv"), read(raw / "train.csv")
     intents = sorted({intent for _, intent in train})
     if len(intents) != sum(SIZES.values()) or {i for _, i in test} != set(intents):
         raise damaged(raw / "train.csv", f"{len(intents)} intents, expected 77 in both files")
-    part = assign(intents, SIZES, "banking77")  # type: ignore[arg-type]
+    part = assign(intents, SIZES, "banking77", split)  # type: ignore[arg-type]
     classes = {i: ClassInfo(i, "banking", part[i]) for i in intents}
     official = slice(0, len(test)), slice(len(test), None)
     return pack("banking77", [*test, *train], classes, 64, *official)
@@ -52,4 +52,5 @@ BANKING77 = Builder(
         ),
     ),
     augmentation=SENTENCES,
+    split_anew=build,
 )

@@ -14,7 +14,7 @@ from pydantic import BaseModel
 from metabench.files import DAMAGED, InputError, atomic, digest, read_record, write_json
 
 Partition = Literal["train", "val", "test"]
-PARTITIONS: tuple[str, ...] = get_args(Partition)
+PARTITIONS: tuple[Partition, ...] = get_args(Partition)
 Kind = Literal["image", "text", "vector", "regression"]
 Transformation = Literal[
     "crop", "flip", "light", "contrast", "colour", "shift", "rotation", "scale", "pieces"
@@ -80,6 +80,7 @@ class Dataset:
     classes: tuple[ClassInfo, ...]
     fixed: Mapping[str, np.ndarray] = field(default_factory=dict)
     augmentation: tuple[Transformation, ...] = ()
+    split_anew: Callable[[Path, int], Dataset] | None = None
 
     def __post_init__(self) -> None:
         if len(self.x) != len(self.y):
@@ -198,6 +199,8 @@ class Builder:
         family: the task distribution of a regression dataset.
         mirror: sub-folder of ``METABENCH_MIRROR`` that holds the files (default: ``name``).
         augmentation: what leaves the labels alone; by default nothing.
+        split_anew: ``(raw folder, split) -> Dataset``, for a dataset without a published split:
+            split 0 is that of ``build``, the others are drawn by number.
 
     Raises:
         InputError: an augmentation that there is not, or not for this kind of data.
@@ -211,6 +214,7 @@ class Builder:
     family: TaskFamily | None = None
     mirror: str | None = None
     augmentation: tuple[Transformation, ...] = ()
+    split_anew: Callable[[Path, int], Dataset] | None = None
 
     def __post_init__(self) -> None:
         of_images = tuple(name for name in get_args(Transformation) if name != "pieces")

@@ -34,10 +34,10 @@ def read(raw: Path) -> tuple[dict[str, list[tuple[str, str]]], dict[str, str]]:
     return parts, domain
 
 
-def build(raw: Path) -> Dataset:
+def build(raw: Path, split: int = 0) -> Dataset:
     """Five domains train, two are ``val``, three ``test``."""
     parts, domain = read(raw)
-    part = assign(sorted(set(domain.values())), SIZES, "clinc150")  # type: ignore[arg-type]
+    part = assign(sorted(set(domain.values())), SIZES, "clinc150", split)  # type: ignore[arg-type]
     classes = {i: ClassInfo(i, d, part[d]) for i, d in sorted(domain.items())}
     test, val, train = parts["test"], parts["val"], parts["train"]
     official = slice(0, len(test)), slice(len(test) + len(val), None)
@@ -65,7 +65,9 @@ FILES = (
     ),
 )
 
-CLINC150 = Builder("clinc150", "text", CITATION, build, FILES, augmentation=SENTENCES)
+CLINC150 = Builder(
+    "clinc150", "text", CITATION, build, FILES, augmentation=SENTENCES, split_anew=build
+)
 OUT_OF_SCOPE = Builder(
     "clinc150_oos", "text", CITATION, build_out_of_scope, FILES, mirror="clinc150"
 )

@@ -1,12 +1,15 @@
 """Glyphs: characters of many scripts, rendered from the fonts that matplotlib ships.
 
 An embedded stand-in for Omniglot: no download, hundreds of classes, few examples of each, and
-scripts to hold out. Partitions are split by script, as Omniglot's are by alphabet.
+scripts to hold out. Partitions are split by script, as Omniglot's are by alphabet. No split is
+published, so there is one of our own, and others are drawn by number.
 """
 
 from __future__ import annotations
 
 import unicodedata
+from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,7 +20,14 @@ from PIL import Image, ImageDraw, ImageFont
 from scipy.ndimage import gaussian_filter, map_coordinates
 
 from metabench import rng
-from metabench.data.base import CHARACTERS, Builder, ClassInfo, Dataset, Partition
+from metabench.data.base import (
+    CHARACTERS,
+    PARTITIONS,
+    Builder,
+    ClassInfo,
+    Dataset,
+    Partition,
+)
 
 SCRIPTS: dict[str, Partition] = {
     "LATIN": "train",
@@ -36,6 +46,10 @@ SCRIPTS: dict[str, Partition] = {
 }
 """Script (prefix of the Unicode name) to partition. European digits are in none of them: the
 dataset ``digits`` must stay unseen."""
+SHARES: dict[Partition, float] = {"train": 0.6, "val": 0.15, "test": 0.25}
+"""Of the scripts, where they are drawn anew."""
+SLACK: dict[Partition, float] = {"train": 0.25, "val": 0.5, "test": 0.5}
+"""By how much the number of a partition's classes may then differ from that in ``SCRIPTS``."""
 
 EXAMPLES = 20
 SIZE = 28
@@ -127,11 +141,14 @@ def shape_of(image: np.ndarray) -> np.ndarray:
     return shape / np.linalg.norm(shape)
 
 
-def distinct(glyphs: list[Glyph]) -> list[Glyph]:
+def distinct(glyphs: list[Glyph], partitions: Mapping[str, Partition]) -> list[Glyph]:
     """Drop each character that looks like an earlier one, in any pair of upright faces.
 
     Latin A, Greek Alpha and Cyrillic A are one class to the eye: kept apart they would be label
     noise within a partition and leakage between partitions.
+
+    Args:
+        partitions: of the scripts.
     """
     owner, shapes = zip(
         *(
@@ -145,7 +162,7 @@ def distinct(glyphs: list[Glyph]) -> list[Glyph]:
     cosine = np.zeros((len(glyphs), len(glyphs)))
     pairs = (np.array(owner)[:, None], np.array(owner))
     np.maximum.at(cosine, pairs, np.stack(shapes) @ np.stack(shapes).T)
-    partition = np.array([SCRIPTS[g.script] for g in glyphs])
+    partition = np.array([partitions[g.script] for g in glyphs])
     similar = cosine > np.where(partition[:, None] == partition, DUPLICATE, LEAK)
     kept: list[int] = []
     for i in range(len(glyphs)):
@@ -194,16 +211,43 @@ def examples(glyph: Glyph) -> np.ndarray:
     return np.stack(images)
 
 
-def build(raw: Path) -> Dataset:
+def drawn_anew(count: Mapping[str, int], split: int) -> dict[str, Partition]:
+    """The partition of each script in another split than ``SCRIPTS``.
+
+    Scripts are drawn whole, until the partitions have the sizes of ``SCRIPTS`` up to ``SLACK``.
+
+    Args:
+        count: classes of each script.
+    """
+
+    def sizes(partitions: Mapping[str, Partition]) -> dict[Partition, int]:
+        return {
+            p: sum(count[s] for s, found in partitions.items() if found == p) for p in PARTITIONS
+        }
+
+    usual, draw = sizes(SCRIPTS), rng.generator("glyphs", "split", split)
+    while True:
+        drawn = draw.choice(list(SHARES), len(SCRIPTS), p=list(SHARES.values())).tolist()
+        found: dict[str, Partition] = dict(zip(SCRIPTS, drawn, strict=True))
+        if all(abs(n - usual[p]) <= SLACK[p] * usual[p] for p, n in sizes(found).items()):
+            return found
+
+
+def build(raw: Path, split: int = 0) -> Dataset:
     """Render every class; nothing is read from ``raw``."""
-    glyphs = distinct(render_all())
+    glyphs = render_all()
+    partitions = SCRIPTS
+    if split:
+        count = Counter(g.script for g in distinct(glyphs, SCRIPTS))
+        partitions = drawn_anew(count, split)
+    glyphs = distinct(glyphs, partitions)
     return Dataset(
         "glyphs",
         "image",
         x=np.concatenate([examples(g) for g in glyphs])[:, None],
         y=np.repeat(np.arange(len(glyphs)), EXAMPLES),
         classes=tuple(
-            ClassInfo(unicodedata.name(g.char), g.script, SCRIPTS[g.script]) for g in glyphs
+            ClassInfo(unicodedata.name(g.char), g.script, partitions[g.script]) for g in glyphs
         ),
     )
 
@@ -214,4 +258,5 @@ GLYPHS = Builder(
     citation="characters rendered from the DejaVu and STIX fonts, as shipped by matplotlib",
     build=build,
     augmentation=CHARACTERS,
+    split_anew=build,
 )

@@ -35,7 +35,12 @@ def characters(archives: Iterable[Path]) -> dict[str, np.ndarray]:
     return {name: np.stack(found[name]) for name in sorted(found)}
 
 
-def assign(names: list[str], val: float, test: float, *draw: str) -> dict[str, Partition]:
+def named(split: int) -> tuple[int, ...]:
+    """What a split adds to the name of a draw: nothing if it is the first."""
+    return (split,) if split else ()
+
+
+def assign(names: list[str], val: float, test: float, *draw: str | int) -> dict[str, Partition]:
     """Partition of each name: shares ``val`` and ``test`` at random, the rest ``train``."""
     order = rng.generator("omniglot", *draw).permutation(len(names))
     first, second = round(len(names) * test), round(len(names) * (test + val))
@@ -69,7 +74,7 @@ def pack(name: str, drawings: dict[str, np.ndarray], partition: dict[str, Partit
     )
 
 
-def build_small(name: str, archive: str, raw: Path) -> Dataset:
+def build_small(name: str, archive: str, raw: Path, split: int = 0) -> Dataset:
     """75% of the characters of every alphabet train, 10% are ``val`` and 15% ``test``.
 
     The alphabets that are new to the learner are those of the challenge. To hold out whole
@@ -80,18 +85,19 @@ def build_small(name: str, archive: str, raw: Path) -> Dataset:
     partition: dict[str, Partition] = {}
     for alphabet in sorted({c.split("/")[0] for c in drawings}):
         members = [c for c in drawings if c.startswith(f"{alphabet}/")]
-        partition |= assign(members, 0.10, 0.15, "small", alphabet)
+        partition |= assign(members, 0.10, 0.15, "small", alphabet, *named(split))
     return pack(name, drawings, partition)
 
 
-def build_full(raw: Path) -> Dataset:
+def build_full(raw: Path, split: int = 0) -> Dataset:
     """1200 characters for training and 423 for test; 172 of the 1200 are ``val``.
 
     The counts are those of Vinyals et al. 2016 and (``val``) Snell et al. 2017; which characters,
     over all alphabets, is a draw of our own.
     """
     drawings = characters([raw / "images_background.zip", raw / "images_evaluation.zip"])
-    return pack("omniglot", drawings, assign(list(drawings), 172 / 1623, 423 / 1623, "full"))
+    partition = assign(list(drawings), 172 / 1623, 423 / 1623, "full", *named(split))
+    return pack("omniglot", drawings, partition)
 
 
 def build_challenge(raw: Path) -> Dataset:
@@ -130,14 +136,16 @@ def build_challenge(raw: Path) -> Dataset:
 
 def _small(number: int, sha256: str) -> Builder:
     name, archive = f"omniglot_small{number}", f"images_background_small{number}.zip"
+    build = partial(build_small, name, archive)
     return Builder(
         name,
         "image",
         CITATION,
-        partial(build_small, name, archive),
+        build,
         (RemoteFile(_URL + archive, sha256, archive),),
         mirror="omniglot",
         augmentation=CHARACTERS,
+        split_anew=build,
     )
 
 
@@ -178,4 +186,5 @@ FULL = Builder(
         ),
     ),
     augmentation=CHARACTERS,
+    split_anew=build_full,
 )

@@ -128,9 +128,12 @@ def distinct(x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return kept, np.searchsorted(kept, first[group.ravel()])
 
 
-def assign(names: Sequence[str], sizes: Mapping[Partition, int], draw: str) -> dict[str, Partition]:
+def assign(
+    names: Sequence[str], sizes: Mapping[Partition, int], draw: str, split: int = 0
+) -> dict[str, Partition]:
     """A partition for each name, drawn by ``draw``: so many names for each partition."""
-    order = rng.generator("text", draw).permutation(len(names))
+    name = ("text", draw, split) if split else ("text", draw)
+    order = rng.generator(*name).permutation(len(names))
     parts = [part for part, size in sizes.items() for _ in range(size)]
     assert len(parts) == len(names), f"{draw}: {len(parts)} places for {len(names)} names"
     return {names[i]: part for i, part in zip(order, parts, strict=True)}

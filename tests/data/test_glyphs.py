@@ -1,3 +1,4 @@
+from collections import Counter
 from pathlib import Path
 
 import numpy as np
@@ -21,7 +22,7 @@ def dataset(rendered) -> Dataset:
 
 @pytest.fixture(scope="module")
 def kept(rendered) -> list[glyphs.Glyph]:
-    return glyphs.distinct(rendered)
+    return glyphs.distinct(rendered, glyphs.SCRIPTS)
 
 
 def test_every_partition_has_many_classes_and_no_script_is_in_two(dataset):
@@ -98,3 +99,15 @@ def test_raw_pixels_do_not_solve_one_shot_episodes(dataset):
         distance = ((query[:, :, None] - support) ** 2).sum(-1)
         hits.append(distance.argmin(-1) == np.arange(5)[:, None])
     assert 0.40 < np.mean(hits) < 0.65
+
+
+def test_other_splits_are_whole_scripts_of_similar_sizes_each_time_others(kept):
+    usual = Counter(glyphs.SCRIPTS[g.script] for g in kept)
+    counts = Counter(g.script for g in kept)
+    drawn = [glyphs.drawn_anew(counts, split) for split in (1, 2, 3)]
+    assert len({tuple(sorted(found.items())) for found in [glyphs.SCRIPTS, *drawn]}) == 4
+    for found in drawn:
+        assert set(found) == set(glyphs.SCRIPTS)
+        for part, slack in glyphs.SLACK.items():
+            size = sum(n for script, n in counts.items() if found[script] == part)
+            assert abs(size - usual[part]) <= slack * usual[part]

@@ -165,3 +165,12 @@ def test_a_challenge_archive_without_labels_is_named(tmp_path):
         archive.writestr("run01/test/item01.png", drawing(1, 1, 50, 50))
     with pytest.raises(InputError, match=r"all_runs\.zip.*class_labels"):
         omniglot.CHALLENGE.build(tmp_path)
+
+
+def test_other_splits_have_as_many_characters_of_which_others_are_for_test():
+    names = [f"Greek/{i:02d}" for i in range(24)]
+    usual, other = (
+        omniglot.assign(names, 0.1, 0.15, "small", "Greek", *omniglot.named(k)) for k in (0, 1)
+    )
+    assert usual != other
+    assert sorted(usual.values()) == sorted(other.values())
