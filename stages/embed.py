@@ -7,6 +7,7 @@ from metabench.pipeline.executor import Job, run_cells
 from metabench.pipeline.finished import Finished
 from metabench.pipeline.layout import Layout
 from metabench.pipeline.part import WHOLE, Part
+from metabench.pipeline.splits import data_cells, in_split
 from stages import run
 
 
@@ -24,18 +25,19 @@ def main(config: Config, layout: Layout, part: Part = WHOLE) -> None:
         with Finished(config, layout) as finished:
             jobs = [
                 Job(
-                    f"embed {name}/{encoder}",
+                    f"embed {layout.processed(name).name}/{encoder}",
                     cell,
                     {
                         "processed": layout.processed(name),
                         "folder": layout.embeddings(name),
                         "encoder": encoder,
                     },
-                    finished.embeddings(name, encoder),
+                    finished.at(None, layout.split).embeddings(name, encoder),
                 )
                 for task_type in part.task_types(config)
                 for encoder in encoders_of(task_type, part.methods_of(task_type))
-                for name in task_type.used
+                for name, split in data_cells(config, task_type.used)
+                for layout in [in_split(config, layout, split)]
             ]
         jobs.sort(key=lambda job: -(job.arguments["processed"] / "x.npy").stat().st_size)
         run_cells(jobs, config.compute)

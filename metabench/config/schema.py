@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, ValidationError
 
-from metabench.config.bounds import Distinct, Processes, Seed
+from metabench.config.bounds import Count, Distinct, Processes, Seed
 from metabench.config.messages import explain, glance, nearest, refuse
 from metabench.config.names import CodeName, PlainName, ReportsFolder
 from metabench.config.task_types import Level, Regression, Strict, TaskType, Texts
@@ -40,6 +40,8 @@ class Config(Strict):
     Attributes:
         profile: name of this set of parameters.
         reports: folder for the generated reports. It has no default, for dvc.yaml names it too.
+        splits: partitions of the classes, among which seeds are dealt out. Datasets without a
+            published split have so many, of which the first is the one in ``metabench/data``.
         settings: hyper-parameters by source and method, ``settings.<source>.<method>``; those of
             the pretraining that methods of a source share under the name ``backbone``. What is not
             here is as the method's file says.
@@ -48,6 +50,7 @@ class Config(Strict):
     profile: PlainName
     reports: ReportsFolder
     seeds: Annotated[Distinct[Seed], Field(min_length=1)] = (0, 1, 2)
+    splits: Count = 1
     compute: Compute = Compute()
     classification: TaskType | None = None
     regression: Regression | None = None
@@ -71,6 +74,10 @@ class Config(Strict):
         """The seeds of (source, method or variant): none where the variant leaves it out."""
         sources = self.task_type_of(source).variant(name).sources
         return self.seeds if not sources or source in sources else ()
+
+    def split_of(self, seed: int) -> int:
+        """The split of the classes to which ``seed`` belongs."""
+        return seed % self.splits
 
     def settings_of(self, source: str, name: str) -> dict[str, Any]:
         """Hyper-parameters of (source, method or variant), as they are given."""
@@ -108,6 +115,11 @@ def disagreements(config: Config) -> Iterator[str]:
     """What does not go together in ``params.yaml``, as far as no code need be known."""
     if not config.task_types:
         yield f"no task type is there: add one of {', '.join(TASK_TYPES)}, with sources and methods"
+    if empty := set(range(config.splits)) - {config.split_of(seed) for seed in config.seeds}:
+        yield (
+            f"splits: no seed belongs to split {min(empty)}, as seed s belongs to split s modulo "
+            f"{config.splits}. Add seeds, or lower splits"
+        )
     for label, task_type in config.task_types.items():
         yield from (f"{label}.{problem}" for problem in _disagreements_of(task_type))
         if isinstance(task_type, Regression) and task_type.budget.source_classes != (1.0,):

@@ -82,8 +82,8 @@ def download(file: RemoteFile, target: Path, mirror: str) -> None:
         ) from error
 
 
-def prepare(name: str, raw: Path, processed: Path) -> str:
-    """Fetch, build and save dataset ``name`` as ``processed/<name>``.
+def prepare(name: str, raw: Path, folder: Path, split: int = 0) -> str:
+    """Fetch, build and save a ``split`` of dataset ``name`` in ``folder``.
 
     Returns:
         The digest of its content.
@@ -92,7 +92,6 @@ def prepare(name: str, raw: Path, processed: Path) -> str:
         InputError: see :func:`fetch`; or what was fetched cannot be read.
     """
     builder = DATASETS.load(name)
-    folder = processed / name
     if builder.build is None:
         assert builder.family is not None, f"{name}: neither build nor family"
         # nothing to store: the content is the function, known by what it draws
@@ -105,4 +104,7 @@ def prepare(name: str, raw: Path, processed: Path) -> str:
         return content
     source = raw / (builder.mirror or name)
     fetch(builder, source)
+    if split:
+        assert builder.split_anew is not None, f"{name}: has one split"
+        return builder.split_anew(source, split).save(folder)
     return builder.build(source).save(folder)

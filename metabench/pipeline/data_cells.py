@@ -48,7 +48,7 @@ def prepare_cell(report: Report, config: Config, layout: Layout, dataset: str) -
     if is_made(folder, key):
         return
     (folder / RECORD).unlink(missing_ok=True)
-    prepare(dataset, layout.raw(dataset).parent, folder.parent)
+    prepare(dataset, layout.raw(dataset).parent, folder, layout.split_for(dataset))
     _finish(folder, key)
 
 

@@ -100,8 +100,10 @@ def evaluate_cell(
         "source_classes": layout.level.classes if layout.level else 0.0,
         "seed": seed,
     }
+    anew = layout.split_anew
+    targets = {"split": [layout.split if {source, t} & anew else 0 for t in frame["target"]]}
     with atomic(path) as temporary:
-        arranged(frame.assign(**facts)).to_parquet(temporary, index=False)
+        arranged(frame.assign(**facts, **targets)).to_parquet(temporary, index=False)
     write_json(
         path.with_suffix(".json"),
         facts

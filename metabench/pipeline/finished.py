@@ -17,6 +17,7 @@ from metabench.pipeline.evaluating import fault_of
 from metabench.pipeline.keys import Keys
 from metabench.pipeline.layout import Layout
 from metabench.pipeline.pretrainings import Pretraining
+from metabench.pipeline.splits import in_split
 
 
 class Finished:
@@ -29,8 +30,12 @@ class Finished:
     def __init__(self, config: Config, layout: Layout, digests: Digests | None = None):
         self._layout, self._keys = layout, Keys(config, layout)
         self._digests = digests or Digests(layout.digests)
-        self.at = cache(lambda level: Finished(config.at(level), layout.at(level), self._digests))
-        """The same for the cells of a level."""
+        self.at = cache(
+            lambda level, split: Finished(
+                config.at(level), in_split(config, layout.at(level), split), self._digests
+            )
+        )
+        """The same for the cells of a level and split."""
 
     def __enter__(self) -> Finished:
         return self

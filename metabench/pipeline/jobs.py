@@ -9,6 +9,7 @@ from metabench.config import Config
 from metabench.pipeline.executor import Job
 from metabench.pipeline.finished import Finished
 from metabench.pipeline.layout import Layout
+from metabench.pipeline.splits import in_split
 
 
 class Step(NamedTuple):
@@ -16,7 +17,7 @@ class Step(NamedTuple):
 
     Attributes:
         function: called as :class:`~metabench.pipeline.executor.Job` says, with config and layout.
-        names: of what tells the step's cells apart: further arguments, and the level.
+        names: of what tells the step's cells apart: further arguments, the level, and the split.
         finished: whether a cell, by these arguments, need not be computed.
     """
 
@@ -25,10 +26,11 @@ class Step(NamedTuple):
     finished: Callable[..., bool]
 
 
+DATA = ("dataset", "split")
 LEARNER = ("source", "method", "level", "seed")
 STEPS = {
-    "download": Step("metabench.pipeline.data_cells:prepare_cell", ("dataset",), Finished.dataset),
-    "freeze": Step("metabench.pipeline.data_cells:freeze_cell", ("dataset",), Finished.episodes),
+    "download": Step("metabench.pipeline.data_cells:prepare_cell", DATA, Finished.dataset),
+    "freeze": Step("metabench.pipeline.data_cells:freeze_cell", DATA, Finished.episodes),
     "pretrain": Step(
         "metabench.pipeline.cells:pretrain_cell",
         ("source", "pretraining", "level", "seed"),
@@ -45,7 +47,7 @@ def jobs_of(
     """A job for each of ``cells``; no process is started for that.
 
     A job is called ``train glyphs/maml/20000-examples/0``. Its level decides of which budget the
-    config tells, and of which folders the layout.
+    config tells, and of which folders the layout; so does the split of its data or seed.
 
     Args:
         step: one of ``STEPS``.
@@ -56,11 +58,12 @@ def jobs_of(
     def job(cell: tuple[Any, ...], look: Finished) -> Job:
         own = dict(zip(names, cell, strict=True))
         level = own.pop("level", None)
-        name = "/".join(str(part) for part in cell if part is not None)
-        shared = {"config": config.at(level), "layout": layout.at(level)}
-        return Job(
-            f"{step} {name}", function, shared | own, finished(look.at(level), *own.values())
-        )
+        split = own.pop("split") if "split" in own else config.split_of(own["seed"])
+        hidden = (None, 0) if names == DATA else (None,)
+        name = "/".join(str(part) for part in cell if part not in hidden)
+        shared = {"config": config.at(level), "layout": in_split(config, layout.at(level), split)}
+        there = finished(look.at(level, split), *own.values())
+        return Job(f"{step} {name}", function, shared | own, there)
 
     with Finished(config, layout) as look:
         return [job(cell, look) for cell in cells]

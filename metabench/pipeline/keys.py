@@ -39,7 +39,8 @@ class Keys:
 
     def dataset(self, name: str) -> str:
         """Of the arrays of a dataset."""
-        return key_of(fingerprint=of.dataset_fingerprint(name))
+        split = self._layout.split_for(name)
+        return key_of(fingerprint=of.dataset_fingerprint(name), split=split)
 
     def episodes(self, name: str) -> str:
         """Of the frozen episodes of a dataset."""

@@ -6,6 +6,7 @@ Light: nothing here imports torch. The files are written by :mod:`metabench.pipe
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from functools import cache
 from typing import Any
 
 import pandas as pd
@@ -18,7 +19,7 @@ from metabench.pipeline.part import WHOLE, Learner, Part
 
 CONTRACT = [
     "source", "target", "partition", "method", "family", "examples_budget", "source_classes",
-    "seed", "ways", "shots", "queries",
+    "split", "seed", "ways", "shots", "queries",
     "steps", "selection", "episode", "episode_hash", "metric", "value", "nll", "brier",
     "bin_count", "bin_correct", "bin_confidence",
     "temperature", "raw_nll", "raw_bin_count", "raw_bin_correct", "raw_bin_confidence",
@@ -26,6 +27,7 @@ CONTRACT = [
 """First columns of a result file, one row per (target, partition, setting, steps, episode).
 
 ``examples_budget`` and ``source_classes`` are the learner's level, 0 for one that spends nothing.
+``split`` is that of the classes of source and target.
 ``partition`` is test, or val for the episodes by which champions are chosen: no board has these.
 Likelihood and calibration are of logits divided by ``temperature``, which is fitted on the latter;
 those of logits as they are begin with ``raw_``. ``selection`` is the rule that chose the adaptation
@@ -117,13 +119,16 @@ def _check(config: Config, layout: Layout, cells: Sequence[Learner]) -> None:
     """Raise, naming the cells, unless each has the result that the params ask for."""
     from metabench.pipeline.evaluating import FAULTS, fault_of  # imports torch
     from metabench.pipeline.keys import Keys  # imports torch
+    from metabench.pipeline.splits import in_split
 
     digests = Digests(layout.digests)
-    keys = {level: Keys(config.at(level), layout) for level in {level for _, _, level, _ in cells}}
+    keys = cache(lambda level, split: Keys(config.at(level), in_split(config, layout, split)))
     found: dict[str, list[str]] = {fault: [] for fault in FAULTS}
     for source, method, level, seed in cells:
         path = layout.at(level).result(source, method, seed)
-        fault = fault_of(path, keys[level].result(source, method, seed), digests)
+        fault = fault_of(
+            path, keys(level, config.split_of(seed)).result(source, method, seed), digests
+        )
         if fault is not None:
             where = [source, method, *([str(level)] if level else []), str(seed)]
             found[fault].append("/".join(where))

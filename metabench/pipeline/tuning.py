@@ -80,7 +80,7 @@ class Search:
         names = self.space.names
         fixed = {name: value for name, value in self.space.base.items() if name not in names}
         bare = with_settings(self.config, self.source, self.method, fixed)
-        cell, layout = (self.source, self.method, self.config.seeds[0]), Layout(self.root)
+        cell, layout = (self.source, self.method, self.seed), Layout(self.root)
         key = outcome_key(bare, layout.at(self.level), cell, FIRST, self.terms.episodes)
         return f"{self.source}/{self.method}/{key[:12]}"
 
@@ -91,7 +91,7 @@ class Search:
 
     def trials(self) -> list[Job]:
         """All trials, with the first seed."""
-        return [self._job(FIRST, n, self.config.seeds[0]) for n in range(self.terms.trials)]
+        return [self._job(FIRST, n, self.seed) for n in range(self.terms.trials)]
 
     def again(self) -> list[Job]:
         """The best settings, with fresh seeds and on other episodes."""
@@ -121,7 +121,7 @@ class Search:
 
     def study(self, complete: bool = False) -> Study:
         """All that was tried so far, that of adaptation too where it is ``complete``."""
-        first = self._rows(FIRST, range(self.terms.trials), self.config.seeds[:1])
+        first = self._rows(FIRST, range(self.terms.trials), [self.seed])
         begun = Study(self.name, first)
         study = Study(self.name, first + self._rows(AGAIN, begun.best, self.fresh_seeds))
         if not complete:
@@ -135,10 +135,15 @@ class Search:
         return Study(self.name, [*study.rows, *adapted])
 
     @cached_property
+    def seed(self) -> int:
+        """The first seed of the first split of the classes, in which all trials are made."""
+        return next(seed for seed in self.config.seeds if self.config.split_of(seed) == 0)
+
+    @cached_property
     def fresh_seeds(self) -> list[int]:
-        """Seeds that no result has."""
-        known = set(self.config.seeds)
-        return list(itertools.islice((s for s in itertools.count(1000) if s not in known), SEEDS))
+        """Seeds of that split that no result has."""
+        fresh = (s for s in itertools.count(1000) if self.config.split_of(s) == 0)
+        return list(itertools.islice((s for s in fresh if s not in self.config.seeds), SEEDS))
 
     @property
     def _share(self) -> int:

@@ -230,7 +230,7 @@ def run_plan(user_data: UserData, chosen: Plan, root: Path) -> str:
         values = yaml.safe_dump(config.values(), sort_keys=False)
         write_text(root / "params.yaml", values)
         if source != user_data.name:
-            prepare(source, layout.root / "data/raw", layout.root / "data/processed")
+            prepare(source, layout.root / "data/raw", layout.processed(source))
             if chosen.coloured and _in_colour(layout.processed(source)):
                 remarks.append(
                     f"{chosen.coloured} of {len(user_data.examples)} images are coloured, "

@@ -40,7 +40,7 @@ from metabench.reports.summary import (
     setting_label,
     summarise,
 )
-from metabench.reports.words import amount, points, stands, would_decide
+from metabench.reports.words import amount, points, score, stands, would_decide
 from metabench.shown import markdown
 
 COSTS_OF_INTEREST = (
@@ -359,6 +359,7 @@ def _block(key: Any, rows: pd.DataFrame) -> dict[str, Any]:
         "steps": steps,
         "by_steps": by_steps,
         "seeds": main["seeds"].max(),
+        "splits": main["splits"].max() if "splits" in main else 1,
         "episodes": main["episodes"].max(),
         "hash": main["episode_hash"].iloc[0][:12],
         "effort": main["outer_steps"].notna().any(),
@@ -440,7 +441,7 @@ def _rows(rows: pd.DataFrame) -> list[dict[str, Any]]:
                 "method": row["method"],
                 "family": row["family"],
                 "backbone": row["backbone"],
-                "score": amount(row["mean"], row["half"], row["metric"]),
+                "score": score(row),
                 "verdict": _verdict(row),
                 "ece": f"{100 * row['ece']:.1f}",
                 "train": _train(row),

@@ -29,7 +29,9 @@ UNCALIBRATED = [*KEY, "values", "nll", *BINS]
 """Columns of boards that were made before logits were divided by a temperature."""
 RAW = ["nll", *BINS]
 """What is there as ``raw_`` too: of logits as they are."""
-COLUMNS = [*UNCALIBRATED, "temperature", *(f"raw_{name}" for name in RAW), "selection"]
+COLUMNS = [
+    *UNCALIBRATED, "temperature", *(f"raw_{name}" for name in RAW), "selection", "split",
+]  # fmt: skip
 """Of condensed scores; then come their level, which older boards do not have, and the means of the
 metrics that ``evaluation.metrics`` names."""
 
@@ -72,6 +74,7 @@ def condense(results: pd.DataFrame, selection: str = VAL) -> pd.DataFrame:
         facts |= {
             "temperature": ordered["temperature"].iloc[0],
             "raw_nll": ordered["raw_nll"].mean(),
+            "split": ordered["split"].iloc[0],
         }
         for name in [*BINS, *(f"raw_{name}" for name in BINS)]:
             bins = ordered[name].map(np.asarray) if facts["metric"] == "accuracy" else [np.empty(0)]
@@ -84,7 +87,7 @@ def condense(results: pd.DataFrame, selection: str = VAL) -> pd.DataFrame:
 
 
 def _check_comparable(scores: pd.DataFrame) -> None:
-    for setting, rows in scores.groupby(["target", "ways", "shots"]):
+    for setting, rows in scores.groupby(["target", "ways", "shots", "split"]):
         if rows["episode_hash"].nunique() > 1:
             cells: list[list[str]] = [
                 sorted(set(r["source"] + "/" + r["method"]))
@@ -111,11 +114,21 @@ def block_of_scores(
         deterministic: methods on which a seed has no influence, where their scores do not tell.
     """
     methods, seeds = sorted(rows["method"].unique()), sorted(rows["seed"].unique())
+    splits = rows.groupby("seed")["split"].first()
     found = np.full((len(methods), len(seeds), len(rows["values"].iloc[0])), np.nan)
     for method, seed, values in zip(rows["method"], rows["seed"], rows["values"], strict=True):
         found[methods.index(method), seeds.index(seed)] = values
     signed = sign_of(rows["metric"].iloc[0]) * found
-    return Block(tuple(methods), (signed,), (1.0,), deterministic, shared)
+    several = splits.nunique() > 1
+    return Block(
+        tuple(methods),
+        (signed,),
+        (1.0,),
+        deterministic,
+        shared,
+        tuple(splits[seeds]) if several else (),
+        frozenset({0} if several and rows["episode_hash"].nunique() > 1 else ()),
+    )
 
 
 def blocks_of(scores: pd.DataFrame, costs: pd.DataFrame) -> Blocks:
@@ -144,7 +157,9 @@ def combined(blocks: Sequence[Block], weights: Sequence[float]) -> Block:
     """A weighted sum of the blocks of one source, for the methods that all of them have."""
     methods = set.intersection(*(set(block.methods) for block in blocks))
     alike = [block.only(methods) for block in blocks]
-    return replace(alike[0], sets=tuple(b.sets[0] for b in alike), weights=tuple(weights))
+    nested = frozenset(i for i, block in enumerate(alike) if block.nested)
+    sets = tuple(block.sets[0] for block in alike)
+    return replace(alike[0], sets=sets, weights=tuple(weights), nested=nested)
 
 
 def sign_of(metric: str) -> int:

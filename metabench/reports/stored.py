@@ -98,7 +98,8 @@ def _of_version_0_2(scores: pd.DataFrame) -> pd.DataFrame:
         raise ValueError("other columns than those of scores")
     others = [name for name in scores.columns if name not in UNCALIBRATED]
     raw = {f"raw_{name}": scores[name] for name in RAW}
-    return scores.assign(temperature=np.nan, selection=VAL, **raw)[[*COLUMNS, *others]]
+    missing = {"temperature": np.nan, "selection": VAL, "split": 0}
+    return scores.assign(**missing, **raw)[[*COLUMNS, *others]]
 
 
 def _digest(params: Any) -> str:

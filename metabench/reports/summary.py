@@ -28,7 +28,7 @@ from metabench.reports.scores import (
 )
 from metabench.reports.statistics.board import board
 from metabench.reports.statistics.curves import calibration, shot_weights, shots_to_reach
-from metabench.reports.statistics.intervals import intervals
+from metabench.reports.statistics.intervals import for_these_classes, intervals
 from metabench.reports.words import amount
 
 COSTS = [
@@ -58,6 +58,7 @@ def summarise(scores: pd.DataFrame, costs: pd.DataFrame, blocks: Blocks) -> pd.D
 
     Returns:
         One row per (source, target, ways, shots, steps, method): in-domain first, then by rank.
+        Where classes are split anew, ``half`` is over ``splits``, ``half_here`` for these classes.
         Ranks and verdicts are among methods of the same standing: transductive ones by themselves,
         and the oracle. ``verdict`` is best, tied, behind or undecided; ``behind`` the paired
         difference to the best, positive if worse, from ``behind_low`` to ``behind_high``;
@@ -91,6 +92,8 @@ def summarise(scores: pd.DataFrame, costs: pd.DataFrame, blocks: Blocks) -> pd.D
     ]
     summary = pd.DataFrame(rows).join(cost.join(flags), on=["source", "method"])
     summary["adaptation_steps"] = _adaptation_steps(summary, costs)
+    if (summary["splits"] == 1).all():
+        summary = summary.drop(columns=["half_here", "splits"])
     summary["fitted_on"] = _fitted_on(summary, costs)
     summary["cross"] = summary["source"] != summary["target"]
     standing = [*BLOCK, "steps", "transductive", summary["method"] == ORACLE]
@@ -135,7 +138,8 @@ def _means(
     """A row a method of one set of episodes; the oracle by itself, for no method errs so little."""
     found: list[dict[str, Any]] = []
     for _, peers in scores.groupby(scores["method"] == ORACLE):
-        means = intervals(block_of_scores(peers, shared, deterministic))
+        block = block_of_scores(peers, shared, deterministic)
+        means, here = intervals(block), for_these_classes(block)
         for method, rows in peers.groupby("method"):
             first, (mean, half) = rows.iloc[0], means[str(method)]
             mean = sign_of(first["metric"]) * mean + 0.0  # not −0
@@ -147,6 +151,7 @@ def _means(
                     "metric": first["metric"],
                     "mean": mean,
                     "half": half,
+                    "half_here": here[str(method)][1],
                     "low": mean - half,
                     "high": mean + half,
                     "nll": rows["nll"].mean(),
@@ -155,6 +160,7 @@ def _means(
                     "raw_nll": rows["raw_nll"].mean(),
                     "raw_ece": _ece(rows, "raw_bin"),
                     "seeds": len(rows),
+                    "splits": rows["split"].nunique(),
                     "episodes": len(first["values"]),
                     "episode_hash": first["episode_hash"],
                 }

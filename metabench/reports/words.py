@@ -16,6 +16,14 @@ def amount(mean: float, half: float, metric: str) -> str:
     return f"{mean:.3g} ± {half:.2g}"
 
 
+def score(row: Any) -> str:
+    """``71.2 ± 3.8``; over splits of the classes ``71.2 ± 3.8 (± 0.8)``, for these classes."""
+    found = amount(row["mean"], row["half"], row["metric"])
+    if row.get("splits", 1) == 1 or not np.isfinite(row["half_here"]):
+        return found
+    return f"{found} (± {amount(0, row['half_here'], row['metric']).split()[-1]})"
+
+
 def points(size: float, metric: str) -> str | None:
     """``2.1 points``, or so much of an error; ``None`` where it is not known."""
     if not np.isfinite(size):
@@ -46,4 +54,6 @@ def stands(verdict: str, low: float, high: float, metric: str) -> str:
 def would_decide(row: Any) -> str:
     """``7 seeds``: the data that would decide an undecided row of the summary."""
     asked = row["seeds_needed"], row["episodes_needed"]
+    if row.get("splits", 1) > 1:
+        return needed(*asked, row["splits"], row["episodes"], "splits")
     return needed(*asked, row["seeds"], row["episodes"])

@@ -163,18 +163,18 @@ def test_prepare_fetches_builds_and_saves(server, tmp_path, monkeypatch):
         "DATASETS",
         type("R", (), {"load": lambda n: builder(server.url("good"), SHA, build)}),
     )
-    content = download.prepare("toy", tmp_path / "raw", tmp_path / "processed")
+    content = download.prepare("toy", tmp_path / "raw", tmp_path / "processed/toy")
     loaded = Dataset.load(tmp_path / "processed" / "toy")
     assert loaded.x.ravel().tolist() == list(range(8))
     assert read_json(tmp_path / "processed/toy/classes.json")["digest"] == content
-    assert content == download.prepare("toy", tmp_path / "raw", tmp_path / "processed")
+    assert content == download.prepare("toy", tmp_path / "raw", tmp_path / "processed/toy")
 
 
 def test_prepare_of_a_regression_family_writes_a_digest_of_what_it_draws(tmp_path):
-    first = download.prepare("sinusoid", tmp_path, tmp_path)
-    other = download.prepare("harmonics", tmp_path, tmp_path)
+    first = download.prepare("sinusoid", tmp_path, tmp_path / "sinusoid")
+    other = download.prepare("harmonics", tmp_path, tmp_path / "harmonics")
     assert first != other
-    assert first == download.prepare("sinusoid", tmp_path, tmp_path)
+    assert first == download.prepare("sinusoid", tmp_path, tmp_path / "sinusoid")
     header = read_json(tmp_path / "sinusoid" / "classes.json")
     assert header["kind"] == "regression"
     assert header["digest"] == first

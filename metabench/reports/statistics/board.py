@@ -36,7 +36,7 @@ class Board:
             ``seeds_needed`` and ``episodes_needed`` (inf: more than is worth asking for).
         margin: differences inside it are of no account.
         detectable: the difference to the best that is found 8 times in 10, on average.
-        seeds: that there are, or splits of the classes, where there are several.
+        seeds: that there are; ``unit`` says if they are splits of the classes.
         episodes: in the smallest set of them.
     """
 
@@ -45,6 +45,7 @@ class Board:
     detectable: float
     seeds: int
     episodes: int
+    unit: str = "seeds"
 
     def row(self, method: str) -> dict[str, Any]:
         """What ``table`` says of ``method``."""
@@ -53,16 +54,22 @@ class Board:
     def needed(self, method: str) -> str:
         """In words, what would decide an undecided comparison: ``7 seeds and 120 episodes``."""
         row = self.row(method)
-        return needed(row["seeds_needed"], row["episodes_needed"], self.seeds, self.episodes)
+        asked = row["seeds_needed"], row["episodes_needed"]
+        return needed(*asked, self.seeds, self.episodes, self.unit)
 
 
-def needed(seeds: float, episodes: float, has_seeds: int, has_episodes: int) -> str:
-    """In words, the data that would decide, where ``has_seeds`` and ``has_episodes`` do not."""
+def needed(
+    seeds: float, episodes: float, has_seeds: int, has_episodes: int, unit: str = "seeds"
+) -> str:
+    """In words, the data that would decide, where ``has_seeds`` and ``has_episodes`` do not.
+
+    ``unit``: what the numbers of seeds count, ``seeds`` or ``splits``.
+    """
     if np.isinf(seeds) and has_seeds == 1:
         return "three seeds or more"
     if np.isinf(seeds):
-        return f"more than {MOST_SEEDS} seeds and {MOST_EPISODES * has_episodes} episodes"
-    more = [f"{seeds:.0f} seeds"] if seeds > has_seeds else []
+        return f"more than {MOST_SEEDS} {unit} and {MOST_EPISODES * has_episodes} episodes"
+    more = [f"{seeds:.0f} {unit}"] if seeds > has_seeds else []
     more += [f"{episodes:.0f} episodes"] if episodes > has_episodes else []
     return " and ".join(more)
 
@@ -104,7 +111,8 @@ def board(
         index=pd.Index(methods, name="method"),
     )
     order = table["mean"].sort_values(ascending=False, kind="stable").index
-    return Board(table.loc[order], margin, float(detectable(compared)), seeds, episodes)
+    unit = "splits" if block.split_anew else "seeds"
+    return Board(table.loc[order], margin, float(detectable(compared)), seeds, episodes, unit)
 
 
 def recommended(found: Board, cost: Mapping[str, float]) -> str:

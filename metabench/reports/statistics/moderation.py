@@ -173,5 +173,5 @@ def _weights(moments: Moments) -> np.ndarray:
     found = free.astype(float)
     for group in set(moments.shared) - {-1}:
         members = free & (moments.shared == group)
-        found[members] = 1 / members.sum()
+        found[members] = 1 / max(members.sum(), 1)
     return found

@@ -71,7 +71,8 @@ class Block:
         shared: ``shared[method]`` names what a method shares with others, as a pretrained backbone
             by seed; methods that are not in it share nothing.
         splits: of each seed, the split of the classes in which its learners were trained and
-            tested; empty where all have one. Seeds of different splits have different episodes.
+            tested; empty where all have one.
+        nested: indices of the sets of which each split has episodes of its own.
     """
 
     methods: tuple[str, ...]
@@ -80,6 +81,7 @@ class Block:
     deterministic: Collection[str] = ()
     shared: Mapping[str, str] | None = None
     splits: tuple[int, ...] = ()
+    nested: frozenset[int] = frozenset()
 
     def __post_init__(self) -> None:
         if len(self.sets) != len(self.weights):
@@ -129,34 +131,23 @@ class Block:
             return [self]
         columns = [np.equal(self.splits, split) for split in sorted(set(self.splits))]
         return [
-            replace(self, sets=tuple(scores[:, kept] for scores in self.sets), splits=())
+            replace(
+                self,
+                sets=tuple(scores[:, kept] for scores in self.sets),
+                splits=(),
+                nested=frozenset(),
+            )
             for kept in columns
         ]
 
     def moments(self) -> Moments:
         """The sufficient statistics: over splits where there are several, else over seeds."""
-        return self._over_splits() if self.split_anew else self._over_seeds()
-
-    def _over_splits(self) -> Moments:
-        means = np.stack([np.nanmean(split.seed_means, 1) for split in self.by_split()], axis=1)
-        k = len(self.methods)
-        together = np.zeros(k, int) if k > 1 else np.array([-1])
-        return Moments(
-            mean=np.nanmean(means, 1),
-            spread=_variance(means),
-            seeds=(~np.isnan(means)).sum(1),
-            noise=np.zeros(k),
-            episodes=np.zeros((k, k)),
-            episode_df=min(t.shape[2] for t in self.sets) - 1,
-            deterministic=np.zeros(k, bool),  # no learner is, of classes
-            shared=together,
-            deviation=_deviation(means, together),
-        )
-
-    def _over_seeds(self) -> Moments:
-        means, count = self.seed_means, self.present.sum(1)
+        units = self._of_splits() if self.split_anew else self
+        means, count = units.seed_means, units.present.sum(1)
         noise, episodes = np.zeros(len(count)), np.zeros((len(count), len(count)))
-        for weight, scores in zip(self.weights, self.sets, strict=True):
+        for i, (weight, scores) in enumerate(zip(units.weights, units.sets, strict=True)):
+            if i in self.nested:
+                continue  # a unit's mean has the luck of its own episodes
             by_episode = np.nanmean(scores, 1)
             rest = scores - scores.mean(2, keepdims=True) - by_episode[:, None]
             rest += np.nanmean(scores, (1, 2))[:, None, None]
@@ -165,7 +156,7 @@ class Block:
             own = np.nansum(rest**2, (1, 2)) / freedom / size
             noise += weight**2 * own
             episodes += weight**2 * (np.cov(by_episode) / size - np.diag(own / count))
-        groups = self._groups()
+        groups = units._groups()
         return Moments(
             mean=np.nanmean(means, 1),
             spread=_variance(means),
@@ -173,10 +164,20 @@ class Block:
             noise=noise,
             episodes=episodes,
             episode_df=min(t.shape[2] for t in self.sets) - 1,
-            deterministic=self._constant(),
+            deterministic=units._constant(),
             shared=groups,
             deviation=_deviation(means, groups),
         )
+
+    def _of_splits(self) -> Block:
+        """The same with splits in place of seeds: no learner is deterministic, all share them."""
+        splits = [split.sets for split in self.by_split()]
+        means = tuple(
+            np.stack([np.nanmean(scores, 1) for scores in of_set], axis=1)
+            for of_set in zip(*splits, strict=True)
+        )
+        together = dict.fromkeys(self.methods, "splits")
+        return replace(self, sets=means, deterministic=(), shared=together, splits=())
 
     def _constant(self) -> np.ndarray:
         declared = np.array([m in self.deterministic for m in self.methods])

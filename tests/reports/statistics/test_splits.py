@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from scipy import stats
@@ -31,7 +33,9 @@ def nested(
     ]
     names = tuple(f"m{i}" for i in range(len(truth)))
     of = tuple(np.repeat(np.arange(splits), seeds).tolist())
-    return Block(names, (np.concatenate(parts, 1),), splits=of), truth + classes.mean(1)
+    return Block(
+        names, (np.concatenate(parts, 1),), splits=of, nested=frozenset({0})
+    ), truth + classes.mean(1)
 
 
 def test_over_splits_the_interval_is_students_of_the_splits_means() -> None:
@@ -91,3 +95,15 @@ def test_what_more_would_decide_is_counted_in_splits() -> None:
 def test_each_seed_must_have_a_split() -> None:
     with pytest.raises(ValueError, match="2 splits, 3 seeds"):
         Block(("a",), (np.zeros((1, 3, 5)),), splits=(0, 1))
+
+
+def test_episodes_that_all_splits_share_add_their_own_part_to_the_interval() -> None:
+    block, _ = nested([0.6, 0.5], np.random.default_rng(6), splits=4)
+    crossed = replace(block, nested=frozenset()).moments()
+    means = block.sets[0].reshape(2, 4, 2, 60).mean(2)
+    cov = np.cov(means.mean(1)) / 60
+    rest = means - means.mean(2, keepdims=True) - means.mean(1, keepdims=True)
+    rest += means.mean((1, 2))[:, None, None]
+    own = (rest**2).sum((1, 2)) / (3 * 59) / 60
+    np.testing.assert_allclose(crossed.episodes, cov - np.diag(own / 4))
+    assert not block.moments().episodes.any()
