@@ -98,7 +98,7 @@ def _of_version_0_2(scores: pd.DataFrame) -> pd.DataFrame:
         raise ValueError("other columns than those of scores")
     others = [name for name in scores.columns if name not in UNCALIBRATED]
     raw = {f"raw_{name}": scores[name] for name in RAW}
-    missing = {"temperature": np.nan, "selection": VAL, "split": 0}
+    missing: dict[str, Any] = {"temperature": np.nan, "selection": VAL, "split": 0}
     return scores.assign(**missing, **raw)[[*COLUMNS, *others]]
 
 
