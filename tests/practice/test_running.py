@@ -169,7 +169,7 @@ def results(
     costs = [{"method": m, "adapt_ms": 10.0 - i, **facts} for i, m in enumerate(means)]
     frame = pd.DataFrame(rows).assign(
         source="mine", target="mine", family="metric", metric="accuracy", episode_hash="h",
-        queries=3, nll=1.0, raw_nll=1.0, temperature=1.0, selection="val",
+        queries=3, nll=1.0, raw_nll=1.0, temperature=1.0, selection="val", split=0,
         **{start + name: [[1.0]] * len(rows) for start in ("", "raw_") for name in BINS},
     )  # fmt: skip
     return frame, pd.DataFrame(costs)

@@ -59,7 +59,7 @@ def made_up(
                             source=source, target=target, partition="test", selection="val",
                             method=method, family=family, seed=seed, ways=ways, shots=k,
                             queries=15, steps=-1, episode=range(episodes),
-                            examples_budget=40000, source_classes=1.0,
+                            examples_budget=40000, source_classes=1.0, split=0,
                             episode_hash=f"hash-{target}-{k}", metric="accuracy" if ways else "mse",
                         ))  # fmt: skip
                 val = {f"{ways}w{k}s" if ways else f"{k}s": skill + 0.1 * (k > 1) for k in shots}
