@@ -165,11 +165,12 @@ def results(
         for i, (m, mean) in enumerate(means.items())
         for s in range(seeds) for e in range(episodes)
     ]  # fmt: skip
-    facts = {"start": "random", "external_pretraining": False, "backbone": "conv4-32"}
+    level = {"examples_budget": 40000, "source_classes": 1.0}
+    facts = {"start": "random", "external_pretraining": False, "backbone": "conv4-32"} | level
     costs = [{"method": m, "adapt_ms": 10.0 - i, **facts} for i, m in enumerate(means)]
     frame = pd.DataFrame(rows).assign(
         source="mine", target="mine", family="metric", metric="accuracy", episode_hash="h",
-        queries=3, nll=1.0, raw_nll=1.0, temperature=1.0, selection="val", split=0,
+        queries=3, nll=1.0, raw_nll=1.0, temperature=1.0, selection="val", split=0, **level,
         **{start + name: [[1.0]] * len(rows) for start in ("", "raw_") for name in BINS},
     )  # fmt: skip
     return frame, pd.DataFrame(costs)
