@@ -48,7 +48,7 @@ def own(module: str) -> set[str]:
 def test_a_method_in_one_file_is_looked_at_with_the_protocol_it_keeps(project) -> None:
     project({"alone_own.py": METHOD})
     assert "metabench.methods.base" in code_fingerprint("alone_own")
-    assert own("alone_own") == {"alone_own", "torch", "pydantic"}
+    assert own("alone_own") == {"alone_own", "numpy", "torch", "pydantic"}
 
 
 @pytest.mark.case("02")
@@ -198,7 +198,7 @@ def test_a_file_that_a_setting_names_counts_by_its_content(tmp_path) -> None:
 
 def test_the_code_of_all_cells_needs_no_package_that_is_optional() -> None:
     """Or what was trained before it was installed would be trained again."""
-    needed = {"numpy", "pandas", "pydantic", "safetensors", "torch"}
+    needed = {"numpy", "pandas", "pydantic", "safetensors", "scipy", "torch"}
     assert {
         name for name in code_fingerprint("metabench.pipeline.evaluating") if "." not in name
     } == needed

@@ -94,8 +94,12 @@ def intervals(block: Block, chances: int = 1) -> dict[str, tuple[float, float]]:
     found = estimates(moments)
     halves = half_widths(found, chances)
     if block.split_anew:  # all methods have the luck of the same splits: no other tells more of it
-        own = found.seeds.own
-        halves = quantile(own.df, (1 - LEVEL) / 2 / chances) * np.sqrt(own.variance)
+        own, tail = found.seeds.own, (1 - LEVEL) / 2 / chances
+        shared = np.maximum(found.episodes.diagonal(), 0)  # of episodes that all splits have
+        halves = np.sqrt(
+            quantile(own.df, tail) ** 2 * own.variance
+            + quantile(found.episode_df, tail) ** 2 * shared
+        )
     return dict(
         zip(block.methods, zip(found.mean.tolist(), halves.tolist(), strict=True), strict=True)
     )
@@ -121,11 +125,25 @@ def for_these_classes(block: Block) -> dict[str, tuple[float, float]]:
         parts[0],
         mean=np.mean([part.mean for part in parts], axis=0),
         seeds=seeds,
-        episodes=np.sum([part.episodes for part in parts], axis=0) / n**2,
+        episodes=_episodes_here(block),
         episode_df=n * parts[0].episode_df,
     )
     pairs = zip(found.mean.tolist(), half_widths(found).tolist(), strict=True)
     return dict(zip(block.methods, pairs, strict=True))
+
+
+def _episodes_here(block: Block) -> np.ndarray:
+    """Covariance ``[k, k]`` by episodes of means over the splits that there are."""
+    if not block.split_anew:
+        return block.moments().episodes
+    shared = set(range(len(block.sets))) - block.nested
+    found = np.zeros((len(block.methods), len(block.methods)))
+    if shared:
+        found += replace(block.of_sets(shared), splits=()).moments().episodes
+    if block.nested:
+        own = [split.moments().episodes for split in block.of_sets(block.nested).by_split()]
+        found += np.sum(own, axis=0) / len(own) ** 2
+    return found
 
 
 def half_widths(found: Estimates, chances: int = 1) -> np.ndarray:

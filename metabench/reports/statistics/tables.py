@@ -105,6 +105,16 @@ class Block:
         kept = tuple(self.methods[i] for i in rows)
         return replace(self, methods=kept, sets=tuple(scores[rows] for scores in self.sets))
 
+    def of_sets(self, chosen: Collection[int]) -> Block:
+        """The block of those sets of episodes alone."""
+        kept = [i for i in range(len(self.sets)) if i in chosen]
+        return replace(
+            self,
+            sets=tuple(self.sets[i] for i in kept),
+            weights=tuple(self.weights[i] for i in kept),
+            nested=frozenset(new for new, i in enumerate(kept) if i in self.nested),
+        )
+
     @property
     def present(self) -> np.ndarray:
         """``[k, seeds]``: which seeds each method has."""

@@ -40,7 +40,9 @@ def tasks(ways: int, shots: int = 1, count: int = 2) -> Episodes:
 def five_way(name: str) -> GradientMethod:
     torch.manual_seed(0)
     method = METHODS.load(name)
-    learner = method(MLP((DIM,), (16,)), Task("vector", 5, 10), method.Settings(inner_lr=0.5))
+    free = {"regularisation": 0.01} if name == "imaml" else {}  # its default keeps θ_i' near θ
+    settings = method.Settings(inner_lr=0.5, **free)
+    learner = method(MLP((DIM,), (16,)), Task("vector", 5, 10), settings)
     return learner.double().eval()  # type: ignore[return-value]
 
 

@@ -107,3 +107,17 @@ def test_episodes_that_all_splits_share_add_their_own_part_to_the_interval() -> 
     own = (rest**2).sum((1, 2)) / (3 * 59) / 60
     np.testing.assert_allclose(crossed.episodes, cov - np.diag(own / 4))
     assert not block.moments().episodes.any()
+
+
+def test_both_intervals_cover_where_all_splits_have_the_same_episodes() -> None:
+    draw, covered, these = np.random.default_rng(7), [], []
+    for _ in range(150):
+        classes = draw.normal(0, 0.003, 5) + draw.normal(0, 0.003, (4, 5))
+        learners = 0.6 + np.repeat(classes, 2, axis=1) + draw.normal(0, 0.005, (4, 10))
+        ease = draw.normal(0, 0.03, 100) + draw.normal(0, 0.1, (4, 1, 100))
+        table = learners[:, :, None] + ease + draw.normal(0, 0.08, (4, 10, 100))
+        block = Block(tuple("abcd"), (table,), splits=tuple(np.repeat(range(5), 2).tolist()))
+        covered += [abs(mean - 0.6) <= half for mean, half in intervals(block).values()]
+        true, found = 0.6 + classes.mean(1), for_these_classes(block).values()
+        these += [abs(mean - t) <= half for (mean, half), t in zip(found, true, strict=True)]
+    assert np.mean(covered) > 0.92 and np.mean(these) > 0.92
