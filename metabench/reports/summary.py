@@ -78,7 +78,8 @@ def summarise(scores: pd.DataFrame, costs: pd.DataFrame, blocks: Blocks) -> pd.D
     flags = facts[[*FLAGS, *(name for name in LEVEL if name in costs)]].first()
     flags["camp"] = [camp_of(record) for record in facts.first().to_dict("records")]
     flags["git_commit"] = facts["git_commit"].agg(lambda found: "/".join(sorted(set(found))))
-    machines = pd.DataFrame([machines_of(record) for record in costs.to_dict("records")])
+    places = [machines_of(record) for record in costs.to_dict("records")]
+    machines = pd.DataFrame(places, index=costs.index)
     flags = flags.join(machines.groupby([costs["source"], costs["method"]]).agg(listed))
     shared = {source: shared_learners(mine) for source, mine in costs.groupby("source")}
     known = deterministic_in(costs)

@@ -5,7 +5,8 @@ import pandas as pd
 import pytest
 
 from metabench.files import InputError
-from metabench.reports.scores import block_of_scores, condense
+from metabench.reports.scores import block_of_scores, blocks_of, condense
+from metabench.reports.summary import summarise
 from tests.reports.synthetic import made_up
 
 
@@ -47,3 +48,11 @@ def test_a_cell_that_was_collected_twice_is_named() -> None:
     results, _ = made_up(targets=("glyphs",), shots=(1,), episodes=4)
     with pytest.raises(InputError, match="glyphs/maml/2: collected twice"):
         condense(pd.concat([results, results.query("method == 'maml' and seed == 2")]))
+
+
+def test_a_machine_stays_with_its_record_whatever_the_index_of_the_records() -> None:
+    results, costs = made_up(seeds=1)
+    costs.index = range(7, 7 + len(costs))  # as a level's part of all records has it
+    scores = condense(results)
+    places = summarise(scores, costs, blocks_of(scores, costs))["evaluated_on"]
+    assert set(places) == {"Abacus (R) 1, 1 thread"}
