@@ -46,7 +46,7 @@ def compare(
     from metabench.pipeline.part import part_of
     from metabench.pipeline.results import collect
     from metabench.reports.compare import comparisons
-    from metabench.reports.levels import at_main
+    from metabench.reports.levels import at_main, level_label, levels_in
 
     config = config_in_use()
     results, costs = collect(config, Layout(), part_of(config, methods=(first, second)))
@@ -56,6 +56,9 @@ def compare(
     for row in comparisons(at_main(results), at_main(costs), first, second, asked):
         table.add_row(*map(shown.visible, row))
     console.print(table)
+    several = [own[0] for own in levels_in(costs).values() if len(own) > 1]
+    for main in dict.fromkeys(several):
+        say(f"Budget: {level_label(main.examples, main.classes)}, the main one.", style="dim")
     say(
         "Difference: first − second, with its 95 % interval over seeds and episodes; the intervals "
         "of all rows hold simultaneously. Tied: with confidence, the difference is within ± 1 "

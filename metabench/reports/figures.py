@@ -15,6 +15,7 @@ matplotlib.use("Agg")
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
+from matplotlib.ticker import LogLocator, NullFormatter
 
 from metabench.files import atomic
 from metabench.reports.scores import ORACLE
@@ -158,7 +159,7 @@ def best_of_n(curves: Mapping[str, np.ndarray], families: Mapping[str, str], pat
         axis.set_title(family, fontsize=9)
         _legend_below(axis)
     figure.supxlabel("trials", fontsize=10)
-    figure.supylabel("expected best score on val", fontsize=10)
+    figure.supylabel("expected best score on val (accuracy, or −error)", fontsize=10)
     save(figure, path)
 
 
@@ -189,8 +190,15 @@ def score_against(rows: pd.DataFrame, column: str, label: str, path: Path) -> No
                 markersize=5, linewidth=1.3, **style[method],
             )  # fmt: skip
         axis.set_xscale("log")
+        if column == "train_flops":  # a level costs each method something else
+            axis.xaxis.set_major_locator(LogLocator(numticks=4))
+            axis.xaxis.set_minor_formatter(NullFormatter())
+        else:
+            ticks = sorted(here.loc[here[column] > 0, column].unique())
+            axis.set_xticks(ticks, [f"{tick:,.10g}" for tick in ticks], minor=False)
+            axis.set_xticks([], minor=True)
         axis.grid(alpha=0.3)
-        where = f"{rows['source'].iloc[0]} → {target}, {shots} shots"
+        where = f"{rows['source'].iloc[0]} → {target}, {shots} shot{'s' if shots != 1 else ''}"
         axis.set_title(f"{where}\n{family}" if family else where, fontsize=9)
         if family:
             _legend_below(axis)
