@@ -12,6 +12,7 @@ from metabench.methods.base import Method, Settings
 EPISODE_FORM = {"tasks", "ways", "shots", "queries"}
 BATCH_FORM = {"batch"}
 PRETRAINING = {"pretraining", "pretraining_share"}
+AUGMENTATION = {"augmentation", "support_augmentation"}
 BY_SHOTS = "by_shots"
 TRAINING = set(Settings.model_fields) - PRETRAINING - {BY_SHOTS}
 
@@ -33,6 +34,9 @@ def idle(method: type[Method], backbone: type[Backbone] | None = None) -> dict[s
         found["support_augmentation"] = "it adapts to features that are computed once"
     if not any(map(adapts, method.Settings.model_fields.values())):
         found[BY_SHOTS] = "none of its settings is of prediction alone"
+    if getattr(backbone, "embedded_by", None):
+        reason = "its backbone reads the vectors of a frozen encoder, which have no augmentation"
+        found |= dict.fromkeys(AUGMENTATION, reason)
     names, reason = {
         "none": (TRAINING, "it is not trained on the source"),
         "supervised": (EPISODE_FORM, "it is trained on plain batches"),

@@ -182,14 +182,15 @@ def _check_learner(
 
 
 def _check_outputs(problems: Problems, config: Config, label: str, name: str) -> None:
-    """A method with a fixed number of outputs has enough for its own training."""
+    """A method with a fixed number of outputs trains on episodes that use all of them."""
     task_type = config.task_types[label]
     for source in task_type.sources:
         ways = config.settings_of(source, name).get("ways")
-        if isinstance(ways, int) and ways > task_type.training.ways:
+        if isinstance(ways, int) and ways != task_type.training.ways:
             problems.append(
-                f"settings.{source}.{name}.ways: must be at most {task_type.training.ways}, which "
-                f"is {label}.training.ways and the number of outputs of {name} (value {ways})"
+                f"settings.{source}.{name}.ways: must be {task_type.training.ways}, which is "
+                f"{label}.training.ways and the number of outputs of {name}, for all of them are "
+                f"trained and answer in the evaluation (value {ways}). Leave it out"
             )
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from metabench.backbones.conv4 import Conv4
-from metabench.backbones.minilm import MiniLM
+from metabench.backbones.minilm import MiniLM, MiniLMFrozen
 from metabench.config.search import Linear, Log, adapts
 from metabench.learning.pretraining import Pretrain
 from metabench.methods import METHODS
@@ -28,6 +28,13 @@ def test_a_support_is_augmented_only_where_the_network_sees_it_at_each_step() ->
     strength = "support_augmentation"
     assert all(strength in searched(METHODS.load(name)) for name in ("maml", "scratch", "pmf"))
     assert strength not in searched(METHODS.load("anil"))
+
+
+def test_vectors_of_a_frozen_encoder_have_no_augmentation_to_search() -> None:
+    assert "augmentation" in searched(ProtoNet, MiniLM)
+    found = searched(ProtoNet, MiniLMFrozen)
+    assert "tasks" in found and "augmentation" not in found
+    assert "support_augmentation" not in searched(METHODS.load("scratch"), MiniLMFrozen)
 
 
 def test_a_backbone_moves_the_range_of_what_trains_it() -> None:

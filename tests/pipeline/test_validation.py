@@ -344,7 +344,9 @@ def test_a_fixed_number_of_outputs_must_do_for_training_and_some_setting(examine
     smoke["settings"]["glyphs"]["mann"] = {"ways": 6}
     smoke["classification"]["evaluation"]["settings"] = [{"ways": 3, "shots": 1}]
     message = refusal(examined, smoke)
-    assert "settings.glyphs.mann.ways: must be at most 5" in message
+    assert "settings.glyphs.mann.ways: must be 5" in message
+    smoke["settings"]["glyphs"]["mann"] = {"ways": 3}  # two of its outputs would never be trained
+    assert "settings.glyphs.mann.ways: must be 5" in refusal(examined, smoke)
     assert "'mann' answers no setting" in message and "'maml' answers" not in message
 
 
