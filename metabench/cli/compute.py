@@ -104,9 +104,9 @@ def tune(
     for one, study in zip(searches, tuning.search(searches, config.compute), strict=True):
         winner = study.winner
         say(
-            f"{one.method}: trial {winner.number} of {trials}, {len(study.searched)} settings: "
-            f"{winner.settings}, by shots {study.by_shots}. Study {study.name}, "
-            f"{studies.path_of(Path(), config.profile, source, one.method)}"
+            f"{one.method}: trial {winner.number} of {len(study.of(studies.FIRST))}, "
+            f"{len(study.searched)} settings: {winner.settings}, by shots {study.by_shots}. "
+            f"Study {study.name}, {studies.path_of(Path(), config.profile, source, one.method)}"
         )
         if study.noise > studies.ENOUGH:
             needed = math.ceil(episodes * (study.noise / studies.ENOUGH) ** 2)

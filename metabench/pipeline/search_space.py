@@ -15,13 +15,15 @@ from metabench.config.search import adapts
 from metabench.data import DATASETS, Dataset
 from metabench.files import InputError
 from metabench.methods.base import Settings
-from metabench.methods.searching import EPISODE_FORM, drawn, searched
+from metabench.methods.searching import AUGMENTATION, EPISODE_FORM, drawn, searched
 from metabench.pipeline.layout import Layout
 from metabench.pipeline.trials import full_settings
 from metabench.pipeline.validation import learner_class
 
 LEAST_STEPS = 50
 """Fewer outer steps than these are not drawn: they would be spent before anything is learned."""
+ATTEMPTS = 100
+"""So often a trial is drawn again, until the source can serve it and no earlier one is the same."""
 
 
 class NothingToTune(InputError):
@@ -47,7 +49,7 @@ class Space:
         if builder.family is not None:
             idle |= {"ways"}
         if not builder.augmentation:
-            idle |= {"augmentation", "support_augmentation"}
+            idle |= AUGMENTATION
         self.names = [name for name in searched(self._cls, self._backbone) if name not in idle]
         if not self.names:
             raise NothingToTune(f"{method}: has no setting that is searched")
@@ -60,13 +62,25 @@ class Space:
         every = full_settings(self._config, self._source, self._method)
         return given | {name: every[name] for name in self.names}
 
-    def trial(self, number: int) -> dict[str, Any]:
+    def trials(self, count: int) -> list[dict[str, Any]]:
+        """Settings that differ, :attr:`base` first: fewer than ``count`` where there are no more.
+
+        However many are asked for, the first ones are the same.
+        """
+        found = [self.base]
+        for number in range(1, count):
+            draws = (self._draw(number, again) for again in range(ATTEMPTS))
+            new = next((settings for settings in draws if settings not in found), None)
+            found += [new] if new else []
+        return found
+
+    def _draw(self, number: int, again: int) -> dict[str, Any]:
         """The settings of a trial but the first: a draw that the source can serve."""
-        for attempt in range(100):
+        for attempt in range(ATTEMPTS):
 
             def share(name: str, attempt: int = attempt) -> float:
-                again = attempt if name in EPISODE_FORM else 0
-                return rng.generator("search", number, name, again).random()
+                form = attempt if name in EPISODE_FORM else 0
+                return rng.generator("search", number, name, form, again).random()
 
             values = self._values(share)
             found = self._cls.Settings.model_validate(self.base | values)
@@ -100,7 +114,8 @@ class Space:
             examples = round(examples * (1 - settings.pretraining_share))
         size = max(settings.shots or training.shots) + (settings.queries or training.queries)
         ways = settings.ways or training.ways or 1
-        enough = not self.sizes or (ways <= len(self.sizes) and size <= min(self.sizes))
+        classes = round(self._task_type.budget.level.classes * len(self.sizes))
+        enough = not self.sizes or (ways <= classes and size <= min(self.sizes))
         return enough and settings.tasks * ways * size * LEAST_STEPS <= examples
 
     @cached_property

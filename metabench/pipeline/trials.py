@@ -18,21 +18,34 @@ import torch
 from pydantic import BaseModel, ConfigDict
 
 from metabench.config import Config, Setting, setting_label
+from metabench.config.names import BACKBONE
 from metabench.data import DATASETS, Dataset
 from metabench.data.base import header_of
 from metabench.episodes.frozen_episodes import FrozenEpisodes, freeze, freeze_tasks
 from metabench.files import InputError, read_record, write_json
 from metabench.learning.scoring import EpisodeSet, score
 from metabench.learning.training import Report
-from metabench.methods.base import Method
-from metabench.pipeline.cells import Cost, examples_of, fit_to_val, train_cell, trusted_of
+from metabench.methods.base import Diverged, Method
+from metabench.pipeline.cells import (
+    Cost,
+    examples_of,
+    fit_to_val,
+    pretrain_cell,
+    train_cell,
+    trusted_of,
+)
 from metabench.pipeline.fingerprint import key_of
 from metabench.pipeline.keys import Keys
 from metabench.pipeline.layout import Layout
 from metabench.pipeline.opening import load_learner
+from metabench.pipeline.pretrainings import Pretraining, pretraining_of
 from metabench.pipeline.studies import ADAPTATION
 from metabench.pipeline.validation import learner_class, method_settings
 from metabench.runtime import pick_device
+
+DIVERGENCE = (Diverged, torch.linalg.LinAlgError)
+"""Errors that are facts about the settings, the last of numbers that no solver can take. Any other
+is a fault of the code or the machine: the cell fails, and no setting is judged by it."""
 
 
 @dataclass(frozen=True)
@@ -121,6 +134,44 @@ def outcome_at(path: Path, key: str) -> Outcome | None:
     return found if found.key == key else None
 
 
+def start_cell(
+    report: Report, config: Config, layout: Layout, source: str, pretraining: Pretraining, seed: int
+) -> None:
+    """Pretrain a backbone for trials; to diverge is a fact about those that start from it."""
+    path, key = start_record(config, layout, source, pretraining, seed)
+    started = time.monotonic()
+    try:
+        pretrain_cell(report, config, layout, source, pretraining, seed)
+    except DIVERGENCE as error:
+        seconds = time.monotonic() - started
+        write_json(path, Outcome(key=key, seconds=seconds, diverged=_reason(error)).model_dump())
+
+
+def start_record(
+    config: Config, layout: Layout, source: str, pretraining: Pretraining, seed: int
+) -> tuple[Path, str]:
+    """Where it is kept that a pretraining diverges, and the key of that."""
+    folder = layout.root / "studies/runs" / source / BACKBONE / str(pretraining)
+    return folder / f"{seed}.json", Keys(config, layout).backbone(source, pretraining, seed)
+
+
+def _require_start(config: Config, layout: Layout, source: str, method: str, seed: int) -> None:
+    """The pretraining that a learner starts from, if any, did not diverge.
+
+    Raises:
+        Diverged: it did.
+    """
+    pretraining = pretraining_of(config, source, method)
+    if pretraining:
+        found = outcome_at(*start_record(config, layout, source, pretraining, seed))
+        if found:
+            raise Diverged(f"its pretraining diverges: {found.diverged}")
+
+
+def _reason(error: Exception) -> str:
+    return " ".join(str(error).split())[:300]
+
+
 def trial_cell(
     report: Report, config: Config, layout: TrialLayout, source: str, method: str, seed: int,
     draws: str, count: int, keep: bool,
@@ -143,14 +194,13 @@ def trial_cell(
     folder, started = layout.learner(source, method, seed), time.monotonic()
     facts: dict[str, Any] = {}
     try:
+        _require_start(config, layout, source, method, seed)
         train_cell(report, config, layout, source, method, seed)
         facts["outer_steps"] = read_record(folder / "cost.json", Cost).outer_steps
         learner = opened(config, layout, source, method, seed)
         facts |= measured(learner, sets_of(config, layout, source, method, draws, count))
-    except torch.OutOfMemoryError:
-        raise
-    except RuntimeError as error:
-        facts["diverged"] = " ".join(str(error).split())[:300]
+    except DIVERGENCE as error:
+        facts["diverged"] = _reason(error)
     facts["seconds"] = time.monotonic() - started
     write_json(path, Outcome(key=key, **facts).model_dump())
     if not keep:
@@ -175,10 +225,8 @@ def adaptation_cell(
         started, facts = time.monotonic(), dict[str, Any]()
         try:
             facts = measured(learner, sets)
-        except torch.OutOfMemoryError:
-            raise
-        except RuntimeError as error:
-            facts["diverged"] = " ".join(str(error).split())[:300]
+        except DIVERGENCE as error:
+            facts["diverged"] = _reason(error)
         seconds = time.monotonic() - started
         write_json(path, Outcome(key=key, seconds=seconds, **facts).model_dump())
 

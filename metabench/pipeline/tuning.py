@@ -13,7 +13,7 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache, cached_property
 from pathlib import Path
 from typing import Any
@@ -45,6 +45,7 @@ from metabench.pipeline.trials import (
     adaptation_record,
     outcome_at,
     outcome_key,
+    start_record,
     with_settings,
 )
 
@@ -54,7 +55,8 @@ class Terms:
     """What every method of a search gets.
 
     Attributes:
-        trials: settings that are tried, the first being those in ``params.yaml``.
+        trials: settings that are tried, the first being those in ``params.yaml``; fewer where a
+            method has no more that differ.
         episodes: ``val`` episodes of a score, in each setting of the evaluation.
         adaptations: settings of adaptation that are tried on the winner's learners.
     """
@@ -86,12 +88,12 @@ class Search:
 
     @cached_property
     def tried(self) -> list[dict[str, Any]]:
-        """The settings of all trials."""
-        return [self.space.base, *map(self.space.trial, range(1, self.terms.trials))]
+        """The settings of all trials, which differ."""
+        return self.space.trials(self.terms.trials)
 
     def trials(self) -> list[Job]:
         """All trials, with the first seed."""
-        return [self._job(FIRST, n, self.seed) for n in range(self.terms.trials)]
+        return [self._job(FIRST, n, self.seed) for n in range(len(self.tried))]
 
     def again(self) -> list[Job]:
         """The best settings, with fresh seeds and on other episodes."""
@@ -121,7 +123,7 @@ class Search:
 
     def study(self, complete: bool = False) -> Study:
         """All that was tried so far, that of adaptation too where it is ``complete``."""
-        first = self._rows(FIRST, range(self.terms.trials), [self.seed])
+        first = self._rows(FIRST, range(len(self.tried)), [self.seed])
         begun = Study(self.name, first)
         study = Study(self.name, first + self._rows(AGAIN, begun.best, self.fresh_seeds))
         if not complete:
@@ -135,15 +137,25 @@ class Search:
         return Study(self.name, [*study.rows, *adapted])
 
     @cached_property
-    def seed(self) -> int:
-        """The first seed of the first split of the classes, in which all trials are made."""
-        return next(seed for seed in self.config.seeds if self.config.split_of(seed) == 0)
+    def seeds(self) -> list[int]:
+        """Seeds of the first split of the classes that no result has: of all trials, then fresh.
 
-    @cached_property
+        A result with the seed of the trials would be the luckiest of all of them.
+        """
+        others = (s for s in itertools.count(1000) if s not in self.config.seeds)
+        return list(
+            itertools.islice((s for s in others if self.config.split_of(s) == 0), 1 + SEEDS)
+        )
+
+    @property
+    def seed(self) -> int:
+        """In which all trials are made."""
+        return self.seeds[0]
+
+    @property
     def fresh_seeds(self) -> list[int]:
-        """Seeds of that split that no result has."""
-        fresh = (s for s in itertools.count(1000) if self.config.split_of(s) == 0)
-        return list(itertools.islice((s for s in fresh if s not in self.config.seeds), SEEDS))
+        """In which the best of them are made again."""
+        return self.seeds[1:]
 
     @property
     def _share(self) -> int:
@@ -166,7 +178,15 @@ class Search:
             if not job.finished
             and (pretraining := pretraining_of(job.arguments["config"], self.source, self.method))
         }
-        return jobs_of("pretrain", found, self.config, Layout(self.root))
+        jobs = jobs_of("pretrain", found, self.config, Layout(self.root))
+        return [
+            replace(
+                job,
+                function="metabench.pipeline.trials:start_cell",
+                finished=job.finished or outcome_at(*start_record(**job.arguments)) is not None,
+            )
+            for job in jobs
+        ]
 
     def _trial(self, number: int) -> tuple[Config, TrialLayout]:
         settings = self.tried[number]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+import torch
 
 from metabench.files import InputError
 from metabench.methods.base import Settings
@@ -56,6 +57,22 @@ def test_the_first_trial_is_params_and_the_others_are_drawn_alike_for_all_method
     assert len({settings["lr"] for settings in protonet}) == 10
 
 
+def test_seeds_of_a_search_are_of_the_first_split_and_none_of_the_board_s(project) -> None:
+    board = toy_config(splits=2, seeds=[0, 1, 1000, 1001])
+    one = Search(board, project[1], TOY_NAME, "protonet", TERMS)
+    found = [one.seed, *one.fresh_seeds]
+    assert len(set(found)) == 4 and not {*found} & {*board.seeds}
+    assert {board.split_of(seed) for seed in found} == {0}
+
+
+def test_no_two_trials_are_the_same_and_where_there_are_no_more_there_are_fewer(project) -> None:
+    one = searching(project, "simpleshot", Terms(trials=32))
+    assert sorted(settings["pretraining"] for settings in one.tried) == [*range(8)]
+    assert len(one.trials()) == 8
+    fewer = searching(project, "simpleshot", Terms(trials=5)).tried
+    assert fewer == one.tried[:5]  # whatever is asked after them
+
+
 def test_sgd_and_adamw_are_drawn_on_their_own_scales(project) -> None:
     found = searching(project, "baseline_plus_plus", Terms(trials=30)).tried[1:]
     rates = {o: [s["lr"] for s in found if s["optimizer"] == o] for o in ("adamw", "sgd")}
@@ -74,6 +91,16 @@ def test_what_the_source_cannot_serve_is_not_drawn(project) -> None:
     assert {s.shots for s in found} > {None, (1,), (5,)} and len({s.tasks for s in found}) > 3
 
 
+def test_no_more_ways_are_drawn_than_the_share_of_the_classes_has(project) -> None:
+    values = params()
+    values["classification"]["budget"] |= {"examples": 60_000, "source_classes": 0.5}
+    half = Search(toy_config(**values), project[1], TOY_NAME, "protonet", TERMS).space
+    whole = searching(project, "protonet").space
+    of_ways = {ways: Settings(ways=ways, queries=1, tasks=1, shots=(1,)) for ways in (3, 4)}
+    assert half.can_be_served(of_ways[3]) and not half.can_be_served(of_ways[4])  # 3 of 6 classes
+    assert whole.can_be_served(of_ways[4])
+
+
 def test_a_small_budget_leaves_the_form_of_episodes_as_it_is(project) -> None:
     assert searching(project, "protonet").tried[2]["queries"] == 3  # 50 steps of 400 examples
 
@@ -85,9 +112,8 @@ def test_a_search_trains_scores_chooses_and_writes_a_table(project, serial) -> N
     (study,) = search([one], config.compute)
     counts = [len(study.of(part)) for part in (FIRST, AGAIN, "adaptation")]
     assert counts == [3, 9, 9]  # three seeds of three settings, three adaptations of three learners
-    assert {row.seed for row in study.of(FIRST)} == {0} and 0 not in {
-        r.seed for r in study.of(AGAIN)
-    }
+    assert {row.seed for row in study.of(FIRST)} == {1000}  # none of the board's
+    assert {row.seed for row in study.of(AGAIN)} == {1001, 1002, 1003}
     assert all(row.outer_steps > 0 for row in study.of(FIRST) if not row.diverged)
     again = study.of(AGAIN)
     means = {n: np.mean([r.score for r in again if r.number == n]) for n in study.best}
@@ -104,7 +130,7 @@ def test_a_search_that_is_killed_keeps_its_finished_trials(project, serial) -> N
     jobs = one.trials()
     trial_cell(silent, **jobs[1].arguments)
     assert [job.finished for job in one.trials()] == [False, True, False]
-    assert not jobs[1].arguments["layout"].learner(TOY_NAME, "protonet", 0).exists()
+    assert not jobs[1].arguments["layout"].learner(TOY_NAME, "protonet", 1000).exists()
     longer = searching(project, "protonet", Terms(trials=4, episodes=6))
     assert [job.finished for job in longer.trials()] == [False, True, False, False]
     other = with_settings(config, TOY_NAME, "protonet", {"ways": 5, "queries": 2, "lr": 1e-3})
@@ -122,6 +148,42 @@ def test_a_trial_that_diverges_is_recorded_with_its_reason(project) -> None:
     trial_cell(silent, **job.arguments)
     (row,) = one.study().of(FIRST)
     assert row.diverged and "step" in row.diverged and not row.scores
+
+
+def test_an_error_of_the_code_is_not_taken_for_divergence(project, monkeypatch) -> None:
+    one = searching(project, "protonet", Terms(trials=2, episodes=7))
+    (job, *_) = one.trials()
+
+    def failing(error: Exception) -> None:
+        def train(*arguments: object) -> None:
+            raise error
+
+        monkeypatch.setattr(trials, "train_cell", train)
+        trial_cell(silent, **job.arguments)
+
+    with pytest.raises(RuntimeError, match="shapes cannot be multiplied"):
+        failing(RuntimeError("mat1 and mat2 shapes cannot be multiplied"))
+    assert not one.study().rows
+    failing(torch.linalg.LinAlgError("the matrix is singular"))
+    assert [row.diverged for row in one.study().rows] == ["the matrix is singular"]
+
+
+def test_a_pretraining_that_diverges_is_a_fact_about_the_trials_that_start_from_it(
+    project, serial
+) -> None:
+    config, root = project
+    wild = {"lr": 1e6, "clip": 0.0, "optimizer": "sgd", "weight_decay": 1e3}
+    one = Search(
+        with_settings(config, TOY_NAME, "backbone", wild), root, TOY_NAME, "simpleshot", TERMS
+    )
+    (study,) = search([one], config.compute)
+    first, *others = study.of(FIRST)
+    assert first.settings["pretraining"] == 0 and "its pretraining diverges" in first.diverged
+    assert all(row.scores and not row.diverged for row in others)
+    assert study.winner.number > 0
+    serial.clear()
+    search([one], config.compute)
+    assert not serial
 
 
 def test_the_noise_of_episodes_is_that_of_a_mean(project) -> None:
