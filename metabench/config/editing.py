@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from io import StringIO
 from typing import Any
 
 from ruamel.yaml import YAML
 from ruamel.yaml.comments import CommentedMap
+from ruamel.yaml.error import CommentMark
+from ruamel.yaml.tokens import CommentToken
 
 from metabench.config.messages import glance
 from metabench.config.yaml_file import parse_text
@@ -60,7 +62,56 @@ def put(document: CommentedMap, names: Sequence[str], value: Any, where: str) ->
     Raises:
         InputError: on the way there is something that holds no keys.
     """
-    *parents, last = names
+    holder, last = _holder(document, names, where), names[-1]
+    below = _below(holder, last)
+    if isinstance(value, Mapping) and not isinstance(value, CommentedMap):
+        value = CommentedMap(value)
+        value.fa.set_flow_style()
+    holder[last] = value
+    if not _below(holder, last):
+        _comment(holder, last, below)
+
+
+def drop(document: CommentedMap, names: Sequence[str], where: str) -> None:
+    """Take out what is at ``names``; where it stands in a merge, it becomes empty.
+
+    Args:
+        names: two or more.
+        where: what is being done, for the message.
+
+    Raises:
+        InputError: on the way there is something that holds no keys.
+    """
+    holder, last = _holder(document, names, where), names[-1]
+    merged = [part for _, found in _mappings(document) for part in found.merge]
+    if last not in holder:
+        return
+    if any(part is holder for part in merged) or any(last in part for part in holder.merge):
+        put(document, names, {}, where)
+        return
+    below, before = _below(holder, last), list(holder).index(last) - 1
+    del holder[last]
+    holder.ca.items.pop(last, None)
+    if before >= 0:
+        _comment(holder, list(holder)[before], below)
+    else:
+        if not holder:
+            holder.fa.set_flow_style()  # {}, which a comment can follow
+        _comment(_holder(document, names[:-1], where), names[-2], below, inside=False)
+
+
+def note(document: CommentedMap, names: Sequence[str], text: str, where: str) -> None:
+    """Write a comment on the line of ``names``, in place of the one that is there."""
+    holder, last = _holder(document, names, where), names[-1]
+    token = _token(holder, last)
+    below = token.value.partition("\n")[2] if token else ""
+    holder.yaml_add_eol_comment(text, last)
+    _comment(holder, last, below, inside=False)
+
+
+def _holder(document: CommentedMap, names: Sequence[str], where: str) -> CommentedMap:
+    """The mapping that holds the last of ``names``: made, or written out, as :func:`put` says."""
+    *parents, _ = names
     holder = document
     for depth, name in enumerate(parents, start=1):
         if name not in holder:
@@ -74,7 +125,40 @@ def put(document: CommentedMap, names: Sequence[str], value: Any, where: str) ->
         if first != tuple(parents[:depth]):
             holder[name] = _copy(holder[name])
         holder = holder[name]
-    holder[last] = value
+    return holder
+
+
+def _token(holder: CommentedMap, name: str) -> CommentToken | None:
+    """The comment on a line and those on the lines below it, as ruamel keeps them."""
+    found = holder.ca.items.get(name)
+    return found[2] if found else None
+
+
+def _last_line(holder: CommentedMap, name: str) -> tuple[CommentedMap, str]:
+    """Where the comments are that follow all that a name holds."""
+    value = holder.get(name)
+    if isinstance(value, CommentedMap) and value and not value.fa.flow_style():
+        return _last_line(value, list(value)[-1])
+    return holder, name
+
+
+def _below(holder: CommentedMap, name: str) -> str:
+    """The lines of comments that follow all that a name holds."""
+    token = _token(*_last_line(holder, name))
+    return token.value.partition("\n")[2] if token else ""
+
+
+def _comment(holder: CommentedMap, name: str, lines: str, inside: bool = True) -> None:
+    """Add lines of comments after all that a name holds, or before it if not ``inside``."""
+    if not lines:
+        return
+    holder, name = _last_line(holder, name) if inside else (holder, name)
+    token = _token(holder, name)
+    if token:
+        token.value = token.value.rstrip("\n") + "\n" + lines
+    else:
+        token = CommentToken("\n" + lines, CommentMark(0), None)
+        holder.ca.items.setdefault(name, [None, None, None, None])[2] = token
 
 
 def _round_trip() -> YAML:

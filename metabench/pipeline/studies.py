@@ -10,13 +10,14 @@ import io
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal, get_args
 
 import numpy as np
 import pandas as pd
 
-from metabench.config.editing import opened, put, written
+from metabench.config.editing import drop, note, opened, put, written
 from metabench.config.yaml_file import text_of
 from metabench.files import InputError, write_text
 
@@ -121,25 +122,29 @@ class Study:
 
     @property
     def by_shots(self) -> dict[int, dict[str, Any]]:
-        """Settings of adaptation by shots, where other ones than the winner's are best."""
-        rows = self.of(ADAPTATION)
-        found = {}
-        for shots in sorted({_shots(form) for row in rows for form in row.scores}):
-            scores = self._numbers(
-                [
-                    np.mean(
-                        [s for form, s in row.scores.items() if _shots(form) == shots] or np.nan
-                    )
-                    for row in rows
-                ]
-            )
-            means = pd.Series(scores).groupby([row.number for row in rows]).mean()
-            best = int(
-                means.index[int(means.argmax())]
-            )  # of equal ones the first: 0 is the winner's own
-            if best > 0:
-                found[shots] = dict(next(row.settings for row in rows if row.number == best))
-        return found
+        """The best settings of adaptation for each number of shots that was scored.
+
+        None at all where the winner's own are best for every number: one that is not listed takes
+        the values of its nearest. Settings that diverge with any seed are not chosen.
+        """
+        settings = {row.number: dict(row.settings) for row in self.of(ADAPTATION)}
+        forms = {form for row in self.of(ADAPTATION) for form in row.scores}
+        best = {
+            shots: max(settings, key=partial(self._adapted, shots))  # of equal ones the first
+            for shots in sorted(map(_shots, forms))
+        }
+        return {shots: settings[n] for shots, n in best.items()} if any(best.values()) else {}
+
+    @property
+    def chosen(self) -> dict[str, Any]:
+        """All that is to be used: the winner's settings, and ``by_shots``."""
+        return dict(self.winner.settings) | {"by_shots": self.by_shots}
+
+    def _adapted(self, shots: int, number: int) -> float:
+        """Mean score of settings of adaptation; minus infinity where a learner diverged."""
+        rows = [row for row in self.of(ADAPTATION) if row.number == number]
+        scores = [[s for form, s in row.scores.items() if _shots(form) == shots] for row in rows]
+        return float(np.mean([np.mean(found) if found else -np.inf for found in scores]))
 
     def _numbers(self, scores: Sequence[Any]) -> np.ndarray:
         """``scores``, with the worst that there is where one diverged: 0, or the largest error."""
@@ -242,14 +247,18 @@ def _digits(value: float) -> str:
 def apply(params: Path, study: Study, source: str, method: str) -> dict[str, Any]:
     """Write what the study has chosen into ``params.yaml``, with its name; comments are kept.
 
+    Settings by shots that are there are of another choice: they are replaced, or taken out.
+
     Returns:
         The settings, those by shots too.
     """
-    document = opened(text_of(params))
-    chosen = dict(study.winner.settings) | ({"by_shots": study.by_shots} if study.by_shots else {})
+    document, place = opened(text_of(params)), ["settings", source, method]
+    chosen = study.chosen
     for name, value in chosen.items():
-        put(document, ["settings", source, method, name], value, str(params))
-    note = f"study {study.name}, {len(study.of(FIRST))} trials"
-    document["settings"][source].yaml_add_eol_comment(note, method)
+        put(document, [*place, name], value, str(params))
+    if not study.by_shots:
+        drop(document, [*place, "by_shots"], str(params))
+    text = f"study {study.name}, {len(study.of(FIRST))} trials"
+    note(document, place, text, str(params))
     write_text(params, written(document))
     return chosen

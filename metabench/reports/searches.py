@@ -23,8 +23,11 @@ COLUMNS = ["source", "method", "study", "number", "score", "searched", "camp", "
 def known(config: Config, root: Path, records: pd.DataFrame) -> dict[tuple[str, str], Study]:
     """The studies whose choice the cells of a board have, by source and method.
 
+    Such cells have all that the study chose, by shots too, and the params, data and code that make
+    the name of a study, of the usual number of episodes, are those that made this one's.
+
     Raises:
-        InputError: a study is damaged.
+        InputError: a study is damaged, or data are missing.
     """
     found = {}
     first: Iterable[tuple[Any, pd.Series]] = (
@@ -34,14 +37,22 @@ def known(config: Config, root: Path, records: pd.DataFrame) -> dict[tuple[str, 
         path = studies.path_of(root, config.profile, source, method)
         if path.is_file():
             study = studies.read(path)
-            used = {name: record["settings"].get(name) for name in study.searched}
-            if json.dumps(used, sort_keys=True) == _text(study.winner.settings):
+            chosen = json.loads(json.dumps(study.chosen))  # as a record holds it
+            used = {name: record["settings"].get(name) for name in chosen}
+            if used == chosen and study.name == _name(config, root, source, method):
                 found[source, method] = study
     return found
 
 
-def _text(settings: Mapping[str, Any]) -> str:
-    return json.dumps(dict(settings), sort_keys=True)
+def _name(config: Config, root: Path, source: str, method: str) -> str | None:
+    """What a study that is begun today is called."""
+    from metabench.pipeline.search_space import NothingToTune
+    from metabench.pipeline.tuning import Search, Terms  # imports torch
+
+    try:
+        return Search(config, root, source, method, Terms()).name
+    except NothingToTune:
+        return None
 
 
 def with_effort(records: pd.DataFrame, found: Mapping[tuple[str, str], Study]) -> pd.DataFrame:

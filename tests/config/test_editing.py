@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import yaml
 
-from metabench.config.editing import changed
+from metabench.config.editing import changed, drop, note, opened, put, written
 from metabench.files import InputError
 from tests.toy import root_of_repository
 
@@ -80,3 +80,64 @@ def test_who_refers_to_a_mapping_follows_it() -> None:
 def test_a_change_of_another_form_is_a_message(change, message) -> None:
     with pytest.raises(InputError, match=message):
         changed(TEXT, [change])
+
+
+BY_SHOTS = """\
+g:
+  maml:  # of maml
+    by_shots:  # on its line
+      1: {lr: 2}
+      5: {lr: 2}  # of five
+    # of lr
+    lr: 1
+  # of knn
+  knn: &k
+    k: 3
+    by_shots: {1: {k: 5}}  # of one
+  ridge:
+    <<: *k
+    lr: 1
+  # of c
+  c:
+    by_shots:
+      1: {lr: 2}
+  # at the end
+"""
+
+
+def edited(edit, *arguments) -> str:
+    document = opened(BY_SHOTS)
+    edit(document, *arguments, "where")
+    text = written(document)
+    assert written(opened(text)) == text
+    return text
+
+
+def test_what_is_taken_out_takes_no_comment_of_others_along() -> None:
+    text = edited(drop, ["g", "maml", "by_shots"])
+    assert "  maml:  # of maml\n    # of lr\n    lr: 1\n  # of knn\n" in text
+    assert yaml.safe_load(text)["g"]["maml"] == {"lr": 1}
+    text = edited(drop, ["g", "c", "by_shots"])
+    assert text.endswith("  # of c\n  c: {}\n  # at the end\n")
+    assert edited(drop, ["g", "maml", "clip"]) == BY_SHOTS
+
+
+def test_what_a_merge_has_becomes_empty() -> None:
+    values = yaml.safe_load(edited(drop, ["g", "knn", "by_shots"]))["g"]
+    assert values["knn"] == {"k": 3, "by_shots": {}}
+    assert values["ridge"] == {"lr": 1} | values["knn"]  # it follows
+    values = yaml.safe_load(edited(drop, ["g", "ridge", "by_shots"]))["g"]
+    assert values["ridge"] == {"lr": 1, "k": 3, "by_shots": {}}
+    assert values["knn"] == {"k": 3, "by_shots": {1: {"k": 5}}}
+
+
+def test_a_mapping_is_replaced_and_comments_below_it_stay() -> None:
+    text = edited(put, ["g", "maml", "by_shots"], {1: {"lr": 7}})
+    assert "    by_shots: {1: {lr: 7}}" in text and "    # of lr\n    lr: 1\n" in text
+
+
+def test_a_note_replaces_the_comment_on_its_line_and_none_below() -> None:
+    text = edited(note, ["g", "maml", "by_shots"], "new")
+    assert text == BY_SHOTS.replace("on its line", "new")
+    text = edited(note, ["g", "maml", "lr"], "new")
+    assert "# new\n  # of knn\n" in text and yaml.safe_load(text) == yaml.safe_load(BY_SHOTS)

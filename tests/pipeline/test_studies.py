@@ -6,6 +6,7 @@ import pytest
 import yaml
 
 from metabench.files import InputError
+from metabench.methods.parameter.fine_tune import FineTune
 from metabench.pipeline.studies import ADAPTATION, AGAIN, FIRST, Row, Study, apply, read, write
 
 
@@ -56,11 +57,41 @@ def adapted(number, one, five, seed=0) -> Row:
     return Row(ADAPTATION, number, seed, {"steps": 10 * number}, scores)
 
 
-def test_adaptation_is_chosen_for_each_number_of_shots() -> None:
+def test_adaptation_is_chosen_for_each_number_of_shots_the_winner_s_own_too() -> None:
     rows = [adapted(0, 0.5, 0.9), adapted(1, 0.6, 0.7), adapted(2, 0.55, 0.9)]
-    assert Study("s", FIRSTS + AGAINS + rows).by_shots == {1: {"steps": 10}}  # 5: the winner's own
-    rows += [adapted(0, 0.5, 0.9, 1), adapted(1, None, None, 1), adapted(2, 0.55, 0.9, 1)]
-    assert Study("s", FIRSTS + AGAINS + rows).by_shots == {1: {"steps": 20}}
+    study = Study("s", FIRSTS + AGAINS + rows)
+    assert study.by_shots == {1: {"steps": 10}, 5: {"steps": 0}}
+    settings = FineTune.Settings(steps=30, by_shots=study.by_shots)
+    assert [settings.at(shots).steps for shots in (1, 5)] == [10, 0]
+
+
+def test_nothing_is_by_shots_where_the_winner_s_own_is_best_for_all() -> None:
+    rows = [adapted(0, 0.6, 0.9), adapted(1, 0.6, 0.7), adapted(2, 0.55, 0.9)]
+    assert Study("s", FIRSTS + AGAINS + rows).by_shots == {}
+    assert Study("s", FIRSTS + AGAINS).by_shots == {}
+
+
+def test_adaptation_that_diverges_with_a_seed_is_not_chosen() -> None:
+    rows = [
+        *(adapted(0, 0.5, 0.9), adapted(1, 0.99, 0.99), adapted(2, 0.55, 0.8)),
+        *(adapted(0, 0.5, 0.9, 1), adapted(1, None, None, 1), adapted(2, 0.55, 0.8, 1)),
+    ]
+    by_shots = {1: {"steps": 20}, 5: {"steps": 0}}
+    assert Study("s", FIRSTS + AGAINS + rows).by_shots == by_shots
+    every = [Row(ADAPTATION, n, 0, {"steps": n}, diverged="nan") for n in range(3)]
+    assert Study("s", FIRSTS + AGAINS + every).by_shots == {}
+
+
+def test_where_errors_are_scored_what_diverges_is_no_better_than_the_largest() -> None:
+    own = {"5s": -3.0, "10s": -0.5}  # the mean, -1.75, is better than that of 5 shots
+    rows = [
+        *(Row(FIRST, n, 0, {"steps": 1}, own) for n in range(3)),
+        Row(AGAIN, 0, 1000, {"steps": 1}, own),
+        Row(ADAPTATION, 0, 1000, {"steps": 1}, own),
+        Row(ADAPTATION, 1, 1000, {"steps": 50}, diverged="nan"),
+        Row(ADAPTATION, 2, 1000, {"steps": 70}, {"5s": -4.0, "10s": -0.2}),
+    ]
+    assert Study("s", rows).by_shots == {5: {"steps": 1}, 10: {"steps": 70}}
 
 
 def test_a_table_says_all_that_the_choice_needs(tmp_path) -> None:
@@ -96,5 +127,25 @@ def test_what_was_chosen_goes_into_params_with_the_name_of_the_study(tmp_path) -
     apply(path, Study("glyphs/maml/0123", FIRSTS + AGAINS + rows), "glyphs", "maml")
     text = path.read_text()
     assert "# kept" in text and "# study glyphs/maml/0123, 6 trials" in text
-    chosen = {"steps": 5, "lr": 0.004, "shots": None, "by_shots": {1: {"steps": 10}}}
+    chosen = {
+        "steps": 5,
+        "lr": 0.004,
+        "shots": None,
+        "by_shots": {1: {"steps": 10}, 5: {"steps": 0}},
+    }
     assert yaml.safe_load(text)["settings"]["glyphs"]["maml"] == chosen
+
+
+def test_params_have_what_this_study_chose_and_no_settings_by_shots_of_an_earlier_one(
+    tmp_path,
+) -> None:
+    path = tmp_path / "params.yaml"
+    lines = ["settings:", "  glyphs:", "    maml:  # of maml", "      # of steps", "      steps: 3"]
+    lines += ["      by_shots:  # an earlier one", "        1: {steps: 7}", "        5: {steps: 9}"]
+    path.write_text("\n".join([*lines, "      # of lr", "      lr: 0.5", "    knn: {k: 3}", ""]))
+    returned = apply(path, Study("glyphs/maml/0123", FIRSTS + AGAINS), "glyphs", "maml")
+    text = path.read_text()
+    assert "# of steps\n      steps: 5\n      # of lr\n      lr: 0.004\n" in text
+    chosen = {"steps": 5, "lr": 0.004, "shots": None}
+    assert yaml.safe_load(text)["settings"]["glyphs"] == {"maml": chosen, "knn": {"k": 3}}
+    assert returned == chosen | {"by_shots": {}}

@@ -7,12 +7,13 @@ import pandas as pd
 import pytest
 
 from metabench.pipeline import studies
-from metabench.pipeline.studies import AGAIN, FIRST, Row, Study
+from metabench.pipeline.studies import ADAPTATION, AGAIN, FIRST, Row, Study
+from metabench.pipeline.tuning import Search, Terms
 from metabench.reports.leaderboard import write_reports
 from metabench.reports.searches import known, store, with_effort
 from metabench.reports.summary import summarise
 from tests.reports.synthetic import META, made_up
-from tests.toy import TOY_NAME, toy_config
+from tests.toy import TOY_NAME, params, prepared, toy_config
 
 SETTINGS = {"lr": 0.01, "steps": 3}
 
@@ -71,15 +72,40 @@ def test_a_board_without_studies_has_neither_page_nor_column(tmp_path) -> None:
     assert "outer steps" not in (tmp_path / "leaderboard.md").read_text()
 
 
-def test_a_study_is_of_a_board_whose_cells_have_its_settings(tmp_path) -> None:
+def adapted(number, one, five) -> Row:
+    """Settings of adaptation on a learner of the winner."""
+    return Row(ADAPTATION, number, 1000, {"steps": 3 + number}, {"5w1s": one, "5w5s": five})
+
+
+def test_a_study_is_of_a_board_whose_cells_have_all_that_it_chose(tmp_path) -> None:
     config = toy_config()
-    records = pd.DataFrame([{"source": TOY_NAME, "method": "protonet", "settings": SETTINGS}])
-    assert known(config, tmp_path, records) == {}
+    prepared(tmp_path, config)
     path = studies.path_of(tmp_path, "toy", TOY_NAME, "protonet")
-    studies.write(study_of([0.5, 0.6, 0.7]), path)
-    assert list(known(config, tmp_path, records)) == [(TOY_NAME, "protonet")]
-    studies.write(study_of([0.5, 0.6, 0.7], settings={"lr": 0.02, "steps": 3}), path)
-    assert known(config, tmp_path, records) == {}  # params.yaml was edited after it
+    name = Search(config, tmp_path, TOY_NAME, "protonet", Terms()).name
+
+    def is_known(study, now=config, **settings) -> bool:
+        studies.write(study, path)
+        used = SETTINGS | {"by_shots": {}, "clip": 1.0} | settings  # it did not search clip
+        record = {"source": TOY_NAME, "method": "protonet", "settings": used}
+        return bool(known(now, tmp_path, pd.DataFrame([record])))
+
+    plain = study_of([0.5, 0.6, 0.7], name)
+    assert is_known(plain)
+    assert not is_known(study_of([0.5, 0.6, 0.7], name, {"lr": 0.02, "steps": 3}))
+    assert not is_known(plain, by_shots={"1": {"steps": 99}})
+    by_shots = Study(name, [*plain.rows, adapted(0, 0.5, 0.6), adapted(1, 0.4, 0.7)])
+    assert is_known(by_shots, by_shots={"1": {"steps": 3}, "5": {"steps": 4}})
+    assert not is_known(by_shots) and not is_known(by_shots, by_shots={"5": {"steps": 4}})
+    assert not is_known(study_of([0.5, 0.6, 0.7], "another/study/0"))
+    base = params()
+    own = {TOY_NAME: {"protonet": base["settings"][TOY_NAME]["protonet"] | {"clip": 1.0}}}
+    assert not is_known(plain, toy_config(settings=own))  # the study had another
+    budget = {"examples": 800, "validations": 4, "val_episodes": 4}
+    spent = toy_config(classification=base["classification"] | {"budget": budget})
+    assert not is_known(plain, spent)
+    path.unlink()
+    none = pd.DataFrame([{"source": TOY_NAME, "method": "protonet", "settings": SETTINGS}])
+    assert known(config, tmp_path, none) == {}
 
 
 def test_a_board_that_knows_of_no_steps_can_be_made_again() -> None:
