@@ -195,7 +195,7 @@ def score_against(rows: pd.DataFrame, column: str, label: str, path: Path) -> No
             axis.xaxis.set_minor_formatter(NullFormatter())
         else:
             ticks = sorted(here.loc[here[column] > 0, column].unique())
-            axis.set_xticks(ticks, [f"{tick:,.10g}" for tick in ticks], minor=False)
+            axis.set_xticks(ticks, [f"{tick:,.10g}" for tick in ticks], fontsize=7)
             axis.set_xticks([], minor=True)
         axis.grid(alpha=0.3)
         where = f"{rows['source'].iloc[0]} → {target}, {shots} shot{'s' if shots != 1 else ''}"
