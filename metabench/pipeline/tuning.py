@@ -78,13 +78,13 @@ class Search:
 
     @cached_property
     def name(self) -> str:
-        """Of the study: with the digest of all that its scores depend on, settings apart."""
+        """Of the study: the digest of all that its scores depend on, settings apart; episodes."""
         names = self.space.names
         fixed = {name: value for name, value in self.space.base.items() if name not in names}
         bare = with_settings(self.config, self.source, self.method, fixed)
         cell, layout = (self.source, self.method, self.seed), Layout(self.root)
         key = outcome_key(bare, layout.at(self.level), cell, FIRST, self.terms.episodes)
-        return f"{self.source}/{self.method}/{key[:12]}"
+        return f"{self.source}/{self.method}/{key[:12]}-{self.terms.episodes}"
 
     @cached_property
     def tried(self) -> list[dict[str, Any]]:

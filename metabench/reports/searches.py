@@ -24,7 +24,7 @@ def known(config: Config, root: Path, records: pd.DataFrame) -> dict[tuple[str, 
     """The studies whose choice the cells of a board have, by source and method.
 
     Such cells have all that the study chose, by shots too, and the params, data and code that make
-    the name of a study, of the usual number of episodes, are those that made this one's.
+    the name of a study are those that made this one's.
 
     Raises:
         InputError: a study is damaged, or data are missing.
@@ -39,20 +39,25 @@ def known(config: Config, root: Path, records: pd.DataFrame) -> dict[tuple[str, 
             study = studies.read(path)
             chosen = json.loads(json.dumps(study.chosen))  # as a record holds it
             used = {name: record["settings"].get(name) for name in chosen}
-            if used == chosen and study.name == _name(config, root, source, method):
+            if used == chosen and _is_of_today(study, config, root, source, method):
                 found[source, method] = study
     return found
 
 
-def _name(config: Config, root: Path, source: str, method: str) -> str | None:
-    """What a study that is begun today is called."""
+def _is_of_today(study: Study, config: Config, root: Path, source: str, method: str) -> bool:
+    """Whether a study of as many episodes that is begun today has its name."""
     from metabench.pipeline.search_space import NothingToTune
     from metabench.pipeline.tuning import Search, Terms  # imports torch
 
+    episodes = study.name.rpartition("-")[2]
+    if not episodes.isdecimal():
+        return False
     try:
-        return Search(config, root, source, method, Terms()).name
+        return (
+            study.name == Search(config, root, source, method, Terms(episodes=int(episodes))).name
+        )
     except NothingToTune:
-        return None
+        return False
 
 
 def with_effort(records: pd.DataFrame, found: Mapping[tuple[str, str], Study]) -> pd.DataFrame:

@@ -47,7 +47,9 @@ def curve(scores: Sequence[float]) -> np.ndarray:
 def order_of_camps(
     curves: Mapping[str, np.ndarray], camps: Mapping[str, str]
 ) -> dict[int, list[tuple[str, str, float]]]:
-    """The camps after 4, 8, 16 and 32 trials of each method, as far as all methods have so many.
+    """The camps after 4, 8, 16 and 32 trials of each method, as far as any method has so many.
+
+    A method with fewer settings than that has tried all of them, and stays where it is.
 
     Args:
         curves: of the methods, by name.
@@ -59,12 +61,12 @@ def order_of_camps(
     taking = {method: found for method, found in curves.items() if camps.get(method)}
     if not taking:
         return {}
-    least = min(map(len, taking.values()))
+    most = max(map(len, taking.values()))
     orders = {}
-    for n in (n for n in TRIALS if n <= least):
+    for n in (n for n in TRIALS if n <= most):
         best: dict[str, tuple[str, str, float]] = {}
         for method, found in taking.items():
-            row = camps[method], method, float(found[n - 1])
+            row = camps[method], method, float(found[min(n, len(found)) - 1])
             if row[0] not in best or row[2] > best[row[0]][2]:
                 best[row[0]] = row
         orders[n] = sorted(best.values(), key=lambda row: -row[2])

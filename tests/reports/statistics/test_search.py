@@ -53,7 +53,9 @@ def test_an_order_that_still_changes_at_the_end_is_undecided() -> None:
     assert not is_decided({4: orders[4]})  # nothing to compare it with
 
 
-def test_camps_are_ordered_as_far_as_all_methods_have_trials() -> None:
-    curves = {"a": np.full(32, 0.6), "b": np.full(10, 0.5)}
-    assert list(order_of_camps(curves, {"a": "transfer", "b": "meta-learning"})) == [4, 8]
+def test_a_method_that_has_tried_all_its_settings_keeps_its_score_in_the_order() -> None:
+    curves = {"a": np.full(32, 0.6), "b": np.linspace(0.5, 0.7, 10)}
+    orders = order_of_camps(curves, {"a": "transfer", "b": "meta-learning"})
+    assert list(orders) == [4, 8, 16, 32]
+    assert orders[32][0] == orders[16][0] == ("meta-learning", "b", pytest.approx(0.7))
     assert order_of_camps({}, {}) == {}
