@@ -197,12 +197,13 @@ def _numbers(
 ) -> dict[str, Any]:
     """Columns of numbers, one for each episode; what methods are compared by comes first."""
     always = (regression if labels.is_floating_point() else classification).ALWAYS
-    plain = measure(always, (), outputs, labels)
-    main, *_ = plain
-    scaled = outputs if math.isnan(temperature) else outputs.double() / temperature
-    numbers = measure(always, metrics, scaled, labels)
-    numbers |= {main: plain[main]}  # a division could make a tie
-    numbers |= {f"raw_{name}": plain[name] for name in RAW if name in plain}
+    calibrated = not math.isnan(temperature)
+    numbers = plain = measure(always, () if calibrated else metrics, outputs, labels)
+    if calibrated:
+        main, *_ = plain
+        numbers = measure(always, metrics, outputs.double() / temperature, labels)
+        numbers |= {main: plain[main]}  # a division could make a tie
+    numbers = numbers | {f"raw_{name}": plain[name] for name in RAW if name in plain}
     return {name: _column(values) for name, values in numbers.items()}
 
 

@@ -20,7 +20,7 @@ from metabench.learning.pretraining import Pretrain
 from metabench.methods import METHODS
 from metabench.pipeline.fingerprint import code_fingerprint, files_of
 from metabench.pipeline.pretrainings import Pretraining, recipe, spends
-from metabench.pipeline.validation import method_settings, validate_backbone
+from metabench.pipeline.validation import learner_settings, validate_backbone
 
 TRAINING, EVALUATION = "metabench.pipeline.cells", "metabench.pipeline.evaluating"
 OPEN_SET = "metabench.learning.open_set"
@@ -98,15 +98,6 @@ def pretrain_fingerprint(config: Config, source: str, pretraining: Pretraining) 
         "settings": recipe(config, source, pretraining.recipe).model_dump(mode="json"),
         "method_code": code_fingerprint(Pretrain.__module__),
     }
-
-
-def learner_settings(config: Config, source: str, method: str) -> Any:
-    """Hyper-parameters of (source, method or variant): ``settings.<source>.<method>``."""
-    name, values = (
-        config.task_type_of(source).variant(method).method,
-        config.settings_of(source, method),
-    )
-    return method_settings(name, values, f"params.yaml: settings.{source}.{method}")
 
 
 def by_shots(config: Config, source: str, method: str) -> dict[str, Any]:

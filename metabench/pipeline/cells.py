@@ -41,7 +41,6 @@ from metabench.learning.scoring import EpisodeSet, mean_score
 from metabench.learning.training import AnySource, Report, State, train
 from metabench.methods import METHODS
 from metabench.methods.base import Method, Task
-from metabench.pipeline.cell_fingerprints import learner_settings
 from metabench.pipeline.checkpoint import CheckpointFile
 from metabench.pipeline.embeddings import encoder_of, with_vectors
 from metabench.pipeline.fingerprint import git_commit
@@ -49,6 +48,7 @@ from metabench.pipeline.keys import CHAMPIONS, Keys, frozen_episodes_of
 from metabench.pipeline.layout import Layout
 from metabench.pipeline.opening import Cell, Part
 from metabench.pipeline.pretrainings import Pretraining, pretraining_of, recipe
+from metabench.pipeline.validation import learner_settings
 from metabench.runtime import machine, pick_device
 
 

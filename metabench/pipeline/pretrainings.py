@@ -16,7 +16,7 @@ from metabench.learning.pretraining import Pretrain, PretrainSettings
 from metabench.methods import METHODS
 from metabench.methods.base import Method
 from metabench.methods.searching import drawn
-from metabench.pipeline.validation import method_settings, starts_shared
+from metabench.pipeline.validation import learner_settings, starts_shared
 
 
 @dataclass(frozen=True)
@@ -50,10 +50,7 @@ def recipe(config: Config, source: str, number: int) -> PretrainSettings:
     Raises:
         InputError: ``params.yaml`` has other settings than those of the pretraining.
     """
-    given = config.settings_of(source, BACKBONE)
-    base: PretrainSettings = method_settings(
-        BACKBONE, given, f"params.yaml: settings.{source}.{BACKBONE}"
-    )
+    base: PretrainSettings = learner_settings(config, source, BACKBONE)
     if number == 0:
         return base
     backbone = BACKBONES.load(config.task_type_of(source).backbone.name)
@@ -86,11 +83,9 @@ def pretraining_of(config: Config, source: str, name: str) -> Pretraining | None
         InputError: wrong settings.
     """
     task_type = config.task_type_of(source)
-    variant = task_type.variant(name)
-    method = METHODS.load(variant.method)
+    method = METHODS.load(task_type.variant(name).method)
     if not starts_shared(method, task_type.backbone_of(name)):
         return None
-    given = config.settings_of(source, name)
-    settings = method_settings(variant.method, given, f"params.yaml: settings.{source}.{name}")
+    settings = learner_settings(config, source, name)
     trains = method.source_training != "none"
     return Pretraining(settings.pretraining, settings.pretraining_share if trains else 1.0)

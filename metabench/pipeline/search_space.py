@@ -17,8 +17,7 @@ from metabench.files import InputError
 from metabench.methods.base import Settings
 from metabench.methods.searching import AUGMENTATION, EPISODE_FORM, drawn, searched
 from metabench.pipeline.layout import Layout
-from metabench.pipeline.trials import full_settings
-from metabench.pipeline.validation import learner_class
+from metabench.pipeline.validation import learner_class, learner_settings
 
 LEAST_STEPS = 50
 """Fewer outer steps than these are not drawn: they would be spent before anything is learned."""
@@ -59,7 +58,8 @@ class Space:
         """The settings in ``params.yaml``, with the defaults of those that are searched."""
         given = dict(self._config.settings_of(self._source, self._method))
         given.pop("by_shots", None)  # would hide what is tried
-        every = full_settings(self._config, self._source, self._method)
+        found = learner_settings(self._config, self._source, self._method)
+        every = found.model_dump(mode="json")  # as it is written in params.yaml
         return given | {name: every[name] for name in self.names}
 
     def trials(self, count: int) -> list[dict[str, Any]]:

@@ -24,11 +24,6 @@ def in_split(config: Config, layout: L, split: int) -> L:
     return replace(layout, split=split, split_anew=split_anew(config))
 
 
-def of_seed(config: Config, layout: L, seed: int) -> L:
-    """``layout`` of the data and episodes of the split that ``seed`` belongs to."""
-    return in_split(config, layout, config.split_of(seed))
-
-
 def data_cells(config: Config, datasets: Iterable[str]) -> Iterator[tuple[str, int]]:
     """Each dataset with each of its splits."""
     several = split_anew(config)

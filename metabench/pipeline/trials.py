@@ -40,7 +40,7 @@ from metabench.pipeline.layout import Layout
 from metabench.pipeline.opening import load_learner
 from metabench.pipeline.pretrainings import Pretraining, pretraining_of
 from metabench.pipeline.studies import ADAPTATION
-from metabench.pipeline.validation import learner_class, method_settings
+from metabench.pipeline.validation import learner_class
 from metabench.runtime import pick_device
 
 DIVERGENCE = (Diverged, torch.linalg.LinAlgError)
@@ -297,13 +297,3 @@ def measured(learner: Method, sets: Sequence[EpisodeSet]) -> dict[str, Any]:
         scores[setting_label(episodes.frozen.ways, episodes.frozen.shots)] = float(values.mean())
         variance += float(values.var(ddof=1)) / len(values)
     return {"scores": scores, "noise": math.sqrt(variance) / len(sets)}
-
-
-def full_settings(config: Config, source: str, method: str) -> dict[str, Any]:
-    """All settings of (source, method), defaults too, as they are written in ``params.yaml``."""
-    name, given = (
-        config.task_type_of(source).variant(method).method,
-        config.settings_of(source, method),
-    )
-    where = f"params.yaml: settings.{source}.{method}"
-    return dict(method_settings(name, given, where).model_dump(mode="json"))

@@ -273,3 +273,14 @@ def method_settings(name: str, values: dict[str, Any], where: str) -> Any:
         return model.model_validate(values)
     except ValidationError as error:
         raise explain(error, model, where) from error
+
+
+def learner_settings(config: Config, source: str, name: str) -> Any:
+    """The validated ``settings.<source>.<name>`` of a method, a variant or the pretraining.
+
+    Raises:
+        InputError: as :func:`method_settings`.
+    """
+    method = config.task_type_of(source).variant(name).method
+    given = config.settings_of(source, name)
+    return method_settings(method, given, f"params.yaml: settings.{source}.{name}")

@@ -140,7 +140,8 @@ def _means(
     found: list[dict[str, Any]] = []
     for _, peers in scores.groupby(scores["method"] == ORACLE):
         block = block_of_scores(peers, shared, deterministic)
-        means, here = intervals(block), for_these_classes(block)
+        means = intervals(block)
+        here = for_these_classes(block) if block.split_anew else means
         for method, rows in peers.groupby("method"):
             first, (mean, half) = rows.iloc[0], means[str(method)]
             mean = sign_of(first["metric"]) * mean + 0.0  # not −0

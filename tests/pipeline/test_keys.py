@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import pytest
@@ -12,6 +13,7 @@ from metabench.data.base import CHARACTERS
 from metabench.methods.metric.protonet import ProtoNetSettings
 from metabench.pipeline import cell_fingerprints
 from metabench.pipeline.keys import Keys
+from metabench.pipeline.layout import Layout
 from metabench.pipeline.pretrainings import Pretraining
 from tests import toy
 from tests.toy import TOY_NAME, params, prepared, toy_config
@@ -41,17 +43,19 @@ def edit(monkeypatch):
     return edit
 
 
+def keys_of(config: Config, layout: Layout) -> tuple[str, str, str]:
+    """Of protonet's pretraining, learner and result as they are at this moment."""
+    keys, cell = Keys(config, layout), (TOY_NAME, "protonet", 0)
+    return keys.backbone(TOY_NAME, Pretraining(), 0), keys.learner(*cell), keys.result(*cell)
+
+
 @pytest.mark.case("01")
 def test_an_edit_of_what_trains_or_scores_changes_the_keys_that_it_matters_to(
     tmp_path, edit
 ) -> None:
     config = toy_config()
     layout = prepared(tmp_path, config)
-
-    def found() -> tuple[str, str, str]:
-        keys, cell = Keys(config, layout), (TOY_NAME, "protonet", 0)
-        return keys.backbone(TOY_NAME, Pretraining(), 0), keys.learner(*cell), keys.result(*cell)
-
+    found = partial(keys_of, config, layout)
     before = found()
     assert found() == before
     for module in TRAINS:
@@ -69,11 +73,7 @@ def test_what_a_dataset_declares_to_leave_labels_alone_is_in_the_keys_of_its_cel
 ) -> None:
     config = toy_config()
     layout = prepared(tmp_path, config)
-
-    def found() -> tuple[str, str, str]:
-        keys, cell = Keys(config, layout), (TOY_NAME, "protonet", 0)
-        return keys.backbone(TOY_NAME, Pretraining(), 0), keys.learner(*cell), keys.result(*cell)
-
+    found = partial(keys_of, config, layout)
     plain = found()
     monkeypatch.setattr(toy, "TOY", replace(toy.TOY, augmentation=CHARACTERS))
     assert not set(found()) & set(plain)

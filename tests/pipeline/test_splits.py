@@ -22,7 +22,7 @@ from metabench.pipeline.keys import Keys
 from metabench.pipeline.layout import Layout
 from metabench.pipeline.part import WHOLE
 from metabench.pipeline.results import collect
-from metabench.pipeline.splits import data_cells, of_seed
+from metabench.pipeline.splits import data_cells, in_split
 from metabench.reports.scores import blocks_of, condense
 from metabench.reports.summary import summarise
 from tests.toy import params, toy_dataset
@@ -83,7 +83,7 @@ def layout(tmp_path_factory) -> Layout:
 def test_seeds_are_dealt_out_and_a_dataset_with_one_split_stays_as_it_is(layout) -> None:
     config = config_of()
     assert [config.split_of(seed) for seed in config.seeds] == [0, 1, 0, 1]
-    one, other = (of_seed(config, layout, seed) for seed in (0, 1))
+    one, other = (in_split(config, layout, config.split_of(seed)) for seed in (0, 1))
     found = [Dataset.load(at.processed(NAME)) for at in (one, other)]
     np.testing.assert_array_equal(found[0].x, found[1].x)
     assert set(found[0].class_ids("test")) != set(found[1].class_ids("test"))
