@@ -33,7 +33,8 @@ class Space:
     """The settings of a method that are searched on a source.
 
     Attributes:
-        names: of them; what has no effect on the source is not there.
+        ranges: where each is searched; what has no effect on the source is not there.
+        names: of them.
 
     Raises:
         NothingToTune: there are none.
@@ -49,7 +50,9 @@ class Space:
             idle |= {"ways"}
         if not builder.augmentation:
             idle |= AUGMENTATION
-        self.names = [name for name in searched(self._cls, self._backbone) if name not in idle]
+        ranges = searched(self._cls, self._backbone)
+        self.ranges = {name: str(found) for name, found in ranges.items() if name not in idle}
+        self.names = list(self.ranges)
         if not self.names:
             raise NothingToTune(f"{method}: has no setting that is searched")
 

@@ -65,12 +65,15 @@ class Study:
     """The trials of one method, in order.
 
     Attributes:
-        name: with the digest of all that the scores depend on, settings apart.
+        name: with the digest of all that the scores depend on, but for the settings that are
+            searched, and the code.
         rows: the first trials have the numbers 0, 1, …; number 0 is ``params.yaml`` as it was.
+        code: digest of the code that trains.
     """
 
     name: str
     rows: Sequence[Row]
+    code: str = ""
 
     def of(self, part: Part) -> list[Row]:
         """The rows of one part."""
@@ -95,6 +98,17 @@ class Study:
         """
         rows = [row for row in self.of(FIRST) if row.noise is not None and row.score > 0]
         return max((row.noise or 0.0 for row in rows), default=0.0)
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether the best trials were all made again, so that there is a choice."""
+        again = {(row.number, row.seed) for row in self.of(AGAIN)}
+        return bool(again) and len(again) == SEEDS * len(self.best)
+
+    def found(self, part: Part, seed: int, settings: Mapping[str, Any]) -> Row | None:
+        """The row of these settings, whatever its number."""
+        same = (row for row in self.of(part) if row.seed == seed and row.settings == settings)
+        return next(same, None)
 
     @property
     def best(self) -> list[int]:
@@ -177,11 +191,13 @@ def write(study: Study, path: Path) -> None:
     costs = ["noise", "outer_steps", "seconds", "diverged"]
     text = io.StringIO()
     table = csv.writer(text, lineterminator="\n")
-    table.writerow(["study", *plain, *(f"settings.{n}" for n in names), "score", *forms, *costs])
+    table.writerow(
+        ["study", "code", *plain, *(f"settings.{n}" for n in names), "score", *forms, *costs]
+    )
     for row in study.rows:
         values = asdict(row)
         table.writerow(
-            [study.name]
+            [study.name, study.code]
             + [values[name] for name in plain]
             + [_cell(row.settings[name]) if name in row.settings else "" for name in names]
             + [_digits(row.score), *(_digits(row.scores.get(form, np.nan)) for form in forms)]
@@ -199,11 +215,11 @@ def read(path: Path) -> Study:
     try:
         table = list(csv.DictReader(io.StringIO(path.read_text(encoding="utf-8"))))
         rows = [_row(line) for line in table]
-        return Study(table[0]["study"], rows)
+        return Study(table[0]["study"], rows, table[0]["code"])
     except (OSError, ValueError, KeyError, IndexError, TypeError) as error:
         raise InputError(
-            f"{path}: is no table of a study ({error}). Take it from the repository again, or run "
-            "`metabench tune`."
+            f"{path}: is no table of a study ({error}). Take it from the repository again, or "
+            "delete it and run `metabench tune`."
         ) from error
 
 

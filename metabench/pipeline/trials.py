@@ -211,7 +211,10 @@ def adaptation_cell(
     report: Report, config: Config, layout: TrialLayout, source: str, method: str, seed: int,
     tried: Sequence[dict[str, Any]], count: int,
 ) -> None:  # fmt: skip
-    """Score a learner of the search with other settings of adaptation, each in a record."""
+    """Score a learner of the search with other settings of adaptation, each in a record.
+
+    Where another machine has trained it, it is trained here again.
+    """
     learner, sets, draws = None, list[EpisodeSet](), adaptation_draws(seed)
     for number, settings in enumerate(tried):
         report(number / len(tried), f"adaptation {number}")
@@ -219,6 +222,7 @@ def adaptation_cell(
         if outcome_at(path, key):
             continue
         if learner is None:
+            train_cell(report, config, layout, source, method, seed)
             learner = opened(config, layout, source, method, seed)
             sets = sets_of(config, layout, source, method, draws, count)
         learner.settings = learner.settings.model_copy(update=settings)

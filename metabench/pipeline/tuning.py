@@ -6,15 +6,18 @@ settings in ``params.yaml``. The best three are trained again with three fresh s
 other episodes; the best mean of those is kept, where a seed that diverges counts as the worst
 score. At last, what prediction alone uses is searched for each number of shots, on the learners
 that the winner has left: nothing is trained for that.
+
+A study whose table is there goes on: its trials are not made again, whoever made them, and its
+first trial stays what it was.
 """
 
 from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import cache, cached_property
+from functools import cache, cached_property, partial
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +27,7 @@ from metabench.files import InputError
 from metabench.methods import METHODS
 from metabench.pipeline.executor import Job, run_cells
 from metabench.pipeline.fingerprint import key_of
+from metabench.pipeline.identity import identity
 from metabench.pipeline.jobs import jobs_of
 from metabench.pipeline.layout import Layout
 from metabench.pipeline.pretrainings import pretraining_of
@@ -37,12 +41,14 @@ from metabench.pipeline.studies import (
     Row,
     Study,
     path_of,
+    read,
     write,
 )
 from metabench.pipeline.trials import (
     Outcome,
     TrialLayout,
     adaptation_record,
+    forms_of,
     outcome_at,
     outcome_key,
     start_record,
@@ -55,8 +61,7 @@ class Terms:
     """What every method of a search gets.
 
     Attributes:
-        trials: settings that are tried, the first being those in ``params.yaml``; fewer where a
-            method has no more that differ.
+        trials: settings that are tried; fewer where a method has no more that differ.
         episodes: ``val`` episodes of a score, in each setting of the evaluation.
         adaptations: settings of adaptation that are tried on the winner's learners.
     """
@@ -74,17 +79,28 @@ class Search:
         level = config.task_type_of(source).budget.level  # of several the main one
         self.config, self.level = config.at(level), level
         self.space = Space(self.config, root, source, method)
+        self.name, self.code = self._identity()
+        self.path = path_of(root, config.profile, source, method)
+        self.begun = self._look_at_table()
+        if self.begun and self.begun.rows[0].number == 0:
+            first = {**self.space.base, **self.begun.rows[0].settings}
+            as_begun = with_settings(self.config, source, method, first)
+            self.space = Space(as_begun, root, source, method)
         self._record = cache(self._look_at_record)  # keys are not free
+        self._adaptation_record = cache(self._look_at_adaptation)
 
-    @cached_property
-    def name(self) -> str:
-        """Of the study: the digest of all that its scores depend on, settings apart; episodes."""
-        names = self.space.names
-        fixed = {name: value for name, value in self.space.base.items() if name not in names}
-        bare = with_settings(self.config, self.source, self.method, fixed)
-        cell, layout = (self.source, self.method, self.seed), Layout(self.root)
-        key = outcome_key(bare, layout.at(self.level), cell, FIRST, self.terms.episodes)
-        return f"{self.source}/{self.method}/{key[:12]}-{self.terms.episodes}"
+    def _identity(self) -> tuple[str, str]:
+        """Name of the study, and digest of its code."""
+        layout = Layout(self.root).at(self.level)
+        params, code = identity(self.config, layout, self.source, self.method, self.space.ranges)
+        forms = [(form.label, n) for form, n in forms_of(self.config, layout, self.source)]
+        key = key_of(params=params, forms=forms, seed=self.seed)
+        return f"{self.source}/{self.method}/{key[:12]}-{self.terms.episodes}", code[:12]
+
+    def _look_at_table(self) -> Study | None:
+        """The study as far as its table goes, if it is of the same name and code."""
+        study = read(self.path) if self.path.is_file() else None
+        return study if study and (study.name, study.code) == (self.name, self.code) else None
 
     @cached_property
     def tried(self) -> list[dict[str, Any]]:
@@ -104,7 +120,7 @@ class Search:
         """Settings of adaptation, a job for each of the winner's learners that did not diverge."""
         study = self.study()
         config, layout = self._trial(study.winner.number)
-        tried, count = self._adaptations(study.winner), self._share
+        tried, count = self._adaptations(study.winner.settings), self._share
         seeds = [
             row.seed
             for row in study.of(AGAIN)
@@ -116,25 +132,21 @@ class Search:
                 "metabench.pipeline.trials:adaptation_cell",
                 {"config": config, "layout": layout, "source": self.source, "method": self.method}
                 | {"seed": seed, "tried": tried, "count": count},
-                finished=all(self._adapted(study.winner, seed, settings) for settings in tried),
+                finished=all(self._adapted(study.winner, n, seed) for n in range(len(tried))),
             )
             for seed in seeds
         ]
 
-    def study(self, complete: bool = False) -> Study:
-        """All that was tried so far, that of adaptation too where it is ``complete``."""
+    def study(self) -> Study:
+        """All that was tried so far."""
         first = self._rows(FIRST, range(len(self.tried)), [self.seed])
-        begun = Study(self.name, first)
-        study = Study(self.name, first + self._rows(AGAIN, begun.best, self.fresh_seeds))
-        if not complete:
+        best = Study(self.name, first).best
+        study = Study(self.name, first + self._rows(AGAIN, best, self.fresh_seeds), self.code)
+        if not study.is_complete or all(row.diverged for row in study.of(AGAIN)):
             return study
-        adapted = [
-            _row(ADAPTATION, number, seed, settings, found)
-            for number, settings in enumerate(self._adaptations(study.winner))
-            for seed in self.fresh_seeds
-            if (found := self._adapted(study.winner, seed, settings))
-        ]
-        return Study(self.name, [*study.rows, *adapted])
+        numbers = range(len(self._adaptations(study.winner.settings)))
+        found = (self._adapted(study.winner, n, s) for n in numbers for s in self.fresh_seeds)
+        return replace(study, rows=[*study.rows, *(row for row in found if row)])
 
     @cached_property
     def seeds(self) -> list[int]:
@@ -162,12 +174,12 @@ class Search:
         """Episodes of each of the winner's learners in the search of adaptation."""
         return math.ceil(self.terms.episodes / SEEDS)
 
-    def _adaptations(self, winner: Row) -> list[dict[str, Any]]:
+    def _adaptations(self, winner: Mapping[str, Any]) -> list[dict[str, Any]]:
         """Settings of adaptation to try, the winner's own first; none where there are none."""
         names = self.space.adaptation
         if not names:
             return []
-        own = {name: winner.settings[name] for name in names}
+        own = {name: winner[name] for name in names}
         return [own, *map(self.space.adapted, range(1, self.terms.adaptations))]
 
     def pretrainings(self, jobs: Iterable[Job]) -> list[Job]:
@@ -200,11 +212,8 @@ class Search:
             "metabench.pipeline.trials:trial_cell",
             {"config": config, "layout": layout, "source": self.source, "method": self.method}
             | {"seed": seed, "draws": part, "count": self.terms.episodes, "keep": part == AGAIN},
-            finished=self._outcome(part, number, seed) is not None,
+            finished=self._tried(part, number, seed) is not None,
         )
-
-    def _outcome(self, part: Part, number: int, seed: int) -> Outcome | None:
-        return outcome_at(*self._record(part, number, seed))
 
     def _look_at_record(self, part: Part, number: int, seed: int) -> tuple[Path, str]:
         config, layout = self._trial(number)
@@ -212,38 +221,61 @@ class Search:
         key = outcome_key(config, layout, cell, part, self.terms.episodes)
         return layout.record(*cell, part), key
 
-    def _adapted(self, winner: Row, seed: int, settings: dict[str, Any]) -> Outcome | None:
-        config, layout = self._trial(winner.number)
+    def _look_at_adaptation(self, trial: int, number: int, seed: int) -> tuple[Path, str]:
+        config, layout = self._trial(trial)
+        settings = self._adaptations(self.tried[trial])[number]
         cell = self.source, self.method, seed
-        return outcome_at(*adaptation_record(config, layout, cell, settings, self._share))
+        return adaptation_record(config, layout, cell, settings, self._share)
+
+    def _adapted(self, winner: Row, number: int, seed: int) -> Row | None:
+        settings = self._adaptations(winner.settings)[number]
+        record = self._adaptation_record(winner.number, number, seed)
+        return self._row(ADAPTATION, number, seed, settings, outcome_at(*record))
+
+    def _tried(self, part: Part, number: int, seed: int) -> Row | None:
+        settings = {name: self.tried[number][name] for name in self.space.names}
+        return self._row(
+            part, number, seed, settings, outcome_at(*self._record(part, number, seed))
+        )
+
+    def _row(
+        self, part: Part, number: int, seed: int, settings: dict[str, Any], kept: Outcome | None
+    ) -> Row | None:
+        """What came of settings: as a record of this machine, else as the table has it."""
+        if kept:
+            return Row(part, number, seed, settings, **kept.model_dump(exclude={"key"}))
+        row = self.begun.found(part, seed, settings) if self.begun else None
+        return row and replace(row, number=number)
 
     def _rows(self, part: Part, numbers: Iterable[int], seeds: Iterable[int]) -> list[Row]:
-        return [
-            _row(part, number, seed, {n: self.tried[number][n] for n in self.space.names}, found)
-            for number, seed in itertools.product(numbers, seeds)
-            if (found := self._outcome(part, number, seed))
-        ]
-
-
-def _row(part: Part, number: int, seed: int, settings: dict[str, Any], found: Outcome) -> Row:
-    return Row(part, number, seed, settings, **found.model_dump(exclude={"key"}))
+        found = itertools.starmap(partial(self._tried, part), itertools.product(numbers, seeds))
+        return [row for row in found if row]
 
 
 def search(searches: Sequence[Search], compute: Compute) -> list[Study]:
-    """Run searches side by side and write their studies; what is finished already is reused.
+    """Run searches side by side; what is finished already is reused.
+
+    A study's table is written anew after each trial, so that whoever has it can go on.
 
     Raises:
         InputError: trials fail, or diverge with all settings of a method.
     """
+    of_method = {one.method: one for one in searches}
+
+    def keep(one: Search) -> Study:
+        study = one.study()
+        write(study, one.path)
+        return study
+
+    def keep_that_of(job: Job) -> None:
+        keep(of_method[job.arguments["method"]])
+
     for jobs in (Search.trials, Search.again, Search.adapting):
         waiting = [(one, jobs(one)) for one in searches]
         starts = {job.name: job for one, found in waiting for job in one.pretrainings(found)}
         run_cells([job for job in starts.values() if not job.finished], compute)
-        run_cells([job for _, found in waiting for job in found], compute)
-    studies = [one.study(complete=True) for one in searches]
-    for one, study in zip(searches, studies, strict=True):
-        write(study, path_of(one.root, one.config.profile, one.source, one.method))
-    return studies
+        run_cells([job for _, found in waiting for job in found], compute, keep_that_of)
+    return [keep(one) for one in searches]
 
 
 def methods_to_tune(config: Config, source: str, names: Sequence[str]) -> Sequence[str]:

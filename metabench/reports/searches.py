@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
@@ -16,15 +17,26 @@ from metabench.pipeline.studies import Study
 from metabench.reports.camps import camp_of
 from metabench.reports.statistics.search import TRIALS, curve, is_decided, order_of_camps
 
+if TYPE_CHECKING:
+    from metabench.pipeline.tuning import Search
+
 FILE = "studies.csv"
-COLUMNS = ["source", "method", "study", "number", "score", "searched", "camp", "family"]
+COLUMNS = ["source", "method", "study", "earlier", "number", "score", "searched", "camp", "family"]
 
 
-def known(config: Config, root: Path, records: pd.DataFrame) -> dict[tuple[str, str], Study]:
+@dataclass(frozen=True)
+class Known:
+    """A study whose choice a board has; ``earlier``: with another version of the code."""
+
+    study: Study
+    earlier: bool = False
+
+
+def known(config: Config, root: Path, records: pd.DataFrame) -> dict[tuple[str, str], Known]:
     """The studies whose choice the cells of a board have, by source and method.
 
-    Such cells have all that the study chose, by shots too, and the params, data and code that make
-    the name of a study are those that made this one's.
+    Such cells have all that the study chose, by shots too, and the params and data that make the
+    name of a study are those that made this one's.
 
     Raises:
         InputError: a study is damaged, or data are missing.
@@ -37,34 +49,37 @@ def known(config: Config, root: Path, records: pd.DataFrame) -> dict[tuple[str, 
         path = studies.path_of(root, config.profile, source, method)
         if path.is_file():
             study = studies.read(path)
+            if not study.is_complete:
+                continue
             chosen = json.loads(json.dumps(study.chosen))  # as a record holds it
             used = {name: record["settings"].get(name) for name in chosen}
-            if used == chosen and _is_of_today(study, config, root, source, method):
-                found[source, method] = study
+            today = _begun_today(study, config, root, source, method)
+            if used == chosen and today and study.name == today.name:
+                found[source, method] = Known(study, study.code != today.code)
     return found
 
 
-def _is_of_today(study: Study, config: Config, root: Path, source: str, method: str) -> bool:
-    """Whether a study of as many episodes that is begun today has its name."""
+def _begun_today(
+    study: Study, config: Config, root: Path, source: str, method: str
+) -> Search | None:
+    """The search of as many episodes that would be begun today, if there is one."""
     from metabench.pipeline.search_space import NothingToTune
     from metabench.pipeline.tuning import Search, Terms  # imports torch
 
     episodes = study.name.rpartition("-")[2]
     if not episodes.isdecimal():
-        return False
+        return None
     try:
-        return (
-            study.name == Search(config, root, source, method, Terms(episodes=int(episodes))).name
-        )
+        return Search(config, root, source, method, Terms(episodes=int(episodes)))
     except NothingToTune:
-        return False
+        return None
 
 
-def with_effort(records: pd.DataFrame, found: Mapping[tuple[str, str], Study]) -> pd.DataFrame:
+def with_effort(records: pd.DataFrame, found: Mapping[tuple[str, str], Known]) -> pd.DataFrame:
     """``records`` with the numbers of settings and of trials that were searched, where known."""
     cells = list(zip(records["source"], records["method"], strict=True))
     sizes = [
-        (len(found[cell].searched), len(found[cell].of(studies.FIRST)))
+        (len(found[cell].study.searched), len(found[cell].study.of(studies.FIRST)))
         if cell in found
         else (None, None)
         for cell in cells
@@ -73,11 +88,12 @@ def with_effort(records: pd.DataFrame, found: Mapping[tuple[str, str], Study]) -
     return records.assign(searched=searched, trials=trials) if found else records
 
 
-def store(records: pd.DataFrame, found: Mapping[tuple[str, str], Study], folder: Path) -> None:
+def store(records: pd.DataFrame, found: Mapping[tuple[str, str], Known], folder: Path) -> None:
     """Keep with a board the scores of all trials that chose its settings."""
     rows = [
-        [source, method, study.name, number, score, len(study.searched), camp, family]
-        for (source, method), study in found.items()
+        [source, method, study.name, one.earlier, number, score, len(study.searched), camp, family]
+        for (source, method), one in found.items()
+        for study in [one.study]
         for camp, family in [_place(records, source, method)]
         for number, score in enumerate(study.scores)
     ]
@@ -112,6 +128,7 @@ def _source(source: Any, table: pd.DataFrame) -> dict[str, Any]:
     methods = [
         {"method": method, "searched": facts["searched"][method], "trials": len(found)}
         | {"family": facts["family"][method], "study": facts["study"][method]}
+        | {"earlier": facts["earlier"][method]}
         | {"best": [_cell(found[n - 1]) if n <= len(found) else "–" for n in (1, *TRIALS)]}
         for method, found in sorted(curves.items(), key=lambda item: -item[1][-1])
     ]

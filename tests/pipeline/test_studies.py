@@ -96,18 +96,21 @@ def test_where_errors_are_scored_what_diverges_is_no_better_than_the_largest() -
 
 def test_a_table_says_all_that_the_choice_needs(tmp_path) -> None:
     study = Study(
-        "glyphs/maml/0123", [*FIRSTS, *AGAINS, adapted(0, 0.5, 0.9), adapted(1, 0.6, 0.7)]
+        "glyphs/maml/0123", [*FIRSTS, *AGAINS, adapted(0, 0.5, 0.9), adapted(1, 0.6, 0.7)], "abc"
     )
     path = tmp_path / "maml.csv"
     write(study, path)
     again = read(path)
     assert again.winner == study.winner and again.by_shots == study.by_shots
-    assert list(again.rows) == list(study.rows) and again.name == study.name
+    assert list(again.rows) == list(study.rows) and (again.name, again.code) == (
+        study.name,
+        study.code,
+    )
     header, first, *_ = path.read_text().splitlines()
     assert header.startswith(
-        "study,part,number,seed,settings.lr,settings.shots,settings.steps,score"
+        "study,code,part,number,seed,settings.lr,settings.shots,settings.steps,score"
     )
-    assert first.startswith("glyphs/maml/0123,tuning,0,0,0.001,null,5,0.55000,0.50000,0.60000,")
+    assert first.startswith("glyphs/maml/0123,abc,tuning,0,0,0.001,null,5,0.55000,0.50000,0.60000,")
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shutil
+
 import numpy as np
 import pytest
 import torch
@@ -31,12 +33,13 @@ def serial(monkeypatch):
     """Jobs run here, and are counted by name."""
     ran: list[str] = []
 
-    def run(jobs, compute) -> None:
+    def run(jobs, compute, finished=lambda job: None) -> None:
         for job in jobs:
             if not job.finished:
                 ran.append(job.name)
                 name = job.function.partition(":")[2]
                 getattr(trials, name)(report=silent, **job.arguments)
+                finished(job)
 
     monkeypatch.setattr("metabench.pipeline.tuning.run_cells", run)
     return ran
@@ -136,6 +139,48 @@ def test_a_search_that_is_killed_keeps_its_finished_trials(project, serial) -> N
     other = with_settings(config, TOY_NAME, "protonet", {"ways": 5, "queries": 2, "lr": 1e-3})
     changed = Search(other, project[1], TOY_NAME, "protonet", TERMS)
     assert not any(job.finished for job in changed.trials())
+
+
+def test_a_table_that_another_machine_has_written_goes_on(project, serial) -> None:
+    config, root = project
+    path = path_of(root, "toy", TOY_NAME, "protonet")
+    one = searching(project, "protonet", Terms(trials=5, episodes=9))
+    (study,) = search([one], config.compute)
+    assert study.is_complete and serial
+    table = path.read_text()
+    shutil.rmtree(root / "studies/runs")
+    serial.clear()
+    applied = with_settings(config, TOY_NAME, "protonet", study.chosen)
+    search([Search(applied, root, TOY_NAME, "protonet", one.terms)], config.compute)
+    assert not serial and path.read_text() == table  # its first trial is what params.yaml was
+    begun = [line for line in table.splitlines() if ",again," not in line]
+    path.write_text("\n".join([*begun[:2], *begun[3:]]) + "\n")  # without trial 1
+    search([searching(project, "protonet", one.terms)], config.compute)
+    assert len(serial) == 1 + 9 and path.read_text().count(",again,") == 9
+    path.write_text(table.replace(study.code, "another code"))
+    other = searching(project, "protonet", one.terms)
+    assert other.begun is None and other.name == study.name
+    path.unlink()
+
+
+def test_adaptation_goes_on_where_the_winner_s_learners_are_not(project, serial) -> None:
+    config, root = project
+    budget = {"examples": 64, "validations": 1, "val_episodes": 2}
+    small = toy_config(classification=params()["classification"] | {"budget": budget})
+    one = Search(small, root, TOY_NAME, "meta_sgd", TERMS)
+    search([one], config.compute)
+    table = one.path.read_text()
+    one.path.write_text("".join(x + "\n" for x in table.splitlines() if ",adaptation," not in x))
+    shutil.rmtree(root / "studies/runs")
+    serial.clear()
+    search([Search(small, root, TOY_NAME, "meta_sgd", TERMS)], config.compute)
+    assert {name.partition(" ")[0] for name in serial} == {"adapt"}
+
+    def scores(text: str) -> list[str]:
+        """Without their seconds."""
+        return [line.rsplit(",", 2)[0] for line in text.splitlines()]
+
+    assert scores(one.path.read_text()) == scores(table)
 
 
 def test_a_trial_that_diverges_is_recorded_with_its_reason(project) -> None:

@@ -10,7 +10,7 @@ from metabench.pipeline import studies
 from metabench.pipeline.studies import ADAPTATION, AGAIN, FIRST, Row, Study
 from metabench.pipeline.tuning import Search, Terms
 from metabench.reports.leaderboard import write_reports
-from metabench.reports.searches import known, store, with_effort
+from metabench.reports.searches import Known, known, store, with_effort
 from metabench.reports.summary import summarise
 from tests.reports.synthetic import META, made_up
 from tests.toy import TOY_NAME, params, prepared, toy_config
@@ -20,7 +20,12 @@ SETTINGS = {"lr": 0.01, "steps": 3}
 
 def study_of(scores, name="s", settings=SETTINGS) -> Study:
     rows = [Row(FIRST, n, 0, settings, {"5w1s": score}) for n, score in enumerate(scores)]
-    return Study(name, [*rows, *(Row(AGAIN, n, 1000, settings, {"5w1s": 0.5}) for n in range(3))])
+    again = [
+        Row(AGAIN, n, seed, settings, {"5w1s": 0.5})
+        for n in Study(name, rows).best
+        for seed in (1000, 1001, 1002)
+    ]
+    return Study(name, [*rows, *again])
 
 
 @pytest.fixture(scope="module")
@@ -31,7 +36,9 @@ def board(tmp_path_factory):
     costs["adaptation_steps"] = [{"5w1s": 7} if m == "maml" else {} for m in costs["method"]]
     draw = np.random.default_rng(0)
     found = {
-        ("glyphs", method): study_of(draw.uniform(0.3, high, 32), f"glyphs/{method}/0")
+        ("glyphs", method): Known(
+            study_of(draw.uniform(0.3, high, 32), f"glyphs/{method}/0"), method == "maml"
+        )
         for method, high in (("maml", 0.6), ("protonet", 0.8), ("fine_tune", 0.7))
     }
     costs = with_effort(costs, found)
@@ -43,13 +50,14 @@ def board(tmp_path_factory):
 def test_the_page_has_what_each_search_finds_and_the_order_of_the_camps(board) -> None:
     folder, found = board
     text = (folder / "search.md").read_text()
-    best = 100 * max(found["glyphs", "protonet"].scores)
+    best = 100 * max(found["glyphs", "protonet"].study.scores)
     (line,) = [x for x in text.splitlines() if x.startswith("| protonet")]
     assert line.startswith("| protonet | metric | 2 | 32 |")
     assert line.endswith(f" {best:.1f} | glyphs/protonet/0 |")
     assert "| 4 | " in text and "| 32 | " in text and "The order is the same" in text
     assert "meta-learning (protonet" in text and "transfer (fine_tune" in text
     assert (folder / "figures/search-glyphs.svg").exists()
+    assert [x for x in text.splitlines() if x.endswith("glyphs/maml/0 † |")]
 
 
 def test_the_leaderboard_says_how_much_was_searched_and_adapted(board) -> None:
@@ -91,6 +99,8 @@ def test_a_study_is_of_a_board_whose_cells_have_all_that_it_chose(tmp_path) -> N
 
     plain = study_of([0.5, 0.6, 0.7], name)
     assert is_known(plain)
+    partial = Study(name, [row for row in plain.rows if (row.part, row.seed) != (AGAIN, 1002)])
+    assert not is_known(partial)
     assert not is_known(study_of([0.5, 0.6, 0.7], name, {"lr": 0.02, "steps": 3}))
     assert not is_known(plain, by_shots={"1": {"steps": 99}})
     by_shots = Study(name, [*plain.rows, adapted(0, 0.5, 0.6), adapted(1, 0.4, 0.7)])
