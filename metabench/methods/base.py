@@ -39,7 +39,7 @@ Family = Literal[
     "optimisation", "metric", "model", "feature", "parameter", "hybrid", "transductive", "control"
 ]
 FAMILIES: tuple[str, ...] = get_args(Family)
-RECIPES = 8
+RECIPES = 32
 """Pretrainings of which a method may choose (:mod:`metabench.pipeline.pretrainings`)."""
 
 

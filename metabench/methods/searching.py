@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from metabench import rng
 from metabench.backbones.base import Backbone
 from metabench.config.search import Range, adapts, range_of, value_at
-from metabench.methods.base import Method, Settings
+from metabench.methods.base import RECIPES, Method, Settings
 
 EPISODE_FORM = {"tasks", "ways", "shots", "queries"}
 BATCH_FORM = {"batch"}
@@ -64,6 +65,21 @@ def searched(method: type[Method], backbone: type[Backbone] | None = None) -> di
         own.pop("ways", None)
     overridden = backbone.ranges if backbone else {}
     return own | {name: found for name, found in overridden.items() if name in own}
+
+
+def place(trial: int, name: str, *attempt: int) -> float:
+    """Where in its range (0 to 1) trial ``trial`` of any search has the setting ``name``.
+
+    The recipes of pretraining are taken in turn, so that trial n of every method that starts
+    pretrained has recipe n: as many pretrainings are tried as others try trainings, and each is
+    computed once.
+
+    Args:
+        attempt: numbers of attempts that were given up.
+    """
+    if name == "pretraining":
+        return (trial % RECIPES + 0.5) / RECIPES
+    return float(rng.generator("search", trial, name, *attempt).random())
 
 
 def drawn(

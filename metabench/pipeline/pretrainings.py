@@ -8,14 +8,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from metabench import rng
 from metabench.backbones import BACKBONES
 from metabench.config import Budget, Config, Level
 from metabench.config.names import BACKBONE
 from metabench.learning.pretraining import Pretrain, PretrainSettings
 from metabench.methods import METHODS
 from metabench.methods.base import Method
-from metabench.methods.searching import drawn
+from metabench.methods.searching import drawn, place
 from metabench.pipeline.validation import learner_settings, starts_shared
 
 
@@ -44,8 +43,8 @@ class Pretraining:
 def recipe(config: Config, source: str, number: int) -> PretrainSettings:
     """Hyper-parameters of a pretraining on ``source``.
 
-    Recipe 0 is ``settings.<source>.backbone``. In the others, whatever is searched in pretraining
-    is drawn, by the number and the setting's name: the same for every source.
+    Recipe 0 is ``settings.<source>.backbone``. In recipe n, whatever is searched in pretraining is
+    drawn as trial n of any method has it: the same for every source.
 
     Raises:
         InputError: ``params.yaml`` has other settings than those of the pretraining.
@@ -54,9 +53,7 @@ def recipe(config: Config, source: str, number: int) -> PretrainSettings:
     if number == 0:
         return base
     backbone = BACKBONES.load(config.task_type_of(source).backbone.name)
-    values = drawn(
-        Pretrain, backbone, lambda name: rng.generator("pretraining", number, name).random()
-    )
+    values = drawn(Pretrain, backbone, lambda name: place(number, name, 0, 0))
     return base.model_copy(update=values)
 
 

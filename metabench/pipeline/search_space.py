@@ -15,7 +15,7 @@ from metabench.config.search import adapts
 from metabench.data import DATASETS, Dataset
 from metabench.files import InputError
 from metabench.methods.base import Settings
-from metabench.methods.searching import AUGMENTATION, EPISODE_FORM, drawn, searched
+from metabench.methods.searching import AUGMENTATION, EPISODE_FORM, drawn, place, searched
 from metabench.pipeline.layout import Layout
 from metabench.pipeline.validation import learner_class, learner_settings
 
@@ -83,7 +83,7 @@ class Space:
 
             def share(name: str, attempt: int = attempt) -> float:
                 form = attempt if name in EPISODE_FORM else 0
-                return rng.generator("search", number, name, form, again).random()
+                return place(number, name, form, again)
 
             values = self._values(share)
             found = self._cls.Settings.model_validate(self.base | values)

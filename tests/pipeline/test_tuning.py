@@ -12,6 +12,7 @@ from metabench.files import InputError
 from metabench.methods.base import Settings
 from metabench.pipeline import trials
 from metabench.pipeline.layout import Layout
+from metabench.pipeline.pretrainings import recipe
 from metabench.pipeline.search_space import NothingToTune
 from metabench.pipeline.studies import AGAIN, FIRST, path_of, read
 from metabench.pipeline.trials import episodes_of, trial_cell, with_settings
@@ -69,11 +70,19 @@ def test_seeds_of_a_search_are_of_the_first_split_and_none_of_the_board_s(projec
 
 
 def test_no_two_trials_are_the_same_and_where_there_are_no_more_there_are_fewer(project) -> None:
-    one = searching(project, "simpleshot", Terms(trials=32))
-    assert sorted(settings["pretraining"] for settings in one.tried) == [*range(8)]
-    assert len(one.trials()) == 8
+    one = searching(project, "simpleshot", Terms(trials=40))
+    assert [settings["pretraining"] for settings in one.tried] == [*range(32)]
+    assert len(one.trials()) == 32
     fewer = searching(project, "simpleshot", Terms(trials=5)).tried
     assert fewer == one.tried[:5]  # whatever is asked after them
+
+
+def test_trial_n_pretrains_as_trial_n_of_another_method_trains(project) -> None:
+    config, _ = project
+    shared = ("lr", "optimizer", "weight_decay", "augmentation")
+    for number, settings in enumerate(searching(project, "protonet", Terms(trials=8)).tried):
+        trained = recipe(config, TOY_NAME, number).model_dump()
+        assert number == 0 or all(trained[n] == settings[n] for n in shared if n in settings)
 
 
 def test_sgd_and_adamw_are_drawn_on_their_own_scales(project) -> None:
@@ -274,7 +283,7 @@ def test_only_methods_and_sources_that_are_known_are_tuned(project) -> None:
 def test_pretraining_is_chosen_with_the_method_s_own_settings_and_computed_once(project) -> None:
     probe, ridge = (searching(project, m, Terms(trials=6)) for m in ("linear_probe", "ridge"))
     recipes = [settings["pretraining"] for settings in probe.tried]
-    assert recipes[0] == 0 and len(set(recipes)) > 2
+    assert recipes == [0, 1, 2, 3, 4, 5]
     assert recipes == [settings["pretraining"] for settings in ridge.tried]
     asked = [job.name for one in (probe, ridge) for job in one.pretrainings(one.trials())]
     assert len(set(asked)) == len(set(recipes)) and len(asked) == 2 * len(set(recipes))
