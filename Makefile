@@ -5,7 +5,8 @@ export PATH := $(CURDIR)/$(BIN):$(PATH)
 export MLFLOW_DISABLE_TELEMETRY := true
 export DVC_NO_ANALYTICS := true
 export HF_HUB_OFFLINE ?= 1
-PIP = $(BIN)/pip install -q --disable-pip-version-check -c constraints.txt
+# Python compiles what is imported, when it is: all of it beforehand takes half of an installation.
+PIP = $(BIN)/pip install -q --no-compile --disable-pip-version-check -c constraints.txt
 PYTEST = $(BIN)/pytest -q -n 2 --dist loadfile --no-loadscope-reorder -m "not slow"
 PROFILE ?=
 
