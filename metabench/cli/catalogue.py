@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import json
+import re
 import sys
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -18,6 +19,7 @@ from metabench.files import InputError
 
 if TYPE_CHECKING:
     from metabench.backbones.base import Backbone
+    from metabench.config.search import Range
     from metabench.data import Builder
     from metabench.methods.base import Method
     from metabench.registry import Registry
@@ -120,16 +122,35 @@ def _show_method(name: str, cls: type[Method]) -> None:
         found = cls.Settings.model_fields[field]
         default = json.dumps(found.get_default(call_default_factory=True), default=str)
         by_shots = "yes" if adapts(found) else ""
-        table.add_row(field, default, str(ranges.get(field, "")), by_shots)
+        table.add_row(field, default, _searched(ranges.get(field)), by_shots)
     if not table.row_count:
         say("\nIt has no settings.")
         return
     say(f"\nSettings, for params.yaml at settings.<source>.{name}:")
     console.print(table)
     for own in cls.Settings.__mro__:
-        trains = own is not Settings or cls.source_training != "none"
-        if issubclass(own, Settings) and own.__doc__ and trains:  # getdoc would inherit
-            say(f"\n{inspect.getdoc(own)}")
+        doc = (own.__doc__ if issubclass(own, Settings) else "") or ""  # getdoc would inherit
+        if text := _of_settings(inspect.cleandoc(doc), effective(cls)):
+            say(f"\n{text}")
+
+
+def _searched(within: Range | None) -> str:
+    """A range in words; a long one of whole numbers by its ends."""
+    values: tuple[Any, ...] = getattr(within, "values", ())
+    if len(values) > 10 and values == tuple(range(len(values))):
+        return f"{values[0]} … {values[-1]}"
+    return str(within or "")
+
+
+def _of_settings(text: str, names: Iterable[str]) -> str:
+    """A docstring of settings without attributes that are none of ``names``; empty without any."""
+    head, title, attributes = text.partition("\nAttributes:\n")
+    if not title:
+        return text
+    entries = re.split(r"\n(?=    \S)", attributes.rstrip())
+    wanted = set(names)
+    kept = [e for e in entries if wanted & set(re.findall(r"\w+", e.partition(":")[0]))]
+    return "\n".join([head + title.rstrip(), *kept]) if kept else ""
 
 
 def _show_backbone(name: str, cls: type[Backbone]) -> None:

@@ -135,6 +135,15 @@ class Study:
         return self.of(FIRST)[number]
 
     @property
+    def means(self) -> dict[str, float]:
+        """Scores of the winner by setting of the evaluation: means over fresh seeds.
+
+        Of those that did not diverge.
+        """
+        rows = [row.scores for row in self.of(AGAIN) if row.number == self.winner.number]
+        return {str(form): float(mean) for form, mean in pd.DataFrame(rows).mean().items()}
+
+    @property
     def by_shots(self) -> dict[int, dict[str, Any]]:
         """The best settings of adaptation for each number of shots that was scored.
 

@@ -60,6 +60,9 @@ def test_what_trains_nothing_has_no_settings_of_training() -> None:
     assert "It has no settings." in printed("show", "nearest_neighbour")
     output = printed("show", "linear_probe")
     assert re.search(r"│ c +│ [\d.]+ +│ 0.1 … 100 \(log\) +│", output) and "│ lr" not in output
+    assert re.search(r"│ pretraining +│ 0 +│ 0 … 31 +│", output)
+    assert "pretraining: for methods" in output and "by_shots: other values" in output
+    assert "pretraining_share:" not in output and "peak learning rate" not in output
 
 
 def test_backbones_datasets_and_the_pretraining_are_shown_too() -> None:

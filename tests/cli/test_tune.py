@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 from pathlib import Path
 
@@ -34,7 +35,7 @@ def project(made, tmp_path, monkeypatch) -> Path:
     return tmp_path
 
 
-def pretend(jobs: list[Job], compute: Compute) -> None:
+def pretend(jobs: list[Job], compute: Compute, finished=None) -> None:
     for job in jobs:
         a = job.arguments
         cell = a["source"], a["method"], a["seed"]
@@ -55,7 +56,8 @@ def tuned(*words: str, code: int = 0) -> str:
 def test_the_best_settings_are_printed_and_written_where_it_is_asked_for(project) -> None:
     before = Path("params.yaml").read_text()
     output = tuned(TOY_NAME, "--trials", "3")
-    assert "protonet: trial " in output and "of 3" in output and "Study tests.toy:TOY" in output
+    assert "protonet: of 3 trials, number " in output and "Study tests.toy:TOY" in output
+    assert re.search(r"fresh seeds: [25]w1s \d+\.\d %", " ".join(output.split())), output
     assert Path("params.yaml").read_text() == before
     rows = Path(f"studies/toy/{TOY_NAME}/protonet.csv").read_text().splitlines()
     assert len(rows) == 1 + 3 + 9
@@ -78,7 +80,7 @@ def test_a_method_without_settings_is_a_failure_if_it_was_asked_for(project) -> 
     values["classification"]["methods"] = ["majority", "protonet"]
     Path("params.yaml").write_text(yaml.safe_dump(values))
     output = tuned(TOY_NAME, "--trials", "3")
-    assert "majority: has no setting" in output and "protonet: trial" in output
+    assert "majority: has no setting" in output and "protonet: of 3" in output
 
 
 @pytest.mark.parametrize(
@@ -103,7 +105,7 @@ def test_tune_without_data_names_the_command_that_makes_them(project, monkeypatc
 
 
 def test_tune_fails_where_all_trials_diverge(project, monkeypatch) -> None:
-    def diverge(jobs: list[Job], compute: Compute) -> None:
+    def diverge(jobs: list[Job], compute: Compute, finished=None) -> None:
         for job in jobs:
             a = job.arguments
             cell = a["source"], a["method"], a["seed"]
