@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import pandas as pd
 
 from metabench.config import Config
@@ -22,6 +23,9 @@ if TYPE_CHECKING:
 
 FILE = "studies.csv"
 COLUMNS = ["source", "method", "study", "earlier", "number", "score", "searched", "camp", "family"]
+OF_WINNER = ["again", "chosen"]
+"""Further columns, in the first row of each study: the winner's score with fresh seeds, and all
+that the study chose."""
 
 
 @dataclass(frozen=True)
@@ -92,6 +96,7 @@ def store(records: pd.DataFrame, found: Mapping[tuple[str, str], Known], folder:
     """Keep with a board the scores of all trials that chose its settings."""
     rows = [
         [source, method, study.name, one.earlier, number, score, len(study.searched), camp, family]
+        + (["", ""] if number else [np.mean([*study.means.values()]), json.dumps(study.chosen)])
         for (source, method), one in found.items()
         for study in [one.study]
         for camp, family in [_place(records, source, method)]
@@ -99,7 +104,7 @@ def store(records: pd.DataFrame, found: Mapping[tuple[str, str], Known], folder:
     ]
     if rows:
         with atomic(folder / FILE) as temporary:
-            table = pd.DataFrame(rows, columns=COLUMNS)
+            table = pd.DataFrame(rows, columns=[*COLUMNS, *OF_WINNER])
             table.to_csv(temporary, index=False, float_format="%.6g")
     else:
         (folder / FILE).unlink(missing_ok=True)
@@ -128,7 +133,8 @@ def _source(source: Any, table: pd.DataFrame) -> dict[str, Any]:
     methods = [
         {"method": method, "searched": facts["searched"][method], "trials": len(found)}
         | {"family": facts["family"][method], "study": facts["study"][method]}
-        | {"earlier": facts["earlier"][method]}
+        | {"earlier": facts["earlier"][method], "again": _cell(float(facts["again"][method]))}
+        | {"chosen": _words(json.loads(facts["chosen"][method]))}
         | {"best": [_cell(found[n - 1]) if n <= len(found) else "–" for n in (1, *TRIALS)]}
         for method, found in sorted(curves.items(), key=lambda item: -item[1][-1])
     ]
@@ -144,6 +150,12 @@ def _source(source: Any, table: pd.DataFrame) -> dict[str, Any]:
         "camps": len(next(iter(orders.values()))) if orders else 0,
         "decided": is_decided(orders),
     }
+
+
+def _words(settings: Mapping[str, Any]) -> str:
+    """Settings as they are written in ``params.yaml``; those by shots last, if there are any."""
+    own = {name: value for name, value in settings.items() if value != {}}
+    return ", ".join(f"{name}: {json.dumps(value)}" for name, value in own.items())
 
 
 def _cell(score: float) -> str:

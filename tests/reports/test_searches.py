@@ -51,9 +51,10 @@ def test_the_page_has_what_each_search_finds_and_the_order_of_the_camps(board) -
     folder, found = board
     text = (folder / "search.md").read_text()
     best = 100 * max(found["glyphs", "protonet"].study.scores)
-    (line,) = [x for x in text.splitlines() if x.startswith("| protonet")]
+    line, chosen = [x for x in text.splitlines() if x.startswith("| protonet")]
+    assert chosen == "| protonet | lr: 0.01, steps: 3 |"
     assert line.startswith("| protonet | metric | 2 | 32 |")
-    assert line.endswith(f" {best:.1f} | glyphs/protonet/0 |")
+    assert line.endswith(f" {best:.1f} | 50.0 | glyphs/protonet/0 |")
     assert "| 4 | " in text and "| 32 | " in text and "The order is the same" in text
     assert "meta-learning (protonet" in text and "transfer (fine_tune" in text
     assert (folder / "figures/search-glyphs.svg").exists()
