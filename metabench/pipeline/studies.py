@@ -28,6 +28,8 @@ seeds; the settings of adaptation on the learners of the winner."""
 BEST, SEEDS = 3, 3
 """So many settings are trained again, with so many fresh seeds."""
 FOLDER = Path("studies")
+BEGUN = ".begun.csv"
+"""End of the name of a table that is not whole yet."""
 ENOUGH = 0.005
 """Half a point: no more of an accuracy's noise shall come from the draw of episodes."""
 
@@ -188,8 +190,9 @@ def path_of(root: Path, profile: str, source: str, method: str) -> Path:
 
 
 def studies_of(profile: str, root: Path = Path()) -> list[Path]:
-    """The studies of a profile that there are."""
-    return sorted((root / FOLDER / profile).rglob("*.csv"))
+    """The whole studies of a profile that there are."""
+    found = (root / FOLDER / profile).rglob("*.csv")
+    return sorted(path for path in found if not path.name.endswith(BEGUN))
 
 
 def write(study: Study, path: Path) -> None:

@@ -35,6 +35,7 @@ from metabench.pipeline.search_space import Space
 from metabench.pipeline.studies import (
     ADAPTATION,
     AGAIN,
+    BEGUN,
     FIRST,
     SEEDS,
     Part,
@@ -98,9 +99,15 @@ class Search:
         return f"{self.source}/{self.method}/{key[:12]}-{self.terms.episodes}", code[:12]
 
     def _look_at_table(self) -> Study | None:
-        """The study as far as its table goes, if it is of the same name and code."""
-        study = read(self.path) if self.path.is_file() else None
-        return study if study and (study.name, study.code) == (self.name, self.code) else None
+        """The study as far as a table of the same name and code has it."""
+        found = (read(path) for path in (self.path_of_begun, self.path) if path.is_file())
+        mine = (study for study in found if (study.name, study.code) == (self.name, self.code))
+        return next(mine, None)
+
+    @property
+    def path_of_begun(self) -> Path:
+        """Where the table is until the search is through, so that it replaces no whole one."""
+        return self.path.with_suffix(BEGUN)
 
     @cached_property
     def tried(self) -> list[dict[str, Any]]:
@@ -255,27 +262,28 @@ class Search:
 def search(searches: Sequence[Search], compute: Compute) -> list[Study]:
     """Run searches side by side; what is finished already is reused.
 
-    A study's table is written anew after each trial, so that whoever has it can go on.
+    A study's table is written anew after each trial, as ``<method>.begun.csv`` until all are made,
+    so that whoever has it can go on.
 
     Raises:
         InputError: trials fail, or diverge with all settings of a method.
     """
     of_method = {one.method: one for one in searches}
 
-    def keep(one: Search) -> Study:
-        study = one.study()
-        write(study, one.path)
-        return study
-
-    def keep_that_of(job: Job) -> None:
-        keep(of_method[job.arguments["method"]])
+    def keep(job: Job) -> None:
+        one = of_method[job.arguments["method"]]
+        write(one.study(), one.path_of_begun)
 
     for jobs in (Search.trials, Search.again, Search.adapting):
         waiting = [(one, jobs(one)) for one in searches]
         starts = {job.name: job for one, found in waiting for job in one.pretrainings(found)}
         run_cells([job for job in starts.values() if not job.finished], compute)
-        run_cells([job for _, found in waiting for job in found], compute, keep_that_of)
-    return [keep(one) for one in searches]
+        run_cells([job for _, found in waiting for job in found], compute, keep)
+    studies = [one.study() for one in searches]
+    for one, study in zip(searches, studies, strict=True):
+        write(study, one.path)
+        one.path_of_begun.unlink(missing_ok=True)
+    return studies
 
 
 def methods_to_tune(config: Config, source: str, names: Sequence[str]) -> Sequence[str]:

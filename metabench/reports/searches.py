@@ -53,8 +53,6 @@ def known(config: Config, root: Path, records: pd.DataFrame) -> dict[tuple[str, 
         path = studies.path_of(root, config.profile, source, method)
         if path.is_file():
             study = studies.read(path)
-            if not study.is_complete:
-                continue
             chosen = json.loads(json.dumps(study.chosen))  # as a record holds it
             used = {name: record["settings"].get(name) for name in chosen}
             today = _begun_today(study, config, root, source, method)

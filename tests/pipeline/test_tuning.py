@@ -14,7 +14,7 @@ from metabench.pipeline import trials
 from metabench.pipeline.layout import Layout
 from metabench.pipeline.pretrainings import recipe
 from metabench.pipeline.search_space import NothingToTune
-from metabench.pipeline.studies import AGAIN, FIRST, path_of, read
+from metabench.pipeline.studies import AGAIN, FIRST, path_of, read, studies_of
 from metabench.pipeline.trials import episodes_of, trial_cell, with_settings
 from metabench.pipeline.tuning import Search, Terms, methods_to_tune, search
 from tests.pipeline.test_cells import prepared, silent
@@ -150,7 +150,7 @@ def test_a_search_that_is_killed_keeps_its_finished_trials(project, serial) -> N
     assert not any(job.finished for job in changed.trials())
 
 
-def test_a_table_that_another_machine_has_written_goes_on(project, serial) -> None:
+def test_a_table_that_another_machine_has_written_goes_on(project, serial, monkeypatch) -> None:
     config, root = project
     path = path_of(root, "toy", TOY_NAME, "protonet")
     one = searching(project, "protonet", Terms(trials=5, episodes=9))
@@ -162,10 +162,20 @@ def test_a_table_that_another_machine_has_written_goes_on(project, serial) -> No
     applied = with_settings(config, TOY_NAME, "protonet", study.chosen)
     search([Search(applied, root, TOY_NAME, "protonet", one.terms)], config.compute)
     assert not serial and path.read_text() == table  # its first trial is what params.yaml was
+    earlier = table.replace(study.code, "earlier")
+    path.write_text(earlier)
     begun = [line for line in table.splitlines() if ",again," not in line]
-    path.write_text("\n".join([*begun[:2], *begun[3:]]) + "\n")  # without trial 1
+    one.path_of_begun.write_text("\n".join([*begun[:2], *begun[3:]]) + "\n")  # without trial 1
+    with monkeypatch.context() as killed, pytest.raises(ZeroDivisionError):
+        killed.setattr(Search, "again", lambda self: 1 / 0)
+        search([searching(project, "protonet", one.terms)], config.compute)
+    assert one.path_of_begun not in studies_of("toy", root) and path.read_text() == earlier
+    assert len(serial) == 1
+    assert len(read(one.path_of_begun).of(FIRST)) == 5
+    shutil.rmtree(root / "studies/runs")
     search([searching(project, "protonet", one.terms)], config.compute)
-    assert len(serial) == 1 + 9 and path.read_text().count(",again,") == 9
+    assert len(serial) == 1 + 9 and not one.path_of_begun.exists()
+    assert path.read_text().count(",again,") == 9
     path.write_text(table.replace(study.code, "another code"))
     other = searching(project, "protonet", one.terms)
     assert other.begun is None and other.name == study.name

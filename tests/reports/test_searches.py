@@ -100,8 +100,6 @@ def test_a_study_is_of_a_board_whose_cells_have_all_that_it_chose(tmp_path) -> N
 
     plain = study_of([0.5, 0.6, 0.7], name)
     assert is_known(plain)
-    partial = Study(name, [row for row in plain.rows if (row.part, row.seed) != (AGAIN, 1002)])
-    assert not is_known(partial)
     assert not is_known(study_of([0.5, 0.6, 0.7], name, {"lr": 0.02, "steps": 3}))
     assert not is_known(plain, by_shots={"1": {"steps": 99}})
     by_shots = Study(name, [*plain.rows, adapted(0, 0.5, 0.6), adapted(1, 0.4, 0.7)])
