@@ -58,9 +58,12 @@ class TaskConv2d(nn.Conv2d):
             return y.unflatten(0, (n, t))
         if bias is not None:
             bias = bias.expand(t, -1).flatten()
-        y = F.conv2d(
-            x.flatten(1, 2), weight.flatten(0, 1), bias, self.stride, self.padding, groups=t
-        )
+        x, weight = x.flatten(1, 2), weight.flatten(0, 1)
+        if not self.training:  # on a CPU: pools ten times faster, but has slower second derivatives
+            x = x.contiguous(memory_format=torch.channels_last)
+        y = F.conv2d(x, weight, bias, self.stride, self.padding, groups=t)
+        if not self.training:
+            y = y.contiguous(memory_format=torch.channels_last)
         return y.unflatten(1, (t, -1))
 
 
