@@ -14,7 +14,7 @@ from metabench.config import Config
 from metabench.config.search import adapts
 from metabench.data import DATASETS, Dataset
 from metabench.files import InputError
-from metabench.methods.base import Settings
+from metabench.methods.base import RECIPES, Settings
 from metabench.methods.searching import AUGMENTATION, EPISODE_FORM, drawn, place, searched
 from metabench.pipeline.layout import Layout
 from metabench.pipeline.validation import learner_class, learner_settings
@@ -79,11 +79,13 @@ class Space:
 
     def _draw(self, number: int, again: int) -> dict[str, Any]:
         """The settings of a trial but the first: a draw that the source can serve."""
+        # what trains after its pretraining shall not have the same rates for both in each trial
+        shift = RECIPES // 2 if "pretraining_share" in self.names else 0
         for attempt in range(ATTEMPTS):
 
             def share(name: str, attempt: int = attempt) -> float:
                 form = attempt if name in EPISODE_FORM else 0
-                return place(number, name, form, again)
+                return place(number + shift * (name == "pretraining"), name, form, again)
 
             values = self._values(share)
             found = self._cls.Settings.model_validate(self.base | values)

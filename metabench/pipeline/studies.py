@@ -89,7 +89,7 @@ class Study:
     @property
     def scores(self) -> np.ndarray:
         """Of all first trials."""
-        return self._numbers([row.score for row in self.of(FIRST)])
+        return self._numbers(self.of(FIRST))
 
     @property
     def noise(self) -> float:
@@ -104,8 +104,8 @@ class Study:
     @property
     def is_complete(self) -> bool:
         """Whether the best trials were all made again, so that there is a choice."""
-        again = {(row.number, row.seed) for row in self.of(AGAIN)}
-        return bool(again) and len(again) == SEEDS * len(self.best)
+        made = [row.number for row in self.of(AGAIN)]
+        return bool(made) and all(made.count(number) == SEEDS for number in self.best)
 
     def found(self, part: Part, seed: int, settings: Mapping[str, Any]) -> Row | None:
         """The row of these settings, whatever its number."""
@@ -114,8 +114,9 @@ class Study:
 
     @property
     def best(self) -> list[int]:
-        """Numbers of the best trials, the best first; of equal ones the earlier."""
-        return [int(n) for n in np.argsort(-self.scores, kind="stable")[:BEST]]
+        """Numbers of the best first trials, the best first; of equal ones the earlier."""
+        order = np.argsort(-self.scores, kind="stable")[:BEST]
+        return [self.of(FIRST)[n].number for n in order]
 
     @property
     def winner(self) -> Row:
@@ -131,10 +132,9 @@ class Study:
                 "learning rates in params.yaml, with which the first trial is made, or raise "
                 f"--trials. {rows[-1].diverged if rows else ''}"
             )
-        scores = self._numbers([row.score for row in rows])
-        found = pd.Series(scores).groupby([row.number for row in rows]).mean()
+        found = pd.Series(self._numbers(rows)).groupby([row.number for row in rows]).mean()
         number = max(self.best, key=lambda n: found.get(n, -np.inf))
-        return self.of(FIRST)[number]
+        return next(row for row in self.of(FIRST) if row.number == number)
 
     @property
     def means(self) -> dict[str, float]:
@@ -171,11 +171,14 @@ class Study:
         scores = [[s for form, s in row.scores.items() if _shots(form) == shots] for row in rows]
         return float(np.mean([np.mean(found) if found else -np.inf for found in scores]))
 
-    def _numbers(self, scores: Sequence[Any]) -> np.ndarray:
-        """``scores``, with the worst that there is where one diverged: 0, or the largest error."""
-        found = np.array(scores, float)
-        every = np.array([row.score for row in self.rows])
-        worst = min([0.0, *every[np.isfinite(every)]])
+    def _numbers(self, rows: Sequence[Row]) -> np.ndarray:
+        """Scores of rows; for one that diverged the worst that there is: 0, or the largest error.
+
+        The largest of the first trials: whether one diverged weighs the same before others follow.
+        """
+        found = np.array([row.score for row in rows], float)
+        first = np.array([row.score for row in self.of(FIRST)], float)
+        worst = min([0.0, *first[np.isfinite(first)]])
         return np.where(np.isfinite(found), found, worst)
 
 
@@ -212,7 +215,7 @@ def write(study: Study, path: Path) -> None:
             [study.name, study.code]
             + [values[name] for name in plain]
             + [_cell(row.settings[name]) if name in row.settings else "" for name in names]
-            + [_digits(row.score), *(_digits(row.scores.get(form, np.nan)) for form in forms)]
+            + [_digits(row.score), *(row.scores.get(form, "") for form in forms)]  # to the last bit
             + [_digits(row.noise or np.nan), row.outer_steps, f"{row.seconds:.1f}", row.diverged]
         )
     write_text(path, text.getvalue())

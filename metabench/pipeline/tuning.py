@@ -83,10 +83,12 @@ class Search:
         self.name, self.code = self._identity()
         self.path = path_of(root, config.profile, source, method)
         self.begun = self._look_at_table()
-        if self.begun and self.begun.rows[0].number == 0:
-            first = {**self.space.base, **self.begun.rows[0].settings}
-            as_begun = with_settings(self.config, source, method, first)
-            self.space = Space(as_begun, root, source, method)
+        first = next((r for r in self.begun.of(FIRST) if r.number == 0), None)
+        if first:
+            settings = {**self.space.base, **first.settings}
+            self.space = Space(
+                with_settings(self.config, source, method, settings), root, source, method
+            )
         self._record = cache(self._look_at_record)  # keys are not free
         self._adaptation_record = cache(self._look_at_adaptation)
 
@@ -95,24 +97,32 @@ class Search:
         layout = Layout(self.root).at(self.level)
         params, code = identity(self.config, layout, self.source, self.method, self.space.ranges)
         forms = [(form.label, n) for form, n in forms_of(self.config, layout, self.source)]
-        key = key_of(params=params, forms=forms, seed=self.seed)
+        key = key_of(params=params, forms=forms, seeds=self.seeds)
         return f"{self.source}/{self.method}/{key[:12]}-{self.terms.episodes}", code[:12]
 
-    def _look_at_table(self) -> Study | None:
-        """The study as far as a table of the same name and code has it."""
+    def _look_at_table(self) -> Study:
+        """What tables of the same name and code have of the study, maybe nothing."""
         found = (read(path) for path in (self.path_of_begun, self.path) if path.is_file())
-        mine = (study for study in found if (study.name, study.code) == (self.name, self.code))
-        return next(mine, None)
+        mine = [study for study in found if (study.name, study.code) == (self.name, self.code)]
+        rows = {
+            (row.part, row.number, row.seed): row
+            for newer, study in enumerate(mine[::-1], 1)
+            for row in study.rows
+            if row.part != ADAPTATION
+            or newer == len(mine)  # that of an older winner is not for this
+        }
+        return Study(self.name, [*rows.values()], self.code)
 
     @property
     def path_of_begun(self) -> Path:
         """Where the table is until the search is through, so that it replaces no whole one."""
-        return self.path.with_suffix(BEGUN)
+        key = self.name.rpartition("/")[2]
+        return self.path.with_name(f"{self.method}.{key}-{self.code}{BEGUN}")
 
     @cached_property
     def tried(self) -> list[dict[str, Any]]:
-        """The settings of all trials, which differ."""
-        return self.space.trials(self.terms.trials)
+        """The settings of all trials, which differ: at least as many as a table has."""
+        return self.space.trials(max(self.terms.trials, len(self.begun.of(FIRST))))
 
     def trials(self) -> list[Job]:
         """All trials, with the first seed."""
@@ -237,7 +247,14 @@ class Search:
     def _adapted(self, winner: Row, number: int, seed: int) -> Row | None:
         settings = self._adaptations(winner.settings)[number]
         record = self._adaptation_record(winner.number, number, seed)
-        return self._row(ADAPTATION, number, seed, settings, outcome_at(*record))
+        known = self._winner_of_begun == winner.settings  # else of other learners
+        return self._row(ADAPTATION, number, seed, settings, outcome_at(*record), known)
+
+    @cached_property
+    def _winner_of_begun(self) -> Mapping[str, Any] | None:
+        """The settings on whose learners the tables' adaptation was tried, if any was."""
+        adapted = self.begun.is_complete and self.begun.of(ADAPTATION)
+        return self.begun.winner.settings if adapted else None
 
     def _tried(self, part: Part, number: int, seed: int) -> Row | None:
         settings = {name: self.tried[number][name] for name in self.space.names}
@@ -246,12 +263,18 @@ class Search:
         )
 
     def _row(
-        self, part: Part, number: int, seed: int, settings: dict[str, Any], kept: Outcome | None
+        self,
+        part: Part,
+        number: int,
+        seed: int,
+        settings: dict[str, Any],
+        kept: Outcome | None,
+        known: bool = True,
     ) -> Row | None:
-        """What came of settings: as a record of this machine, else as the table has it."""
+        """What came of settings: as a record of this machine, else as a table has it if it can."""
         if kept:
             return Row(part, number, seed, settings, **kept.model_dump(exclude={"key"}))
-        row = self.begun.found(part, seed, settings) if self.begun else None
+        row = self.begun.found(part, seed, settings) if known else None
         return row and replace(row, number=number)
 
     def _rows(self, part: Part, numbers: Iterable[int], seeds: Iterable[int]) -> list[Row]:

@@ -44,6 +44,25 @@ def test_where_errors_are_scored_the_worst_is_the_largest_of_the_study() -> None
     assert Study("s", rows).scores == pytest.approx([-2.95, -8.95, -8.95])
 
 
+def test_the_worst_error_is_that_of_the_first_trials_whatever_follows() -> None:
+    firsts = [row(FIRST, n, score) for n, score in enumerate((-3.0, -1.0, None, -9.0))]
+    again = [row(AGAIN, 1, score, seed) for seed, score in enumerate((-50.0, -1.0, -1.0))]
+    assert Study("s", firsts).best == Study("s", firsts + again).best == [1, 0, 2]
+
+
+def test_the_best_are_numbers_also_where_trials_are_missing() -> None:
+    rows = [row(FIRST, n, score) for n, score in ((1, 0.5), (4, 0.9), (7, 0.7))]
+    again = [row(AGAIN, n, 0.5 + n / 100, seed) for n in (4, 7) for seed in range(3)]
+    assert Study("s", rows).best == [4, 7, 1]
+    assert Study("s", rows + again).winner.number == 7
+
+
+def test_a_table_chooses_as_the_search_did_to_the_last_bit(tmp_path) -> None:
+    rows = [row(FIRST, n, 0.5 + n / 3e7) for n in range(4)]
+    write(Study("s", rows), tmp_path / "s.csv")
+    assert read(tmp_path / "s.csv").best == Study("s", rows).best == [3, 2, 1]
+
+
 def test_settings_that_all_diverge_are_never_used() -> None:
     rows = [row(FIRST, n) for n in range(3)] + [
         row(AGAIN, n, None, s) for n in range(3) for s in (1, 2)
@@ -110,7 +129,7 @@ def test_a_table_says_all_that_the_choice_needs(tmp_path) -> None:
     assert header.startswith(
         "study,code,part,number,seed,settings.lr,settings.shots,settings.steps,score"
     )
-    assert first.startswith("glyphs/maml/0123,abc,tuning,0,0,0.001,null,5,0.55000,0.50000,0.60000,")
+    assert first.startswith("glyphs/maml/0123,abc,tuning,0,0,0.001,null,5,0.55000,0.5,0.6,")
 
 
 @pytest.mark.parametrize(

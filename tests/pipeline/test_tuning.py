@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -14,7 +15,17 @@ from metabench.pipeline import trials
 from metabench.pipeline.layout import Layout
 from metabench.pipeline.pretrainings import recipe
 from metabench.pipeline.search_space import NothingToTune
-from metabench.pipeline.studies import AGAIN, FIRST, path_of, read, studies_of
+from metabench.pipeline.studies import (
+    ADAPTATION,
+    AGAIN,
+    FIRST,
+    Row,
+    Study,
+    path_of,
+    read,
+    studies_of,
+    write,
+)
 from metabench.pipeline.trials import episodes_of, trial_cell, with_settings
 from metabench.pipeline.tuning import Search, Terms, methods_to_tune, search
 from tests.pipeline.test_cells import prepared, silent
@@ -178,8 +189,58 @@ def test_a_table_that_another_machine_has_written_goes_on(project, serial, monke
     assert path.read_text().count(",again,") == 9
     path.write_text(table.replace(study.code, "another code"))
     other = searching(project, "protonet", one.terms)
-    assert other.begun is None and other.name == study.name
+    assert not other.begun.rows and other.name == study.name
     path.unlink()
+
+
+def test_a_shorter_search_or_one_of_other_episodes_loses_nothing(project, serial) -> None:
+    config, root = project
+    path = path_of(root, "toy", TOY_NAME, "protonet")
+    search([searching(project, "protonet", Terms(trials=5, episodes=9))], config.compute)
+    shutil.rmtree(root / "studies/runs")
+    search([searching(project, "protonet", Terms(trials=3, episodes=9))], config.compute)
+    assert len(read(path).of(FIRST)) == 5
+    one, other = (searching(project, "protonet", Terms(trials=5, episodes=n)) for n in (9, 10))
+    assert one.path_of_begun != other.path_of_begun
+    seeds = toy_config(seeds=[0, 1002])
+    assert Search(seeds, root, TOY_NAME, "protonet", one.terms).name != one.name
+    path.unlink()
+
+
+def test_adaptation_on_the_learners_of_one_winner_is_not_taken_for_another_s(project) -> None:
+    config, root = project
+    one = Search(config, root, TOY_NAME, "knn", Terms(trials=5, episodes=9))
+    numbers = range(len(one.tried))
+    rows = [Row(FIRST, n, one.seed, one.tried[n], {"5w1s": 0.5 + n / 100}) for n in numbers]
+    rows = [replace(row, settings={n: row.settings[n] for n in one.space.names}) for row in rows]
+    again = [
+        replace(rows[n], part=AGAIN, seed=seed)
+        for n in Study(one.name, rows).best
+        for seed in one.fresh_seeds
+    ]
+    adapted = [
+        Row(ADAPTATION, n, seed, {"k": k}, {"5w1s": 0.5})
+        for n, k in enumerate((1, 3, 5, 10))
+        for seed in one.fresh_seeds
+    ]
+    table = Study(one.name, [*rows, *again, *adapted], one.code)
+    write(table, one.path_of_begun)
+    held = Search(config, root, TOY_NAME, "knn", one.terms).study()
+    assert held.winner.number == numbers[-1] and held.of(ADAPTATION)
+    better = [replace(r, scores={"5w1s": 0.9}) if r.number == 2 else r for r in [*rows, *again]]
+    write(Study(one.name, [*better, *adapted[:3]], one.code), one.path)  # in which it is first
+    write(Study(one.name, better, one.code), one.path_of_begun)
+    other = Search(config, root, TOY_NAME, "knn", one.terms).study()
+    assert other.winner.number != held.winner.number and not other.of(ADAPTATION)
+    one.path_of_begun.unlink()
+    one.path.unlink()
+
+
+def test_hybrids_do_not_pretrain_with_the_rates_with_which_they_train(project) -> None:
+    config, _ = project
+    tried = searching(project, "meta_baseline", Terms(trials=20)).tried[1:]
+    recipes = [recipe(config, TOY_NAME, settings["pretraining"]) for settings in tried]
+    assert sum(r.lr == s["lr"] for r, s in zip(recipes, tried, strict=True)) == 0
 
 
 def test_adaptation_goes_on_where_the_winner_s_learners_are_not(project, serial) -> None:
