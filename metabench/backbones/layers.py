@@ -15,6 +15,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from metabench.backbones.batch_norm import normalise
+
 Weights = Mapping[str, Tensor]
 
 
@@ -45,6 +47,11 @@ class TaskLinear(nn.Linear):
         )
 
 
+def _for_pooling(x: Tensor) -> Tensor:
+    """``x`` in channels-last on a CPU, where pooling is ten times faster so."""
+    return x.contiguous(memory_format=torch.channels_last) if x.device.type == "cpu" else x
+
+
 class TaskConv2d(nn.Conv2d):
     """``[N, T, C, H, W] -> [N, T, C', H', W']``."""
 
@@ -58,13 +65,9 @@ class TaskConv2d(nn.Conv2d):
             return y.unflatten(0, (n, t))
         if bias is not None:
             bias = bias.expand(t, -1).flatten()
-        x, weight = x.flatten(1, 2), weight.flatten(0, 1)
-        if not self.training:  # on a CPU: pools ten times faster, but has slower second derivatives
-            x = x.contiguous(memory_format=torch.channels_last)
-        y = F.conv2d(x, weight, bias, self.stride, self.padding, groups=t)
-        if not self.training:
-            y = y.contiguous(memory_format=torch.channels_last)
-        return y.unflatten(1, (t, -1))
+        x = _for_pooling(x.flatten(1, 2))
+        y = F.conv2d(x, weight.flatten(0, 1), bias, self.stride, self.padding, groups=t)
+        return _for_pooling(y).unflatten(1, (t, -1))
 
 
 def max_pool(x: Tensor) -> Tensor:
@@ -113,15 +116,13 @@ class TaskBatchNorm2d(nn.BatchNorm2d):
         if support is None and self.training:
             raise RuntimeError("per-task weights need eval mode or support moments")
         weight, bias = weight.expand(t, -1), bias.expand(t, -1)
-        if support is None or support == n:  # one fused call, tasks as channels
+        if support == n:  # one fused call, tasks as channels
+            y = normalise(x.flatten(1, 2), weight.flatten(), bias.flatten(), self.eps)
+            return y.unflatten(1, (t, -1))
+        if support is None:
+            moments = mean.repeat(t), var.repeat(t)
             y = F.batch_norm(
-                x.flatten(1, 2),
-                mean.repeat(t) if support is None else None,
-                var.repeat(t) if support is None else None,
-                weight.flatten(),
-                bias.flatten(),
-                training=support is not None,
-                eps=self.eps,
+                x.flatten(1, 2), *moments, weight.flatten(), bias.flatten(), eps=self.eps
             )
             return y.unflatten(1, (t, -1))
         var, mean = torch.var_mean(x[:support], dim=(0, 3, 4), correction=0)  # [T, C]
