@@ -85,7 +85,7 @@ declares ``queries: Queries = 5``."""
 
 
 class Settings(BaseModel):
-    """Hyper-parameters common to all methods that train; each method extends them.
+    """Hyper-parameters that methods have in common; each extends them.
 
     Attributes:
         optimizer: of the outer loop: ``adamw``, or ``sgd`` with momentum 0.9, whose learning rates

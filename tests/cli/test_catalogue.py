@@ -108,7 +108,7 @@ def test_common_settings_are_explained_once_where_a_method_s_own_say_nothing(
         "class Mine(ProtoNet):\n    class Settings(Settings):\n        sharp: float = 1.0\n"
     )
     output = printed("show", "shown_silent:Mine")
-    assert output.count("common to all methods that train") == 1
+    assert output.count("that methods have in common") == 1
 
 
 def test_a_name_of_nothing_gets_a_suggestion() -> None:

@@ -36,6 +36,9 @@ class ICLTransformerSettings(AttentionSettings):
     """Size of the transformer.
 
     Many small steps (one task, few queries) learn to use labels soonest.
+
+    Attributes:
+        layers: blocks of attention and feed-forward.
     """
 
     tasks: Tasks = 1
