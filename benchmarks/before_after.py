@@ -1,7 +1,7 @@
 """What a change of the protocol did to the order: two boards of the same blocks, side by side.
 
-``python -m benchmarks.before_after BEFORE AFTER`` takes two ``leaderboard.csv`` and prints a markdown
-table for each block: scores, places, and Kendall's rank correlation τ of the two orders.
+``python -m benchmarks.before_after BEFORE AFTER`` takes two ``leaderboard.csv`` and prints a
+markdown table for each block: scores, places, and Kendall's rank correlation τ of the orders.
 """
 
 from __future__ import annotations
