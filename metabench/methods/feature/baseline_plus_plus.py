@@ -43,7 +43,7 @@ class BaselinePlusPlusSettings(Settings):
     scale: Annotated[Positive, Log(1, 50)] = 10.0
     finetune_lr: Annotated[NonNegative, Log(1e-3, 0.5), ADAPTS] = 0.1
     momentum: BelowOne = 0.9
-    steps: Annotated[Whole, Log(1, 100), ADAPTS] = 50
+    steps: Annotated[Whole, Log(1, 300), ADAPTS] = 50
 
 
 class BaselinePlusPlus(FeatureMethod):

@@ -66,7 +66,7 @@ class FineTuneSettings(AugmentedSupport):
     finetune_lr: Annotated[NonNegative, Log(3e-4, 0.05), ADAPTS] = 0.005
     head_lr: Annotated[NonNegative, Log(5e-3, 0.5), ADAPTS] = 0.05
     momentum: BelowOne = 0.9
-    steps: Annotated[Whole, Log(1, 100), ADAPTS] = 15
+    steps: Annotated[Whole, Log(1, 300), ADAPTS] = 15
     moments: Annotated[Literal["source", "support"], Choice("source", "support"), ADAPTS] = "source"
 
 
