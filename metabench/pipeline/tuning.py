@@ -108,8 +108,7 @@ class Search:
             (row.part, row.number, row.seed): row
             for newer, study in enumerate(mine[::-1], 1)
             for row in study.rows
-            if row.part != ADAPTATION
-            or newer == len(mine)  # that of an older winner is not for this
+            if row.part != ADAPTATION or newer == len(mine)  # else maybe another winner's
         }
         return Study(self.name, [*rows.values()], self.code)
 
@@ -258,9 +257,8 @@ class Search:
 
     def _tried(self, part: Part, number: int, seed: int) -> Row | None:
         settings = {name: self.tried[number][name] for name in self.space.names}
-        return self._row(
-            part, number, seed, settings, outcome_at(*self._record(part, number, seed))
-        )
+        record = self._record(part, number, seed)
+        return self._row(part, number, seed, settings, outcome_at(*record))
 
     def _row(
         self,
