@@ -283,8 +283,8 @@ class Search:
 def search(searches: Sequence[Search], compute: Compute) -> list[Study]:
     """Run searches side by side; what is finished already is reused.
 
-    A study's table is written anew after each trial, as ``<method>.begun.csv`` until all are made,
-    so that whoever has it can go on.
+    A study's table is written anew after each trial, at :attr:`Search.path_of_begun` until all are
+    made, so that whoever has it can go on.
 
     Raises:
         InputError: trials fail, or diverge with all settings of a method.
