@@ -92,7 +92,7 @@ def main(repeats: int = 7) -> dict[str, float]:
     torch.manual_seed(0)
     settings = MAMLSettings(inner_lr=RATE, steps=STEPS)
     backbone = build_backbone("conv4", (1, 28, 28), width=64)
-    maml = MAML(backbone, Task("image", WAYS, 0), settings).train()
+    maml = MAML(backbone, Task("image", WAYS, classes=64), settings).train()
     batch = assemble(torch.rand(TASKS, WAYS, SHOTS + QUERIES, 1, 28, 28), SHOTS)
     network = plain_network()
     network.load_state_dict(names(maml))

@@ -16,6 +16,7 @@ from __future__ import annotations
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 
@@ -90,12 +91,52 @@ class _Gradient(torch.autograd.Function):
             return value[:, None, None]
 
         along_dy, g_xhat, g_sum = _map(g, x, weight, mean, inverse, ctx.eps)
+        centred = x - by_channel(mean)
         along_dy = along_dy + by_channel(of_db)
-        along_dy = torch.addcmul(along_dy, x - by_channel(mean), by_channel(of_dw * inverse))
+        along_dy = torch.addcmul(along_dy, centred, by_channel(of_dw * inverse))
         h = dy * by_channel(of_dw - scale * g_xhat / n) - g * by_channel(scale * dw / n)
         along_x, _, _ = _map(h, x, None, mean, inverse, ctx.eps)
         # ⟨g, ∂x⟩ = (w/σ) k, whose 1/σ depends on x too
         k = (g * dy).sum((0, 2, 3)) - (db * g_sum + dw * g_xhat) / n
         of_sigma = by_channel(-k * scale * inverse.square() / n)
-        along_x = torch.addcmul(along_x, x - by_channel(mean), of_sigma)
+        along_x = torch.addcmul(along_x, centred, of_sigma)
         return along_dy, along_x, inverse * k, None, None, None
+
+
+def normalise_by(x: Tensor, support: int, weight: Tensor, bias: Tensor, eps: float) -> Tensor:
+    """``[N, C, H, W]`` normalised by the moments of its first ``support`` examples.
+
+    As for running moments, two fused calls; what goes on to the support through its moments is what
+    :func:`normalise` takes away, with sums over all N examples.
+    """
+    y: Tensor = _BySupport.apply(x, support, weight, bias, eps)
+    return y
+
+
+class _BySupport(torch.autograd.Function):
+    @staticmethod
+    def forward(
+        ctx: Any, x: Tensor, support: int, weight: Tensor, bias: Tensor, eps: float
+    ) -> Tensor:
+        var, mean = torch.var_mean(x[:support], (0, 2, 3), correction=0)
+        ctx.save_for_backward(x, weight, mean, var)
+        ctx.support, ctx.eps = support, eps
+        return F.batch_norm(x, mean, var, weight, bias, eps=eps)
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
+        (dy,), (x, weight, mean, var), s = gradients, ctx.saved_tensors, ctx.support
+        if torch.is_grad_enabled():
+            ends = [v if v.requires_grad else v.detach().requires_grad_() for v in (x, weight)]
+            var, mean = torch.var_mean(ends[0][:s], (0, 2, 3), correction=0, keepdim=True)
+            y = (ends[0] - mean) * torch.rsqrt(var + ctx.eps) * ends[1][:, None, None]
+            dx, dw = torch.autograd.grad(y, ends, dy, create_graph=True)
+            return dx, None, dw, dy.sum((0, 2, 3)), None
+        inverse = torch.rsqrt(var + ctx.eps)
+        dx, dw, db = torch.ops.aten.native_batch_norm_backward(
+            dy, x, weight, mean, var, mean, inverse, False, ctx.eps, [True, True, True]
+        )
+        scale = weight * inverse / (x[:s].numel() / x.shape[1])
+        of_xhat, of_mean = (scale * dw * inverse)[:, None, None], (scale * db)[:, None, None]
+        dx[:s] -= (x[:s] - mean[:, None, None]) * of_xhat + of_mean
+        return dx, None, dw, db, None

@@ -15,7 +15,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from metabench.backbones.batch_norm import normalise
+from metabench.backbones.batch_norm import normalise, normalise_by
 
 Weights = Mapping[str, Tensor]
 
@@ -125,7 +125,5 @@ class TaskBatchNorm2d(nn.BatchNorm2d):
                 x.flatten(1, 2), *moments, weight.flatten(), bias.flatten(), eps=self.eps
             )
             return y.unflatten(1, (t, -1))
-        var, mean = torch.var_mean(x[:support], dim=(0, 3, 4), correction=0)  # [T, C]
-        scale = weight * torch.rsqrt(var + self.eps)
-        shift = bias - mean * scale
-        return torch.addcmul(shift[..., None, None], x, scale[..., None, None])
+        y = normalise_by(x.flatten(1, 2), support, weight.flatten(), bias.flatten(), self.eps)
+        return y.unflatten(1, (t, -1))

@@ -6,7 +6,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from metabench.backbones.batch_norm import normalise
+from metabench.backbones.batch_norm import normalise, normalise_by
 
 FORMATS = [torch.contiguous_format, torch.channels_last]
 
@@ -40,6 +40,22 @@ def test_derivatives_of_any_order_are_finite_differences(memory_format) -> None:
 def gradient_by_weight(x, weight, bias):
     loss = normalise(x * weight[:, None, None], weight, bias, 1e-5).pow(3).sum()
     return torch.autograd.grad(loss, weight, create_graph=True)[0]
+
+
+@pytest.mark.parametrize("memory_format", FORMATS)
+def test_moments_of_the_first_examples_alone_normalise_all(memory_format) -> None:
+    def plain(x, weight, bias):
+        var, mean = torch.var_mean(x[:3], (0, 2, 3), correction=0, keepdim=True)
+        scale = weight[:, None, None] / (var + 1e-5).sqrt()
+        return (x - mean) * scale + bias[:, None, None]
+
+    def layer(x, weight, bias):
+        return normalise_by(x, 3, weight, bias, 1e-5)
+
+    arguments = inputs(memory_format)
+    torch.testing.assert_close(layer(*arguments), plain(*arguments))
+    assert torch.autograd.gradcheck(layer, arguments)
+    assert torch.autograd.gradgradcheck(layer, arguments)
 
 
 def test_one_number_a_channel_is_refused() -> None:
