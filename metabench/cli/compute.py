@@ -85,7 +85,7 @@ def tune(
 ) -> None:
     """Search for good hyper-parameters on the validation episodes of a source."""
     config = config_in_use()
-    from metabench.pipeline import studies, tuning
+    from metabench.pipeline import applying, studies, tuning
     from metabench.pipeline.layout import Layout
     from metabench.pipeline.search_space import NothingToTune
     from metabench.pipeline.validation import validate_names
@@ -118,7 +118,7 @@ def tune(
                 style="dim",
             )
         if apply:
-            studies.apply(PARAMS, study, source, one.method)
+            applying.apply(PARAMS, study, source, one.method)
 
 
 def _score(value: float) -> str:

@@ -116,8 +116,6 @@ def _holder(document: CommentedMap, names: Sequence[str], where: str) -> Comment
     for depth, name in enumerate(parents, start=1):
         if name not in holder:
             holder[name] = CommentedMap()
-            if depth == len(parents):
-                holder[name].fa.set_flow_style()  # on one line
         elif not isinstance(holder[name], CommentedMap):
             found = f"{'.'.join(parents[:depth])} is {glance(holder[name])}"
             raise InputError(f"{where}: {found}, which has no keys of its own")
@@ -125,6 +123,8 @@ def _holder(document: CommentedMap, names: Sequence[str], where: str) -> Comment
         if first != tuple(parents[:depth]):
             holder[name] = _copy(holder[name])
         holder = holder[name]
+    if not holder:
+        holder.fa.set_flow_style()  # on one line
     return holder
 
 

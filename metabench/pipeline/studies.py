@@ -17,8 +17,6 @@ from typing import Any, Literal, get_args
 import numpy as np
 import pandas as pd
 
-from metabench.config.editing import drop, note, opened, put, written
-from metabench.config.yaml_file import text_of
 from metabench.files import InputError, write_text
 
 Part = Literal["tuning", "again", "adaptation"]
@@ -158,7 +156,7 @@ class Study:
             shots: max(settings, key=partial(self._adapted, shots))  # of equal ones the first
             for shots in sorted(map(_shots, forms))
         }
-        return {shots: settings[n] for shots, n in best.items()} if any(best.values()) else {}
+        return {shots: dict(settings[n]) for shots, n in best.items()} if any(best.values()) else {}
 
     @property
     def chosen(self) -> dict[str, Any]:
@@ -273,23 +271,3 @@ def _value(text: str) -> Any:
 
 def _digits(value: float) -> str:
     return f"{value:.5f}" if np.isfinite(value) else ""
-
-
-def apply(params: Path, study: Study, source: str, method: str) -> dict[str, Any]:
-    """Write what the study has chosen into ``params.yaml``, with its name; comments are kept.
-
-    Settings by shots that are there are of another choice: they are replaced, or taken out.
-
-    Returns:
-        The settings, those by shots too.
-    """
-    document, place = opened(text_of(params)), ["settings", source, method]
-    chosen = study.chosen
-    for name, value in chosen.items():
-        put(document, [*place, name], value, str(params))
-    if not study.by_shots:
-        drop(document, [*place, "by_shots"], str(params))
-    text = f"study {study.name}, {len(study.of(FIRST))} trials"
-    note(document, place, text, str(params))
-    write_text(params, written(document))
-    return chosen
