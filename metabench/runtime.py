@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+import gc
 import importlib.metadata
 import os
 import platform
+import random
 import re
 import sys
 from functools import cache
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 
 from metabench.files import InputError
@@ -44,6 +47,45 @@ def configure(threads: int) -> None:
             libc = ctypes.CDLL("libc.so.6")
             libc.mallopt(_M_MMAP_MAX, 0)
             libc.mallopt(_M_TRIM_THRESHOLD, 2**31 - 1)
+
+
+def renew() -> bool:
+    """Make this process as new for its next cell: no random state, no memory, no peak of memory.
+
+    Returns:
+        Whether all of that worked. The peak can be reset on Linux alone, and freed memory be given
+        back with glibc: elsewhere the peak of the next cell would be that of an earlier one.
+    """
+    random.seed(0)
+    np.random.seed(0)  # noqa: NPY002 (what third parties draw from)
+    torch.manual_seed(0)
+    gc.collect()
+    if torch.cuda.is_initialized():
+        torch.cuda.empty_cache()
+        torch.cuda.reset_peak_memory_stats()
+    try:
+        ctypes.CDLL("libc.so.6").malloc_trim(0)
+        Path("/proc/self/clear_refs").write_text("5")  # see proc_pid_clear_refs(5)
+    except (OSError, AttributeError):
+        return False
+    return True
+
+
+def switches() -> dict[str, Any]:
+    """What a cell can switch in its process, and the next one would feel."""
+    cudnn = torch.backends.cudnn
+    return {
+        "folder": Path.cwd(),
+        "threads": torch.get_num_threads(),
+        "dtype": torch.get_default_dtype(),
+        "device": torch.get_default_device(),
+        "gradients": torch.is_grad_enabled(),
+        "deterministic": torch.are_deterministic_algorithms_enabled(),
+        "anomalies": torch.is_anomaly_enabled(),
+        "matrix products": torch.get_float32_matmul_precision(),
+        "convolutions": (cudnn.enabled, cudnn.benchmark, cudnn.deterministic, cudnn.allow_tf32),
+        "numpy": np.geterr(),
+    }
 
 
 def pick_device(choice: str, key: str = "compute.device") -> torch.device:

@@ -2,8 +2,10 @@
 
 from metabench.config import Config
 from metabench.files import lock, write_json
+from metabench.pipeline import estimates
 from metabench.pipeline.embeddings import encoders_of
-from metabench.pipeline.executor import Job, run_cells
+from metabench.pipeline.engine import Job
+from metabench.pipeline.executor import run_cells
 from metabench.pipeline.finished import Finished
 from metabench.pipeline.layout import Layout
 from metabench.pipeline.part import WHOLE, Part
@@ -33,13 +35,13 @@ def main(config: Config, layout: Layout, part: Part = WHOLE) -> None:
                         "encoder": encoder,
                     },
                     finished.at(None, layout.split).embeddings(name, encoder),
+                    estimates.of_embedding(layout.processed(name)),
                 )
                 for task_type in part.task_types(config)
                 for encoder in encoders_of(task_type, part.methods_of(task_type))
                 for name, split in data_cells(config, task_type.used)
                 for layout in [in_split(config, layout, split)]
             ]
-        jobs.sort(key=lambda job: -(job.arguments["processed"] / "x.npy").stat().st_size)
         run_cells(jobs, config.compute)
 
 

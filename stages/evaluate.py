@@ -2,7 +2,8 @@
 
 from metabench.config import Config
 from metabench.files import lock
-from metabench.pipeline.executor import Job, run_cells
+from metabench.pipeline.engine import Job
+from metabench.pipeline.executor import run_cells
 from metabench.pipeline.jobs import jobs_of
 from metabench.pipeline.layout import Layout
 from metabench.pipeline.part import WHOLE, Part

@@ -6,7 +6,8 @@ from collections.abc import Callable, Iterable
 from typing import Any, NamedTuple
 
 from metabench.config import Config
-from metabench.pipeline.executor import Job
+from metabench.pipeline import estimates
+from metabench.pipeline.engine import Job
 from metabench.pipeline.finished import Finished
 from metabench.pipeline.layout import Layout
 from metabench.pipeline.splits import in_split
@@ -16,14 +17,16 @@ class Step(NamedTuple):
     """How the cells of one step are computed.
 
     Attributes:
-        function: called as :class:`~metabench.pipeline.executor.Job` says, with config and layout.
+        function: called as :class:`~metabench.pipeline.engine.Job` says, with config and layout.
         names: of what tells the step's cells apart: further arguments, the level, and the split.
         finished: whether a cell, by these arguments, need not be computed.
+        seconds: how long one may take, by config, layout and these arguments.
     """
 
     function: str
     names: tuple[str, ...]
     finished: Callable[..., bool]
+    seconds: Callable[..., float] = lambda *cell: 0.0
 
 
 DATA = ("dataset", "split")
@@ -35,9 +38,17 @@ STEPS = {
         "metabench.pipeline.cells:pretrain_cell",
         ("source", "pretraining", "level", "seed"),
         Finished.backbone,
+        estimates.of_pretraining,
     ),
-    "train": Step("metabench.pipeline.cells:train_cell", LEARNER, Finished.learner),
-    "evaluate": Step("metabench.pipeline.evaluating:evaluate_cell", LEARNER, Finished.result),
+    "train": Step(
+        "metabench.pipeline.cells:train_cell", LEARNER, Finished.learner, estimates.of_training
+    ),
+    "evaluate": Step(
+        "metabench.pipeline.evaluating:evaluate_cell",
+        LEARNER,
+        Finished.result,
+        estimates.of_evaluation,
+    ),
 }
 
 
@@ -53,7 +64,7 @@ def jobs_of(
         step: one of ``STEPS``.
         cells: the values of the step's ``names``, a tuple a cell.
     """
-    function, names, finished = STEPS[step]
+    function, names, finished, seconds = STEPS[step]
 
     def job(cell: tuple[Any, ...], look: Finished) -> Job:
         own = dict(zip(names, cell, strict=True))
@@ -63,7 +74,8 @@ def jobs_of(
         name = "/".join(str(part) for part in cell if part not in hidden)
         shared = {"config": config.at(level), "layout": in_split(config, layout.at(level), split)}
         there = finished(look.at(level, split), *own.values())
-        return Job(f"{step} {name}", function, shared | own, there)
+        guess = 0.0 if there else seconds(*shared.values(), *own.values())
+        return Job(f"{step} {name}", function, shared | own, there, guess)
 
     with Finished(config, layout) as look:
         return [job(cell, look) for cell in cells]

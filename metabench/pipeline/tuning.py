@@ -25,7 +25,9 @@ from metabench.config import Compute, Config
 from metabench.config.messages import glance, nearest
 from metabench.files import InputError
 from metabench.methods import METHODS
-from metabench.pipeline.executor import Job, run_cells
+from metabench.pipeline import estimates
+from metabench.pipeline.engine import Job
+from metabench.pipeline.executor import run_cells
 from metabench.pipeline.fingerprint import key_of
 from metabench.pipeline.identity import identity
 from metabench.pipeline.jobs import jobs_of
@@ -223,13 +225,20 @@ class Search:
 
     def _job(self, part: Part, number: int, seed: int) -> Job:
         config, layout = self._trial(number)
+        before = self._tried(FIRST, number, self.seed)
         return Job(
             f"{part} {self.source}/{self.method}/{number}/{seed}",
             "metabench.pipeline.trials:trial_cell",
             {"config": config, "layout": layout, "source": self.source, "method": self.method}
             | {"seed": seed, "draws": part, "count": self.terms.episodes, "keep": part == AGAIN},
             finished=self._tried(part, number, seed) is not None,
+            seconds=before.seconds if before else self._guess(config),
         )
+
+    def _guess(self, config: Config) -> float:
+        """Seconds that a trial may take: no other has its settings."""
+        cell = config, self.source, self.method
+        return estimates.guess_of_training(*cell) + estimates.guess_of_evaluation(*cell)
 
     def _look_at_record(self, part: Part, number: int, seed: int) -> tuple[Path, str]:
         config, layout = self._trial(number)

@@ -14,7 +14,7 @@ from metabench.cli import app
 from metabench.config import Compute
 from metabench.files import write_json
 from metabench.pipeline import trials, tuning
-from metabench.pipeline.executor import Job
+from metabench.pipeline.engine import Job
 from metabench.pipeline.layout import Layout
 from tests.toy import TOY_NAME, prepared, toy_config
 

@@ -3,21 +3,18 @@ from __future__ import annotations
 import importlib.metadata
 import json
 import math
-import signal
 import sys
-from types import SimpleNamespace
 
 import pandas as pd
 import pytest
 import torch
 
 from metabench.backbones.base import Backbone
-from metabench.config import BackboneChoice, Compute
+from metabench.config import BackboneChoice
 from metabench.files import InputError, read_json
-from metabench.pipeline import executor, fingerprint, results
+from metabench.pipeline import fingerprint, results
 from metabench.pipeline.cells import pretrain_cell, train_cell
 from metabench.pipeline.evaluating import evaluate_cell
-from metabench.pipeline.executor import CellFailed, Job, run_cells
 from metabench.pipeline.finished import Finished
 from metabench.pipeline.keys import Keys
 from metabench.pipeline.opening import load_learner
@@ -148,30 +145,6 @@ def test_a_method_with_nothing_to_train_is_named_with_its_backbone(project) -> N
         train_cell(silent, config, layout, TOY_NAME, "protonet", 3)
 
 
-def succeed(report, value) -> None:
-    torch.zeros(1)
-    report(0.5, "half")
-
-
-def fail(report, value) -> None:
-    raise InputError(f"bad input {value}")
-
-
-def test_a_failing_cell_is_named_and_the_others_still_run() -> None:
-    jobs = [
-        Job("good", "tests.pipeline.test_cells:succeed", {"value": 1}),
-        Job("bad", "tests.pipeline.test_cells:fail", {"value": 2}),
-    ]
-    with pytest.raises(CellFailed, match=r"(?s)1 of 2 cells failed \(1 kept\).*bad: bad input 2"):
-        run_cells(jobs, Compute(workers=2))
-
-
-def test_what_is_finished_already_is_counted_with_the_name_of_the_stage(capsys) -> None:
-    jobs = [Job(f"train toy/mine/{seed}", "nowhere:never", {}, finished=True) for seed in (0, 1)]
-    run_cells(jobs, Compute(workers=1))
-    assert capsys.readouterr().err == "train: 2 of 2 cells are finished already\n"
-
-
 def test_the_code_of_a_method_is_its_own_file_and_the_shared_parts_but_no_other_method() -> None:
     code = fingerprint.code_fingerprint("metabench.methods.metric.protonet")
     assert (
@@ -197,28 +170,3 @@ def test_results_of_other_params_are_refused_and_listed(project) -> None:
     ):
         collect(edited, layout)
     collect(project[0], layout)
-
-
-def test_ctrl_c_while_a_worker_starts_ends_that_worker_too(monkeypatch) -> None:
-    ended = []
-
-    class Starting:
-        """Ctrl-C comes in the middle of its start."""
-
-        def start(self) -> None:
-            signal.raise_signal(signal.SIGINT)
-
-        def terminate(self) -> None:
-            ended.append(self)
-
-        def join(self) -> None: ...
-
-    context = SimpleNamespace(Queue=object, Process=lambda **arguments: Starting())
-    monkeypatch.setattr(executor, "warm_up", lambda jobs: context)
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)
-    try:
-        with pytest.raises(KeyboardInterrupt):
-            run_cells([Job("one", "tests.toy:none", {})], Compute(workers=1))
-    finally:
-        signal.signal(signal.SIGINT, before)
-    assert len(ended) == 1

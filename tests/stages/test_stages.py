@@ -15,7 +15,7 @@ from typer.testing import CliRunner
 from metabench.cli import app
 from metabench.config import Config, Level
 from metabench.files import InputError
-from metabench.pipeline.executor import Job
+from metabench.pipeline.engine import Job
 from metabench.pipeline.layout import Layout
 from metabench.pipeline.part import WHOLE, Part, part_of
 from metabench.tracking.tracker import Tracker
