@@ -21,7 +21,7 @@ class Compute(Strict):
     """Where and how wide to run. Changes nothing in any result.
 
     Attributes:
-        workers: cells side by side, each in a process of its own.
+        workers: processes, each of which computes one cell after another.
         threads: CPU threads of each worker; small networks run best with one.
         device: ``auto`` takes a GPU when there is one.
     """

@@ -8,6 +8,7 @@ failed, is replaced. So is one that dies, and its cell alone has failed.
 from __future__ import annotations
 
 import contextlib
+import gc
 import importlib
 import multiprocessing as mp
 import os
@@ -110,7 +111,8 @@ def _serve(connection: Connection, threads: int) -> None:
 
     configure(threads)
     before = switches()
-    as_new = renew()
+    renew()
+    gc.freeze()  # what is imported stays: it need not be looked at after each cell
     while True:
         try:
             job = connection.recv()

@@ -1,7 +1,7 @@
 """One trial of a search: a learner trained with the settings that are tried, scored on ``val``.
 
-A trial is a cell like others: keyed by all that its outcome depends on, computed in a process of
-its own, finished once its record is there. So a search that is killed keeps what it has.
+A trial is a cell like others: keyed by all that its outcome depends on, computed in a worker,
+finished once its record is there. So a search that is killed keeps what it has.
 """
 
 from __future__ import annotations

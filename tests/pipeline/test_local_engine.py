@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ctypes
 import io
 import json
 import os
@@ -20,7 +19,6 @@ import psutil
 import pytest
 import torch
 
-from metabench import runtime
 from metabench.config import Compute
 from metabench.files import InputError
 from metabench.pipeline import local_engine
@@ -136,14 +134,6 @@ def test_the_peak_of_a_cell_is_its_own_in_a_worker_that_held_more_before(tmp_pat
     assert small["process"] == large["process"] == again["process"]
     assert 380 < large["peak"] - small["peak"] < 420
     assert abs(again["peak"] - small["peak"]) < 20
-
-
-def test_where_a_peak_cannot_be_reset_a_worker_is_not_as_new(monkeypatch) -> None:
-    def refuse(name: str) -> None:
-        raise OSError(f"{name}: cannot open shared object file")
-
-    monkeypatch.setattr(ctypes, "CDLL", refuse)
-    assert not runtime.renew()
 
 
 def test_closing_the_events_ends_the_work_that_was_begun(tmp_path) -> None:
