@@ -11,6 +11,7 @@ import platform
 import random
 import re
 import sys
+import time
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -86,6 +87,16 @@ def switches() -> dict[str, Any]:
         "convolutions": (cudnn.enabled, cudnn.benchmark, cudnn.deterministic, cudnn.allow_tf32),
         "numpy": np.geterr(),
     }
+
+
+def clock(device: torch.device) -> float:
+    """Seconds so far, whose differences say what a computation costs, whatever else is running.
+
+    Of one thread on a CPU it is processor time: waiting for others who share the cores is no cost.
+    Of several threads, which idle in parts that only one can do, and on a GPU it is the wall's.
+    """
+    alone = device.type == "cpu" and torch.get_num_threads() == 1
+    return time.process_time() if alone else time.perf_counter()
 
 
 def pick_device(choice: str, key: str = "compute.device") -> torch.device:

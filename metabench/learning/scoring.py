@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import statistics
-import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -24,6 +23,7 @@ from metabench.learning.calibration import temperature_for, temperature_of
 from metabench.learning.flops import FlopCounter
 from metabench.learning.metrics import classification, measure, regression
 from metabench.methods.base import Diverged, FeatureMethod, Method
+from metabench.runtime import clock
 
 TIMED_EPISODES = 5
 ENOUGH_MS = 2000.0
@@ -320,7 +320,7 @@ def _milliseconds(method: Method, task: Episodes) -> float:
             torch.cuda.synchronize()
 
     finish()
-    start = time.perf_counter()
+    start = clock(task.query_x.device)
     method.predict(task)
     finish()
-    return 1000 * (time.perf_counter() - start)
+    return 1000 * (clock(task.query_x.device) - start)

@@ -26,6 +26,7 @@ from metabench.episodes.source import Examples
 from metabench.learning.flops import FlopCounter
 from metabench.learning.optimizers import optimizer_of
 from metabench.methods.base import Diverged, Method
+from metabench.runtime import clock
 
 AnySource = ArraySource | TaskSource
 Report = Callable[[float, str], None]
@@ -39,6 +40,7 @@ class State:
     """Progress of one training, beside weights and optimiser.
 
     Attributes:
+        seconds: of its steps, by :func:`~metabench.runtime.clock`.
         measured: numbers of each step since the last validation: ``train_loss`` and what the
             method has measured.
         curve: a row for each validation: ``examples``, the means of ``measured``, and ``val``, the
@@ -119,7 +121,7 @@ def train(
     interval = examples / budget.validations
     saved = time.monotonic()
     while state.spent < examples:
-        started = time.monotonic()
+        started = clock(source.device)
         progress = state.spent / examples
         for group, peak in zip(optimizer.param_groups, peaks, strict=True):
             group["lr"] = peak * 0.5 * (1 + math.cos(math.pi * progress))
@@ -129,7 +131,7 @@ def train(
         state.measured.append({"train_loss": loss} | method.measured)
         before, after = state.spent, state.spent + batch.examples
         state.step, state.spent = state.step + 1, after
-        state.seconds += time.monotonic() - started
+        state.seconds += clock(source.device) - started
         if after // interval > before // interval or after >= examples:
             method.eval()
             score = _score(validate, method)
