@@ -38,11 +38,13 @@ MEMBERS = {
         "cnp": "CNP",
         "anp": "ANP",
         "icl_transformer": "ICLTransformer",
+        "caml": "CAML",
     },
     "feature": {
         "linear_probe": "LinearProbe",
         "simpleshot": "SimpleShot",
         "knn": "KNN",
+        "pca_knn": "PCAKNN",
         "lda": "LDA",
         "ridge": "Ridge",
         "baseline_plus_plus": "BaselinePlusPlus",

@@ -16,10 +16,10 @@ from torch import Tensor
 
 from metabench.config.bounds import Count
 from metabench.config.search import ADAPTS, Choice
-from metabench.episodes import Episodes, one_hot
+from metabench.episodes import Episodes
 from metabench.methods.base import Settings
 from metabench.methods.parts.centred import CentredMethod
-from metabench.methods.parts.distances import squared_euclidean
+from metabench.methods.parts.neighbours import vote
 
 
 class KNNSettings(Settings):
@@ -37,12 +37,4 @@ class KNN(CentredMethod):
 
     def classify(self, features: Episodes) -> Tensor:
         """``[T, Q, ways]``: log of the (slightly smoothed) share of the vote."""
-        assert features.ways is not None
-        distance = squared_euclidean(features.query_x, features.support_x).clamp_min(1e-12).sqrt()
-        k = min(self.settings.k, distance.shape[-1])
-        near, index = distance.topk(k, dim=-1, largest=False)  # [T, Q, k]
-        labels = features.support_y[:, None].expand(-1, distance.shape[1], -1).gather(2, index)
-        member = one_hot(labels, features.ways, distance)  # [T, Q, k, ways]
-        votes = (member / near[..., None]).sum(2)
-        share = votes / votes.sum(-1, keepdim=True)
-        return (share + 0.01 / features.ways).log()
+        return vote(features, self.settings.k)

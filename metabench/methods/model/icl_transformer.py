@@ -25,45 +25,25 @@ import torch
 from torch import Tensor, nn
 
 from metabench.backbones.base import Backbone
-from metabench.config.bounds import Depth
 from metabench.episodes import Episodes, one_hot, restore_names
-from metabench.methods.base import Queries, Task, Tasks
-from metabench.methods.parts.attention import AttentionSettings
+from metabench.methods.base import Task
 from metabench.methods.parts.slots import SequenceMethod, to_slots
-
-
-class ICLTransformerSettings(AttentionSettings):
-    """Size of the transformer.
-
-    Many small steps (one task, few queries) learn to use labels soonest.
-
-    Attributes:
-        layers: blocks of attention and feed-forward.
-    """
-
-    tasks: Tasks = 1
-    queries: Queries = 5
-    layers: Depth = 2
+from metabench.methods.parts.transformer import TransformerSettings, transformer
 
 
 class ICLTransformer(SequenceMethod):
     """A transformer classifies from labelled context."""
 
     paper = "Kirsch et al. 2022"
-    Settings = ICLTransformerSettings
+    Settings = TransformerSettings
 
-    def __init__(self, backbone: Backbone, task: Task, settings: ICLTransformerSettings):
+    def __init__(self, backbone: Backbone, task: Task, settings: TransformerSettings):
         super().__init__(backbone, task, settings)
         width = settings.width
         self.norm = nn.LayerNorm(backbone.feature_dim)
         self.token = nn.Linear(backbone.feature_dim, width)
         self.label = nn.Linear(task.ways, width, bias=False)
-        layer = nn.TransformerEncoderLayer(
-            width, settings.heads, 4 * width, dropout=0.0, batch_first=True, norm_first=True
-        )
-        self.transformer = nn.TransformerEncoder(
-            layer, settings.layers, nn.LayerNorm(width), enable_nested_tensor=False
-        )
+        self.transformer = transformer(settings)
         self.output = nn.Linear(width, task.ways)
 
     def classify(self, features: Episodes) -> Tensor:

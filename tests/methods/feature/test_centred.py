@@ -1,14 +1,16 @@
-"""SimpleShot and k nearest neighbours on centred, normalised features, against slow references."""
+"""Methods on centred, normalised features, against slow references and scikit-learn."""
 
 from __future__ import annotations
 
 import numpy as np
 import pytest
 import torch
+from sklearn.decomposition import PCA
 from sklearn.neighbors import KNeighborsClassifier
 
 from metabench.episodes.source import Source
 from metabench.methods.feature.knn import KNN, KNNSettings
+from metabench.methods.feature.pca_knn import PCAKNN, PCAKNNSettings
 from metabench.methods.feature.simpleshot import SimpleShot
 from tests.methods.small import DIM, WAYS, build, episodes
 
@@ -72,3 +74,28 @@ def test_the_vote_is_that_of_scikit_learn(k) -> None:
         reference = KNeighborsClassifier(min(k, 9), weights="distance")
         reference.fit(x, batch.support_y[t].numpy())
         np.testing.assert_allclose(found[t], reference.predict_proba(q), atol=1e-7)
+
+
+@pytest.mark.parametrize("whiten", [False, True])
+@pytest.mark.parametrize("variance", [0.6, 0.9])
+def test_components_are_those_of_scikit_learn_and_vote_by_angle(whiten, variance) -> None:
+    settings = PCAKNNSettings(k=4, variance=variance, whiten=whiten)
+    method, batch = build(PCAKNN, settings), episodes(support=9)
+    method.fit_source_statistics(Few())
+    found = method.predict(batch).exp().detach().numpy() - 0.01 / WAYS
+    with torch.no_grad():
+        base, f = method.backbone(Few.x[None])[0].numpy(), batch.map(method.backbone)
+    pca = PCA(variance, whiten=whiten, svd_solver="full").fit(base)
+    assert 1 < pca.n_components_ < base.shape[1]
+    for t in range(len(batch)):
+        x, q = (pca.transform(v[t].numpy()) for v in (f.support_x, f.query_x))
+        x, q = (v / np.linalg.norm(v, axis=1, keepdims=True) for v in (x, q))
+        reference = KNeighborsClassifier(4, weights="distance").fit(x, batch.support_y[t].numpy())
+        np.testing.assert_allclose(found[t], reference.predict_proba(q), atol=1e-6)
+
+
+def test_all_components_as_they_are_vote_as_centred_features() -> None:
+    knn, pca = build(KNN, KNNSettings()), build(PCAKNN, PCAKNNSettings(variance=1.0, whiten=False))
+    for method in (knn, pca):
+        method.fit_source_statistics(Few())
+    torch.testing.assert_close(pca.predict(episodes()), knn.predict(episodes()))

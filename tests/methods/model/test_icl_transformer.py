@@ -8,10 +8,11 @@ import pytest
 import torch
 
 from metabench.files import InputError
-from metabench.methods.model.icl_transformer import ICLTransformer, ICLTransformerSettings, hidden
+from metabench.methods.model.icl_transformer import ICLTransformer, hidden
+from metabench.methods.parts.transformer import TransformerSettings
 from tests.methods.small import DIM, WAYS, build, episodes
 
-SETTINGS = ICLTransformerSettings(width=16, layers=2, heads=2)
+SETTINGS = TransformerSettings(width=16, layers=2, heads=2)
 
 
 def transformer() -> ICLTransformer:
@@ -51,7 +52,7 @@ def test_the_order_of_the_support_is_nothing():
 
 def test_it_learns_to_classify_from_context():
     """Fresh random prototypes in every episode: nothing but the context tells the classes."""
-    method = build(ICLTransformer, ICLTransformerSettings(width=32, layers=1, heads=2)).float()
+    method = build(ICLTransformer, TransformerSettings(width=32, layers=1, heads=2)).float()
     optimizer = torch.optim.Adam(method.parameters(), lr=3e-3)
 
     def draw(seed: int, tasks: int):
