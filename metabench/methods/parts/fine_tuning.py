@@ -148,11 +148,9 @@ class FineTuneMethod(Method):
             strength = self.settings.support_augmentation
             return self.objective(augmented_support(episodes, strength, step), weights)
 
-        size = episodes.support_x.shape[1]
         with torch.no_grad():
             weights = per_task(self.adapted(), len(episodes)) | self.head_start(episodes)
         outputs, velocity, done = {}, Weights(), 0
-        both = torch.cat([episodes.support_x, episodes.query_x], dim=1)
         for count in sorted(set(steps)):
             with torch.enable_grad():
                 weights = descend(
@@ -165,6 +163,5 @@ class FineTuneMethod(Method):
                 )
             done = count
             with torch.no_grad():
-                features = self.backbone(both, weights, self.moments(episodes))[:, size:]
-                outputs[count] = self.read_out(features, weights)
+                outputs[count] = self.outputs(episodes, episodes.query_x, weights)
         return [outputs[count] for count in steps]

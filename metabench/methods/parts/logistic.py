@@ -24,9 +24,9 @@ def centred_kernels(support: Tensor, query: Tensor) -> tuple[Tensor, Tensor]:
     return s @ s.transpose(1, 2), q @ s.transpose(1, 2)
 
 
-def logistic(
-    support: Tensor, labels: Tensor, query: Tensor, ways: int, c: float = 1.0, steps: int = 250
-) -> Tensor:
+def dual(
+    kernel: Tensor, labels: Tensor, ways: int, c: float = 1.0, steps: int = 250
+) -> tuple[Tensor, Tensor]:
     """Multinomial logistic regression with intercept, ``½‖W‖² + C Σ_i CE(W x_i + b, y_i)``.
 
     Böhning (1992): the Hessian of the softmax is at most ½(I − 11ᵀ/K), so each step of
@@ -35,19 +35,17 @@ def logistic(
     is fixed, so that no task's logits depend on another's.
 
     Args:
-        support: ``[T, S, D]``.
+        kernel: ``[T, S, S]``, of the centred support.
         labels: ``[T, S]``.
-        query: ``[T, Q, D]``.
         c: inverse penalty, as in scikit-learn.
 
     Returns:
-        Logits ``[T, Q, ways]`` in the dtype of ``query``.
+        A ``[T, S, ways]`` and b ``[T, 1, ways]``: logits are ``k(x, X) A + b``, so ``W = Aᵀ X``.
     """
-    kernel, cross = centred_kernels(support, query)
     y = one_hot(labels, ways, kernel)
     eye = torch.eye(kernel.shape[-1], dtype=kernel.dtype, device=kernel.device)
     inverse = torch.cholesky_inverse(cholesky.factor(kernel + 2 / c * eye))
-    weights = torch.zeros_like(y)  # dual: W = Xᵀ weights
+    weights = torch.zeros_like(y)
     bias = y.new_zeros(y.shape[0], 1, ways)
     ahead_w, ahead_b, momentum = weights, bias, 1.0
     for _ in range(steps):
@@ -59,7 +57,32 @@ def logistic(
         push = (momentum - 1) / following
         ahead_w, ahead_b = new_w + push * (new_w - weights), new_b + push * (new_b - bias)
         weights, bias, momentum = new_w, new_b, following
+    return weights, bias
+
+
+def logistic(
+    support: Tensor, labels: Tensor, query: Tensor, ways: int, c: float = 1.0, steps: int = 250
+) -> Tensor:
+    """Logits ``[T, Q, ways]`` of a logistic regression (:func:`dual`), in the dtype of ``query``.
+
+    Args:
+        support: ``[T, S, D]``.
+        labels: ``[T, S]``.
+        query: ``[T, Q, D]``.
+        c: inverse penalty, as in scikit-learn.
+    """
+    kernel, cross = centred_kernels(support, query)
+    weights, bias = dual(kernel, labels, ways, c, steps)
     return (cross @ weights + bias).to(query.dtype)
+
+
+def logistic_head(support: Tensor, labels: Tensor, ways: int, c: float) -> tuple[Tensor, Tensor]:
+    """W ``[T, ways, D]`` and b ``[T, ways]`` of the same regression, by its arguments."""
+    mean = support.double().mean(1, keepdim=True)
+    x = support - mean
+    weights, bias = dual(x @ x.mT, labels, ways, c)
+    w = weights.mT @ x
+    return w.to(support.dtype), (bias - mean @ w.mT)[:, 0].to(support.dtype)
 
 
 def fitted(features: Episodes, c: float) -> Tensor:
