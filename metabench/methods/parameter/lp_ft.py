@@ -3,34 +3,33 @@
 A head that fits badly distorts pretrained features: the first steps move them to suit it. So the
 head is fitted to the frozen features first, to convergence, and then all weights adapt, little:
 
-    W, b ← argmin ½‖W‖² + C Σ_{(x,y) ∈ S} CE(W f̃(x) + b, y)
-    (θ, W, b) ← (θ, W, b) − α ∇ (1/|S|) Σ_{(x,y) ∈ S} CE(W f̃_θ(x) + b, y)
+    W, b ← argmin (s²/2)‖W‖² + C Σ_{(x,y) ∈ S} CE(W f_θ(x) + b, y)
+    (θ, W, b) ← (θ, W, b) − α ∇ (1/|S|) Σ_{(x,y) ∈ S} CE(W f_θ(x) + b, y)
 
-with features of unit length f̃ = f / ‖f‖, so that after no step it is ``linear_probe``.
+where s, the mean length of the support's features, makes one C serve all backbones.
 
-Differs from the paper: features are of unit length, so that one C serves all backbones. ``steps``
-steps of gradient descent with momentum on the whole support at constant rates, where the paper has
-20 epochs of batches down a cosine; the head may have another rate than the backbone. C and the
-rates are chosen on the source (paper: on held-out labels of the target).
+Differs from the paper: the penalty has the factor s². ``steps`` steps of gradient descent with
+momentum on the whole support at constant rates, in place of epochs of batches down a cosine; the
+head may have another rate than the backbone. C and the rates are chosen on the source (paper: on
+held-out labels of the target).
 """
 
 from __future__ import annotations
 
 from typing import Annotated
 
-import torch.nn.functional as F
 from torch import Tensor
 
 from metabench.config.bounds import NonNegative, Positive
 from metabench.config.search import ADAPTS, Log
 from metabench.episodes import Episodes
 from metabench.methods.parts.fine_tuning import FineTuneMethod, FineTuneSettings
-from metabench.methods.parts.inner_loop import Weights, apply_head
+from metabench.methods.parts.inner_loop import Weights
 from metabench.methods.parts.logistic import logistic_head
 
 
 class LPFTSettings(FineTuneSettings):
-    """``c``: C of the probe, as in scikit-learn; its head fits already, so rates are small."""
+    """``c``: C, as in scikit-learn. The head fits already, so rates are small."""
 
     finetune_lr: Annotated[NonNegative, Log(1e-4, 0.02), ADAPTS] = 0.001
     head_lr: Annotated[NonNegative, Log(1e-3, 0.2), ADAPTS] = 0.01
@@ -53,15 +52,10 @@ class LPFT(FineTuneMethod):
     def head_start(self, episodes: Episodes) -> Weights:
         """The linear probe: W ``[T, K, D]`` and b ``[T, K]``."""
         assert episodes.ways is not None
-        features = self.backbone(episodes.support_x, support=self.moments(episodes))
-        weight, bias = logistic_head(
-            F.normalize(features, dim=-1), episodes.support_y, episodes.ways, self.settings.c
-        )
-        return {"head.weight": weight, "head.bias": bias}
-
-    def read_out(self, features: Tensor, weights: Weights) -> Tensor:
-        """The head on features of unit length."""
-        return apply_head(F.normalize(features, dim=-1), weights)
+        f = self.backbone(episodes.support_x, support=self.moments(episodes))
+        size = f.norm(dim=-1).mean(1)[:, None, None]
+        weight, bias = logistic_head(f / size, episodes.support_y, episodes.ways, self.settings.c)
+        return {"head.weight": weight / size, "head.bias": bias}
 
     def objective(self, episodes: Episodes, weights: Weights) -> Tensor:
         """``L_S``."""
