@@ -18,8 +18,10 @@ Differs from the paper: the encoder and the episodes are the source's (paper: CL
 mixture of image tasks), as all methods here have the same data. Features are layer-normalised and
 pass A, which makes tokens of one width from any backbone; with CLIP, the paper takes them as they
 are. Codes have as many dimensions as there are classes (code: 256, under a random rotation, which
-the projections of attention absorb). Classes take codes in order of appearance. The transformer is
-small (2 layers of width 128; paper: 24 of 1024), since a source has few classes to train it on.
+the projections of attention absorb), and s starts where a code is as long as a feature (code: 1),
+since the labels of so short a code are found late. Classes take codes in order of appearance. The
+transformer is small (2 layers of width 128; paper: 24 of 1024), since a source has few classes to
+train it on.
 """
 
 from __future__ import annotations
@@ -65,7 +67,8 @@ class CAML(SequenceMethod):
         self.token = nn.Linear(backbone.feature_dim, width - ways)
         self.register_buffer("codes", equiangular(ways))
         self.unknown = nn.Parameter(torch.zeros(ways))
-        self.scale = nn.Parameter(torch.ones(()))
+        # A f of a layer-normalised f has components of variance 1/3, as nn.Linear draws A
+        self.scale = nn.Parameter(torch.tensor((width / 3) ** 0.5))
         self.transformer = transformer(settings)
         self.output = nn.Linear(width, ways)
 

@@ -1,17 +1,18 @@
 """LP-FT: linear probing, then fine-tuning (Kumar et al., ICLR 2022).
 
 A head that fits badly distorts pretrained features: the first steps move them to suit it. So the
-head is fitted to the frozen features first, to convergence, and then all weights adapt, little:
+head is fitted to the frozen features first, to convergence, and then all weights adapt:
 
     W, b ← argmin (s²/2)‖W‖² + C Σ_{(x,y) ∈ S} CE(W f_θ(x) + b, y)
     (θ, W, b) ← (θ, W, b) − α ∇ (1/|S|) Σ_{(x,y) ∈ S} CE(W f_θ(x) + b, y)
 
-where s, the mean length of the support's features, makes one C serve all backbones.
+where s, the mean length of the support's features, makes one C serve all backbones. But for the
+start of the head this is ``fine_tune``.
 
 Differs from the paper: the penalty has the factor s². ``steps`` steps of gradient descent with
 momentum on the whole support at constant rates, in place of epochs of batches down a cosine; the
 head may have another rate than the backbone. C and the rates are chosen on the source (paper: on
-held-out labels of the target).
+held-out labels of its training domain).
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from typing import Annotated
 
 from torch import Tensor
 
-from metabench.config.bounds import NonNegative, Positive
+from metabench.config.bounds import Positive
 from metabench.config.search import ADAPTS, Log
 from metabench.episodes import Episodes
 from metabench.methods.parts.fine_tuning import FineTuneMethod, FineTuneSettings
@@ -29,10 +30,8 @@ from metabench.methods.parts.logistic import logistic_head
 
 
 class LPFTSettings(FineTuneSettings):
-    """``c``: C, as in scikit-learn. The head fits already, so rates are small."""
+    """``c``: C, as in scikit-learn."""
 
-    finetune_lr: Annotated[NonNegative, Log(1e-4, 0.02), ADAPTS] = 0.001
-    head_lr: Annotated[NonNegative, Log(1e-3, 0.2), ADAPTS] = 0.01
     c: Annotated[Positive, Log(0.1, 100), ADAPTS] = 10.0
 
 
