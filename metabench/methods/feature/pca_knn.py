@@ -45,7 +45,7 @@ class PCAKNNSettings(Settings):
     """
 
     k: Annotated[Count, Choice(1, 3, 5, 10), ADAPTS] = 5
-    variance: Annotated[Share, Field(gt=0), Choice(0.5, 0.7, 0.8, 0.9, 0.95, 0.99), ADAPTS] = 0.95
+    variance: Annotated[Share, Field(gt=0), Choice(0.5, 0.7, 0.8, 0.9, 0.95, 0.99), ADAPTS] = 0.99
     whiten: Annotated[bool, Choice(False, True), ADAPTS] = True
 
 

@@ -42,8 +42,8 @@ from metabench.methods.parts.inner_loop import Weights
 class AdapterSettings(FineTuneSettings):
     """``finetune_lr``: α of A; ``head_lr``: α of B."""
 
-    finetune_lr: Annotated[NonNegative, Log(3e-4, 0.1), ADAPTS] = 0.01
-    head_lr: Annotated[NonNegative, Log(5e-3, 1), ADAPTS] = 0.1
+    finetune_lr: Annotated[NonNegative, Log(3e-4, 0.05), ADAPTS] = 0.005
+    head_lr: Annotated[NonNegative, Log(3e-4, 0.1), ADAPTS] = 0.005
 
 
 class Adapters(FineTuneMethod):
