@@ -7,7 +7,7 @@ Beside each convolution W stands a 1×1 convolution A, and a linear map B aligns
 
 c_k are the class means of f̃ on the support S. A starts at 0 and B at the identity, so that the
 task starts with the pretrained network, and both minimise the loss of this nearest-centroid
-classifier on the support itself (eq. 1–4):
+classifier on the support itself:
 
     (A, B) ← (A, B) − α ∇ (1/|S|) Σ_{(x,y) ∈ S} CE(logits(x), y)
 
