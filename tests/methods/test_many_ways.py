@@ -41,7 +41,7 @@ def task(maps: bool) -> Episodes:
 
 @pytest.mark.parametrize("name", HEADS)
 def test_a_head_answers_with_77_ways_and_10_shots(name, no_lu, monkeypatch) -> None:
-    monkeypatch.setattr(logistic, "logistic", functools.partial(logistic.logistic, steps=3))
+    monkeypatch.setattr(logistic, "logistic", functools.partial(logistic.logistic, limit=9))
     cls, episodes = METHODS.load(name), task(maps=name == "frn")
     backbone = MLP((4,), (DIM,))
     settings = cls.Settings(**({"iterations": 3} if name == "metaoptnet" else {}))
