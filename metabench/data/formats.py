@@ -17,7 +17,7 @@ MARKS = (0, 101, 102)
 
 def to_input(x: Tensor) -> Tensor:
     """Stored examples to network input: uint8 images to ``[0, 1]``, the rest as it is."""
-    return x.float() / 255 if x.dtype == torch.uint8 else x
+    return x.float().div_(255) if x.dtype == torch.uint8 else x
 
 
 def match_format(x: Tensor, shape: tuple[int, ...]) -> Tensor:

@@ -13,7 +13,7 @@ from torch import Tensor
 from metabench import rng
 from metabench.data.base import Dataset, TaskFamily
 from metabench.data.formats import to_input
-from metabench.episodes import Episodes
+from metabench.episodes import Episodes, gather
 from metabench.episodes.sampling import assemble, draw_indices, require, split_points
 from metabench.files import DAMAGED, InputError, atomic, digest, maker
 
@@ -89,7 +89,7 @@ class FrozenEpisodes:
             assert self.indices is not None and self.order is not None and table is not None
             rows = torch.from_numpy(self.indices[tasks].astype(np.int64)).to(table.device)
             order = torch.from_numpy(self.order[tasks].astype(np.int64)).to(table.device)
-            known = assemble(to_input(table[rows]), self.shots).reorder_queries(order)
+            known = assemble(to_input(gather(table, rows)), self.shots).reorder_queries(order)
             # of one shot it is a view of the whole episode, in which queries come class by class
             known = replace(known, support_x=known.support_x.contiguous())
         return replace(known, query_y=torch.zeros_like(known.query_y)), known.query_y

@@ -18,7 +18,7 @@ from metabench import rng
 from metabench.data.augmentation import augment
 from metabench.data.base import Dataset, TaskFamily
 from metabench.data.formats import to_input
-from metabench.episodes import Episodes
+from metabench.episodes import Episodes, gather
 from metabench.episodes.source import Examples, Source
 from metabench.files import InputError
 
@@ -81,7 +81,7 @@ class ArraySource(Source):
 
     def gather(self, indices: np.ndarray) -> Tensor:
         """Network inputs of the given rows, in the shape of ``indices``."""
-        return to_input(self.x[torch.from_numpy(indices).to(self.device)])
+        return to_input(gather(self.x, torch.from_numpy(indices).to(self.device)))
 
     def variants(self, indices: np.ndarray, strength: float, *name: str | int) -> Tensor:
         """As :meth:`gather`, each row augmented by a draw of its own; ``name`` names the draws."""
@@ -106,8 +106,18 @@ class ArraySource(Source):
         keys = draw.random((tasks, ways, self.sizes.max()))
         keys[np.arange(keys.shape[2]) >= self.sizes[classes][..., None]] = np.inf
         rows = self.starts[classes][..., None] + keys.argsort(2)[..., :size]
-        x = self.variants(rows, augmentation, "episodes", step)
-        return replace(assemble(x, shots), augmentation=self.augmentation)
+        if augmentation and self.augmentation:
+            episodes = assemble(self.variants(rows, augmentation, "episodes", step), shots)
+        else:  # the same without a second copy of all examples
+            support, query = (part.reshape(tasks, -1) for part in np.split(rows, [shots], axis=2))
+            episodes = Episodes(
+                self.gather(support),
+                _labels(tasks, ways, shots, self.device),
+                self.gather(query),
+                _labels(tasks, ways, queries, self.device),
+                ways,
+            )
+        return replace(episodes, augmentation=self.augmentation)
 
     def batch(self, step: int, size: int, augmentation: float = 0.0) -> Examples:
         """Plain batch of step ``step``: a slice of a fresh permutation for every epoch."""
@@ -133,17 +143,21 @@ class ArraySource(Source):
         return torch.cat(parts), self.y[torch.from_numpy(rows).to(self.device)]
 
 
-def assemble(x: Tensor, shots: int, y: Tensor | None = None) -> Episodes:
+def assemble(x: Tensor, shots: int) -> Episodes:
     """Split ``[T, ways, shots + queries, ...]`` inputs into support and query."""
-    t, ways = x.shape[:2]
-    labels = torch.arange(ways, device=x.device)[None, :, None].expand(t, ways, x.shape[2])
+    t, ways, size = x.shape[:3]
     return Episodes(
         support_x=x[:, :, :shots].flatten(1, 2),
-        support_y=labels[:, :, :shots].flatten(1, 2),
+        support_y=_labels(t, ways, shots, x.device),
         query_x=x[:, :, shots:].flatten(1, 2),
-        query_y=labels[:, :, shots:].flatten(1, 2),
+        query_y=_labels(t, ways, size - shots, x.device),
         ways=ways,
     )
+
+
+def _labels(tasks: int, ways: int, each: int, device: torch.device) -> Tensor:
+    """``[tasks, ways * each]``: class by class."""
+    return torch.arange(ways, device=device).repeat_interleave(each).repeat(tasks, 1)
 
 
 def split_points(x: Tensor, y: Tensor, shots: int) -> Episodes:
