@@ -1,19 +1,23 @@
-"""Training episodes a second against a sampler that goes class by class and image by image.
+"""Training episodes a second against the samplers of easyfsl and learn2learn.
 
 600 classes of 20 images 28×28; 4 tasks of 5 ways, 1 shot, 15 queries, as a training step takes
-them, up to network inputs. The plain sampler draws as ``easyfsl`` does (``random.sample`` of
-classes, then of each class's images, which are indexed one by one and stacked), also from memory.
+them, up to network inputs and labels. Images are in memory on all sides. Neither easyfsl 1.5.0 nor
+learn2learn 0.2.0 runs with today's torch, so what they do is written here anew, without their
+checks of types and their caches: both draw classes and images by ``random.sample``, fetch images
+one by one, and stack them.
 """
 
 from __future__ import annotations
 
 import itertools
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import numpy as np
 import torch
 from torch import Tensor
+from torch.utils.data import DataLoader, default_collate
+from torch.utils.data import Dataset as TorchDataset
 
 from benchmarks.timing import compare, configure
 from metabench.data.base import ClassInfo, Dataset
@@ -21,8 +25,11 @@ from metabench.episodes.sampling import ArraySource
 
 CLASSES, IMAGES = 600, 20
 TASKS, WAYS, SHOTS, QUERIES = 4, 5, 1, 15
+SIZE = SHOTS + QUERIES
 STEPS = 20
 """Training steps' worth of episodes in one timing."""
+
+Item = tuple[Tensor, int]
 
 
 def dataset() -> Dataset:
@@ -32,33 +39,83 @@ def dataset() -> Dataset:
     return Dataset("noise", "image", x, np.repeat(np.arange(CLASSES), IMAGES), classes)
 
 
-def plain(x: Tensor, members: dict[int, list[int]]) -> list[Tensor]:
-    """Support, its labels, queries, their labels, of one task."""
-    size = SHOTS + QUERIES
-    parts: tuple[list[Tensor], ...] = ([], [], [], [])
-    for label, name in enumerate(random.sample(sorted(members), WAYS)):
-        images = torch.stack([x[i].float() / 255 for i in random.sample(members[name], size)])
-        labels = torch.full((size,), label)
-        for part, piece in zip(
-            parts, (images[:SHOTS], labels[:SHOTS], images[SHOTS:], labels[SHOTS:]), strict=True
-        ):
-            part.append(piece)
-    return [torch.cat(part) for part in parts]
+class Images(TorchDataset[Item]):
+    """An image, as a network takes it, and its class."""
+
+    def __init__(self, data: Dataset):
+        self.x, self.y = torch.from_numpy(np.array(data.x)), data.y.tolist()
+        self.members: dict[int, list[int]] = {}
+        for i, label in enumerate(self.y):
+            self.members.setdefault(label, []).append(i)
+
+    def __getitem__(self, i: int) -> Item:
+        return self.x[i].float() / 255, self.y[i]
 
 
-def main(repeats: int = 7) -> dict[str, float]:
+class TaskSampler:
+    """easyfsl's: the images of ``count`` tasks, to be batches of a ``DataLoader``."""
+
+    def __init__(self, members: dict[int, list[int]], count: int):
+        self.members, self.count = members, count
+
+    def __iter__(self) -> Iterator[list[int]]:
+        for _ in range(self.count):
+            classes = random.sample(sorted(self.members), WAYS)
+            drawn = [torch.tensor(random.sample(self.members[c], SIZE)) for c in classes]
+            yield torch.cat(drawn).tolist()
+
+
+def collate(items: list[Item]) -> tuple[Tensor, ...]:
+    """easyfsl's: support, its labels, queries and their labels."""
+    names = list({label for _, label in items})
+    images = torch.cat([image.unsqueeze(0) for image, _ in items])
+    images = images.reshape(WAYS, SIZE, *images.shape[1:])
+    labels = torch.tensor([names.index(label) for _, label in items]).reshape(WAYS, SIZE)
+    return (
+        images[:, :SHOTS].reshape(-1, *images.shape[2:]),
+        labels[:, :SHOTS].flatten(),
+        images[:, SHOTS:].reshape(-1, *images.shape[2:]),
+        labels[:, SHOTS:].flatten(),
+    )
+
+
+def learn2learn(images: Images) -> tuple[Tensor, ...]:
+    """``NWays``, ``KShots``, ``LoadData`` and ``RemapLabels`` of learn2learn, and the usual split.
+
+    ``NWays`` describes all images of its classes, of which ``KShots`` draws.
+    """
+    chosen = random.sample(list(images.members), WAYS)
+    described = [(i, c) for c in chosen for i in images.members[c]]
+    groups: dict[int, list[int]] = {}
+    for i, c in described:
+        groups.setdefault(c, []).append(i)
+    items = [images[i] for group in groups.values() for i in random.sample(group, SIZE)]
+    names = random.sample(chosen, WAYS)
+    x, y = default_collate([(image, names.index(label)) for image, label in items])
+    order = torch.sort(y).indices
+    x, y = x[order], y[order]
+    support = np.zeros(len(y), dtype=bool)
+    support[(np.arange(WAYS) * SIZE)[:, None] + np.arange(SHOTS)] = True
+    of_support, of_queries = torch.from_numpy(support), torch.from_numpy(~support)
+    return x[of_support], y[of_support], x[of_queries], y[of_queries]
+
+
+def main(repeats: int = 9) -> dict[str, float]:
     """Time the samplers; prints episodes a second."""
     configure()
     data = dataset()
-    source = ArraySource(data, 0, torch.device("cpu"))
-    x, y = torch.from_numpy(np.array(data.x)), data.y.tolist()
-    members = {c: [i for i, label in enumerate(y) if label == c] for c in range(CLASSES)}
+    source, images = ArraySource(data, 0, torch.device("cpu")), Images(data)
     steps, count = itertools.count(), TASKS * STEPS
+    for parts in (collate([images[i] for i in next(iter(TaskSampler(images.members, 1)))]),):
+        assert [len(part) for part in parts] == [5, 5, 75, 75]
     functions: dict[str, Callable[[], object]] = {
         "metabench, all tasks of a step at once": lambda: [
             source.episodes(next(steps), TASKS, WAYS, SHOTS, QUERIES) for _ in range(STEPS)
         ],
-        "class by class, in Python": lambda: [plain(x, members) for _ in range(count)],
+        "easyfsl's sampler and loader": lambda: list(
+            DataLoader(images, batch_sampler=TaskSampler(images.members, count), collate_fn=collate)
+        ),
+        "learn2learn's transforms": lambda: [learn2learn(images) for _ in range(count)],
     }
     medians = compare(functions, repeats)
     for name, seconds in medians.items():

@@ -8,13 +8,15 @@ import time
 from collections.abc import Callable, Mapping
 
 import torch
+from threadpoolctl import threadpool_limits
 
 
 def configure() -> None:
-    """One thread, as a worker of the pipeline has; and say on what this runs."""
+    """One thread, as a worker of the pipeline has, for all libraries; and say on what this runs."""
     from metabench.runtime import configure as process
 
     process(threads=1)
+    threadpool_limits(1)
     load = os.getloadavg()[0]
     print(f"{os.cpu_count()} CPU cores, load {load:.1f}, torch {torch.__version__}, one thread")
 
@@ -23,18 +25,18 @@ def compare(functions: Mapping[str, Callable[[], object]], repeats: int) -> dict
     """Median seconds of each function; prints them with the ratio to the first.
 
     All are called once to warm up. Then they take turns, so that other load on the machine meets
-    all alike.
+    all alike; seconds are those of the processor that this process had.
     """
     for function in functions.values():
         function()
     seconds: dict[str, list[float]] = {name: [] for name in functions}
     for _ in range(repeats):
         for name, function in functions.items():
-            start = time.perf_counter()
+            start = time.process_time()
             function()
-            seconds[name].append(time.perf_counter() - start)
+            seconds[name].append(time.process_time() - start)
     medians = {name: statistics.median(values) for name, values in seconds.items()}
     base = next(iter(medians.values()))
     for name, median in medians.items():
-        print(f"{name:40} {1000 * median:9.2f} ms   ×{median / base:.2f}")
+        print(f"{name:48} {1000 * median:9.2f} ms   ×{median / base:.2f}", flush=True)
     return medians

@@ -1,9 +1,9 @@
 """Ridge regression on frozen pretrained features, in closed form (Hoerl & Kennard 1970).
 
-``W, b = argmin ‖XW + b − Y‖² + λ‖W‖²`` on the support; with ``k(x, x') = (x − x̄)·(x' − x̄)``,
-the kernel of features that are centred by the support's mean, its predictions are
+``W, b = argmin ‖XW + b − Y‖² + λ‖W‖²`` on the support. The intercept, which has no penalty, makes
+the plane go through the means ``x̄`` and ``ȳ``, so
 
-    ŷ = ȳ + k_q (K + λI)⁻¹ (Y − ȳ)
+    ŷ = ȳ + (x − x̄) W        W = argmin ‖(X − x̄) W − (Y − ȳ)‖² + λ‖W‖²
 
 Classes are one-hot targets; regression takes the targets as they are.
 
@@ -16,15 +16,13 @@ from __future__ import annotations
 
 from typing import Annotated
 
-import torch
 from torch import Tensor
 
 from metabench.config.bounds import Positive
 from metabench.config.search import ADAPTS, Log
 from metabench.episodes import Episodes, one_hot
 from metabench.methods.base import FeatureMethod, Settings
-from metabench.methods.parts import cholesky
-from metabench.methods.parts.logistic import centred_kernels
+from metabench.methods.parts.ridge import ridge_weights
 
 LOGIT_SCALE = 10.0
 """Least-squares outputs lie near 0..1; as logits they would say that every class is likely."""
@@ -37,7 +35,7 @@ class RidgeSettings(Settings):
 
 
 def ridge(support: Tensor, targets: Tensor, query: Tensor, penalty: float) -> Tensor:
-    """``ŷ = ȳ + k_q (K + λI)⁻¹ (Y − ȳ)``, for all tasks at once.
+    """``ŷ = ȳ + (x − x̄) W``, for all tasks at once.
 
     Args:
         support: ``[T, S, D]``.
@@ -46,13 +44,11 @@ def ridge(support: Tensor, targets: Tensor, query: Tensor, penalty: float) -> Te
         penalty: λ.
 
     Returns:
-        ``[T, Q, K]`` in the dtype of ``query``; computed in float64.
+        ``[T, Q, K]``; W is computed in float64.
     """
-    kernel, cross = centred_kernels(support, query)
-    y = targets.double()
-    mean = y.mean(1, keepdim=True)
-    eye = torch.eye(kernel.shape[-1], dtype=kernel.dtype, device=kernel.device)
-    return (cross @ cholesky.solve(kernel + penalty * eye, y - mean) + mean).to(query.dtype)
+    centre, mean = support.mean(1, keepdim=True), targets.mean(1, keepdim=True)
+    weights = ridge_weights(support - centre, targets - mean, penalty)
+    return query @ weights + (mean - centre @ weights)
 
 
 class Ridge(FeatureMethod):

@@ -25,7 +25,7 @@ from metabench.config.bounds import Positive
 from metabench.config.search import Log
 from metabench.episodes import Episodes, one_hot
 from metabench.methods.base import FeatureMethod, Settings, Task
-from metabench.methods.parts import cholesky
+from metabench.methods.parts.ridge import ridge_weights
 
 
 class R2D2Settings(Settings):
@@ -38,22 +38,6 @@ class R2D2Settings(Settings):
 
     penalty: Annotated[Positive, Log(0.01, 100)] = 1.0
     scale: Annotated[Positive, Log(1, 50)] = 10.0
-
-
-def ridge_weights(x: Tensor, y: Tensor, penalty: Tensor | float) -> Tensor:
-    """``argmin_W ‖X W − Y‖² + λ ‖W‖²``: ``x`` ``[T, S, D]``, ``y`` ``[T, S, K]`` to ``[T, D, K]``.
-
-    By Woodbury's form where there are fewer examples than dimensions, else
-    ``W = (Xᵀ X + λI)^{-1} Xᵀ Y``. Computed in float64: a learned λ may be small.
-    """
-    a, b = x.double(), y.double()
-    s, d = x.shape[1:]
-    eye = torch.eye(min(s, d), dtype=a.dtype, device=a.device)
-    if s <= d:
-        weights = a.mT @ cholesky.solve(a @ a.mT + penalty * eye, b)
-    else:
-        weights = cholesky.solve(a.mT @ a + penalty * eye, a.mT @ b)
-    return weights.to(x.dtype)
 
 
 class R2D2(FeatureMethod):
