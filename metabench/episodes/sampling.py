@@ -109,11 +109,13 @@ class ArraySource(Source):
         if augmentation and self.augmentation:
             episodes = assemble(self.variants(rows, augmentation, "episodes", step), shots)
         else:  # the same without a second copy of all examples
-            support, query = (part.reshape(tasks, -1) for part in np.split(rows, [shots], axis=2))
+            parts = np.split(rows, [shots], axis=2)
+            x = self.gather(np.concatenate([part.ravel() for part in parts]))
+            support, query = x.split([part.size for part in parts])
             episodes = Episodes(
-                self.gather(support),
+                support.unflatten(0, (tasks, -1)),
                 _labels(tasks, ways, shots, self.device),
-                self.gather(query),
+                query.unflatten(0, (tasks, -1)),
                 _labels(tasks, ways, queries, self.device),
                 ways,
             )
@@ -157,7 +159,8 @@ def assemble(x: Tensor, shots: int) -> Episodes:
 
 def _labels(tasks: int, ways: int, each: int, device: torch.device) -> Tensor:
     """``[tasks, ways * each]``: class by class."""
-    return torch.arange(ways, device=device).repeat_interleave(each).repeat(tasks, 1)
+    labels = torch.arange(ways, device=device)[None, :, None]
+    return labels.expand(tasks, ways, each).reshape(tasks, -1)
 
 
 def split_points(x: Tensor, y: Tensor, shots: int) -> Episodes:

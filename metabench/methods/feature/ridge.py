@@ -48,6 +48,7 @@ def ridge(support: Tensor, targets: Tensor, query: Tensor, penalty: float) -> Te
     """
     centre, mean = support.mean(1, keepdim=True), targets.mean(1, keepdim=True)
     weights = ridge_weights(support - centre, targets - mean, penalty)
+    weights = weights.mT.contiguous().mT  # a product with few columns takes half the time
     return query @ weights + (mean - centre @ weights)
 
 
