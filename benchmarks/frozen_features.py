@@ -116,8 +116,8 @@ def contest(title: str, method: FeatureMethod, e: Episodes, fit: Fit, exact: Fit
         same = (found.argmax(-1) == wanted.argmax(-1)).double().mean()
         assert same >= 0.999, f"{title}: {same:.2%} of the decisions are alike"
         ours, theirs = f"{title}, metabench", f"{title}, scikit-learn"
-        medians = compare({ours: lambda: method.classify(e), theirs: lambda: loop(few, fit)}, n)
-    ratio = medians[theirs] / len(few) * len(e) / medians[ours]
+        least = compare({ours: lambda: method.classify(e), theirs: lambda: loop(few, fit)}, n)
+    ratio = least[theirs] / len(few) * len(e) / least[ours]
     print(
         f"{title}: {same:.2%} of the decisions alike; an episode of scikit-learn's ×{ratio:.1f}\n"
     )

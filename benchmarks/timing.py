@@ -1,9 +1,8 @@
-"""Alternating repetitions, medians, ratios: what all benchmarks share."""
+"""Alternating repetitions, minima, ratios: what all benchmarks share."""
 
 from __future__ import annotations
 
 import os
-import statistics
 import time
 from collections.abc import Callable, Mapping
 
@@ -22,10 +21,11 @@ def configure() -> None:
 
 
 def compare(functions: Mapping[str, Callable[[], object]], repeats: int) -> dict[str, float]:
-    """Median seconds of each function; prints them with the ratio to the first.
+    """Least seconds of each function; prints them with the ratio to the first.
 
     All are called once to warm up. Then they take turns, so that other load on the machine meets
-    all alike; seconds are those of the processor that this process had.
+    all alike. Seconds are those of the processor that this process had; other work can only add to
+    them, through shared caches and memory, so the least say most.
     """
     for function in functions.values():
         function()
@@ -35,8 +35,8 @@ def compare(functions: Mapping[str, Callable[[], object]], repeats: int) -> dict
             start = time.process_time()
             function()
             seconds[name].append(time.process_time() - start)
-    medians = {name: statistics.median(values) for name, values in seconds.items()}
-    base = next(iter(medians.values()))
-    for name, median in medians.items():
-        print(f"{name:48} {1000 * median:9.2f} ms   ×{median / base:.2f}", flush=True)
-    return medians
+    least = {name: min(values) for name, values in seconds.items()}
+    base = next(iter(least.values()))
+    for name, value in least.items():
+        print(f"{name:48} {1000 * value:9.2f} ms   ×{value / base:.2f}", flush=True)
+    return least

@@ -107,19 +107,20 @@ class ArraySource(Source):
         keys[np.arange(keys.shape[2]) >= self.sizes[classes][..., None]] = np.inf
         rows = self.starts[classes][..., None] + keys.argsort(2)[..., :size]
         if augmentation and self.augmentation:
-            episodes = assemble(self.variants(rows, augmentation, "episodes", step), shots)
-        else:  # the same without a second copy of all examples
-            parts = np.split(rows, [shots], axis=2)
-            x = self.gather(np.concatenate([part.ravel() for part in parts]))
-            support, query = x.split([part.size for part in parts])
-            episodes = Episodes(
-                support.unflatten(0, (tasks, -1)),
-                _labels(tasks, ways, shots, self.device),
-                query.unflatten(0, (tasks, -1)),
-                _labels(tasks, ways, queries, self.device),
-                ways,
-            )
-        return replace(episodes, augmentation=self.augmentation)
+            x = self.variants(rows, augmentation, "episodes", step)
+            return replace(assemble(x, shots), augmentation=self.augmentation)
+        # the same without a second copy of all examples
+        parts = np.split(rows, [shots], axis=2)
+        x = self.gather(np.concatenate([part.ravel() for part in parts]))
+        support, query = x.split([part.size for part in parts])
+        return Episodes(
+            support.unflatten(0, (tasks, -1)),
+            _labels(tasks, ways, shots, self.device),
+            query.unflatten(0, (tasks, -1)),
+            _labels(tasks, ways, queries, self.device),
+            ways,
+            self.augmentation,
+        )
 
     def batch(self, step: int, size: int, augmentation: float = 0.0) -> Examples:
         """Plain batch of step ``step``: a slice of a fresh permutation for every epoch."""
