@@ -43,11 +43,11 @@ def one_by_one(method: FeatureMethod, episodes: EpisodeSet) -> Tensor:
     return torch.cat(parts)
 
 
-def main(repeats: int = 3, count: int = 600) -> dict[str, float]:
+def main(repeats: int = 3, count: int = 600, width: int = 64) -> dict[str, float]:
     """Check that both answer the same, then time them; the ratios."""
     configure()
     torch.manual_seed(0)
-    backbone = build_backbone("conv4", (1, 28, 28), width=64)
+    backbone = build_backbone("conv4", (1, 28, 28), width=width)
     method = LinearProbe(backbone, Task("image", WAYS, CLASSES), LinearProbeSettings()).eval()
     ratios = {}
     for shots in (1, 5):

@@ -12,12 +12,17 @@ from metabench.methods import METHODS
 
 
 @pytest.mark.parametrize(
-    "name",
-    ["episode_sampling", "frozen_features", pytest.param("maml_step", marks=pytest.mark.slow)],
+    ("name", "size"),
+    [
+        ("episode_sampling", {}),
+        ("frozen_features", {"logistic": ((5, 5, 64), (3, 10, 8)), "others": ((5, 5, 16),)}),
+        ("scoring", {"count": 20, "width": 4}),
+        pytest.param("maml_step", {}, marks=pytest.mark.slow),
+    ],
 )
-def test_a_benchmark_checks_both_sides_and_times_them(name) -> None:
-    medians = importlib.import_module(f"benchmarks.{name}").main(repeats=1)
-    assert len(medians) >= 2 and min(medians.values()) > 0
+def test_a_benchmark_checks_both_sides_and_times_them(name, size) -> None:
+    found = importlib.import_module(f"benchmarks.{name}").main(repeats=1, **size)
+    assert len(found) >= 2 and min(found.values()) > 0
 
 
 def test_digests_are_the_same_twice_and_tell_what_was_changed(monkeypatch) -> None:

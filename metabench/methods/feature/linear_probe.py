@@ -6,8 +6,8 @@ with features of unit length ``f̃(x) = f(x)/‖f(x)‖``:
     min_{W, b}  ½‖W‖² + C Σ_i CE(W f̃(x_i) + b, y_i)
 
 Differs from the paper: C is searched and starts at 10 (code: 1, with five augmented copies of every
-support example, so five times the C for one copy each). All tasks are solved at once, by a fixed
-number of steps, in place of one run of L-BFGS a task.
+support example, so five times the C for one copy each). All tasks are solved at once, by conjugate
+gradients, in place of one run of L-BFGS a task.
 """
 
 from __future__ import annotations
