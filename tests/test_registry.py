@@ -10,11 +10,11 @@ from metabench.backbones import BACKBONES
 from metabench.backbones.conv4 import Conv4
 from metabench.cli import app
 from metabench.data import DATASETS
+from metabench.data.own import UserData
 from metabench.files import InputError
 from metabench.methods import METHODS
 from metabench.methods.metric.protonet import ProtoNet
 from metabench.pipeline.validation import validate_names
-from metabench.practice.reading import UserData
 from metabench.practice.running import plan
 from tests.toy import TOY, TOY_NAME, params, toy_config
 

@@ -89,8 +89,8 @@ def bench(
     seeds: Annotated[int, typer.Option(min=3, max=1000, help="training runs of each method")] = 3,
 ) -> None:
     """Run few-shot methods on your own images or texts, and recommend one of them."""
+    from metabench.data.own import by_reason, read_images, read_texts
     from metabench.practice import running
-    from metabench.practice.reading import by_reason, read_images, read_texts
 
     modes: dict[str, running.Mode | None] = {
         "auto": None,

@@ -10,8 +10,8 @@ DATASETS: Registry[Builder] = Registry(
     {
         "glyphs": "metabench.data.glyphs:GLYPHS",
         "digits": "metabench.data.digits:DIGITS",
-        "own_images": "metabench.practice.reading:OWN_IMAGES",
-        "own_texts": "metabench.practice.reading:OWN_TEXTS",
+        "own_images": "metabench.data.own:OWN_IMAGES",
+        "own_texts": "metabench.data.own:OWN_TEXTS",
         "sinusoid": "metabench.data.sinusoid:SINUSOID",
         "harmonics": "metabench.data.sinusoid:HARMONICS",
         "omniglot_small1": "metabench.data.omniglot:SMALL1",

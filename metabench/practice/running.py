@@ -27,6 +27,7 @@ from metabench.data import DATASETS
 from metabench.data.base import ClassInfo, Dataset, Partition
 from metabench.data.download import prepare
 from metabench.data.images import coloured, resized
+from metabench.data.own import UserData, bright_background
 from metabench.data.text import tokenise
 from metabench.files import InputError, lock, read_json, write_json, write_text
 from metabench.pipeline.cells import freeze_dataset
@@ -38,7 +39,6 @@ from metabench.pipeline.part import Part
 from metabench.pipeline.pretrainings import levels_of
 from metabench.pipeline.validation import validate_names
 from metabench.practice.parts import episodes, use_of
-from metabench.practice.reading import UserData, bright_background
 from metabench.practice.recommending import recommend
 from metabench.reports.writing import report
 from metabench.shown import markdown

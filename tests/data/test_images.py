@@ -148,7 +148,7 @@ def test_small_images_keep_every_pixel_and_long_sides_are_reduced(size) -> None:
 
 MEMORY = """
 from pathlib import Path
-from metabench.practice.reading import read_images
+from metabench.data.own import read_images
 def peak():
     return int(Path("/proc/self/status").read_text().split("VmHWM:")[1].split()[0]) // 1024
 before = peak()

@@ -16,9 +16,9 @@ from typer.testing import CliRunner
 
 from metabench import FewShotClassifier
 from metabench.cli import app
+from metabench.data.own import UserData, bright_background, read_images, read_texts
 from metabench.episodes.frozen_episodes import FrozenEpisodes
 from metabench.files import InputError, read_json
-from metabench.practice.reading import UserData, bright_background, read_images, read_texts
 from metabench.practice.recommending import recommend
 from metabench.practice.running import arrays, claim, plan, run_plan
 from metabench.practice.service import FewShotModel, FewShotTask

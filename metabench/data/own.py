@@ -13,11 +13,11 @@ from typing import Any, Literal
 import numpy as np
 
 from metabench.data.base import LENGTH, LONGEST, Builder, Dataset, Partition
+from metabench.data.folders import ImageFile, list_images
 from metabench.data.images import NotAnImage, Read, even_out, read_image
+from metabench.data.tables import Row, read_table
 from metabench.data.text import UNKNOWN, tokens_of
 from metabench.files import InputError, digest
-from metabench.practice.folders import ImageFile, list_images
-from metabench.practice.tables import Row, read_table
 
 LEAST = 4
 """Examples that a class needs: one shot and three queries."""
@@ -188,7 +188,7 @@ def read_texts(
     encoding: str = "",
     pieces: int = LENGTH,
 ) -> UserData:
-    """Read a table with a header, see :mod:`metabench.practice.tables`; rows are kept or skipped.
+    """Read a table with a header, see :mod:`metabench.data.tables`; rows are kept or skipped.
 
     Skipped are rows that cannot be read, rows without text or label, texts of which the vocabulary
     knows no word, texts that stand there already, texts under two labels (all of them: nobody knows

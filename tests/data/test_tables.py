@@ -9,8 +9,8 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
+from metabench.data.own import UserData, read_texts
 from metabench.files import InputError
-from metabench.practice.reading import UserData, read_texts
 
 PAIRS = [(f"größe {i} of many", label) for label in ("01", "1.0") for i in range(8)]
 PAIRS = [(f"{text} {label}", label) for text, label in PAIRS]

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from metabench.data.own import UserData, by_reason, read_images
 from metabench.files import InputError
-from metabench.practice.reading import UserData, by_reason, read_images
 
 DRAW = np.random.default_rng(0)
 

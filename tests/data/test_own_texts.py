@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
+from metabench.data.own import UserData, read_texts
 from metabench.files import InputError
-from metabench.practice.reading import UserData, read_texts
 
 LATE = [f"the parcel number {i} has not arrived" for i in range(8)]
 REFUND = [f"please give my money back for order {i}" for i in range(8)]
