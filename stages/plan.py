@@ -13,6 +13,7 @@ import metabench
 from metabench.backbones import BACKBONES
 from metabench.config import Config, read
 from metabench.data import DATASETS
+from metabench.data.entries import files_of
 from metabench.files import InputError, digest, read_json, write_json
 from metabench.learning.metrics import METRICS
 from metabench.methods import METHODS
@@ -56,7 +57,9 @@ def look_of(config: Config) -> str:
     Raises:
         InputError: an unknown name.
     """
-    modules = {DATASETS.module(name) for name in config.datasets}
+    entries = {name: entry for name, entry in config.datasets.items() if name in config.used}
+    modules = {DATASETS.module(name) for name in config.used if name not in entries}
+    data = {name: files_of(name, entry) for name, entry in entries.items()}
     for task_type in config.task_types.values():
         modules |= set(map(METRICS.module, task_type.evaluation.metrics))
         modules |= {METHODS.module(task_type.variant(name).method) for name in task_type.methods}
@@ -74,6 +77,7 @@ def look_of(config: Config) -> str:
         ),
         installed=[sys.version, *(p.name for place in places for p in place.glob("*-info"))],
         files=[(str(path), _state(path)) for path in named_files(values)],
+        data=[(place, _state(path)) for found in data.values() for place, path in found.items()],
         variables={k: v for k, v in os.environ.items() if k.startswith(("METABENCH_", "HF_"))},
     )
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import abc
-from typing import ClassVar
+from collections.abc import Mapping
+from typing import Any, ClassVar
 
 from torch import Tensor, nn
 
@@ -21,12 +22,22 @@ class Backbone(nn.Module, abc.ABC):
         kinds: of examples that it reads.
         ranges: where a setting is searched of methods that train this backbone, if not where the
             method says.
+        external_pretraining: its weights come from outside.
+        pretrained_on: and learned what: ``imagenet`` stands for the classes of ImageNet-1k, which
+            are left out of test episodes (:mod:`metabench.pipeline.overlap`).
     """
 
     feature_dim: int
     block_prefixes: tuple[str, ...]
     kinds: ClassVar[frozenset[str]]
     ranges: ClassVar[dict[str, Range]] = {}
+    external_pretraining: bool = False
+    pretrained_on: ClassVar[str] = "unknown"
+
+    @classmethod
+    def learned_from(cls, settings: Mapping[str, Any]) -> str | None:
+        """``pretrained_on``, if weights come from outside with these settings; else None."""
+        return cls.pretrained_on if cls.external_pretraining else None
 
     @property
     def channels(self) -> int:

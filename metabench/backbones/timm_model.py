@@ -6,6 +6,7 @@ timm's layers know no tasks: see :mod:`metabench.backbones.module`.
 from __future__ import annotations
 
 import difflib
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -99,6 +100,12 @@ class Timm(Backbone):
             self.register_buffer(part, values[:, None, None].clone(), persistent=False)
         self.block_prefixes = tuple(f"network.model.{part}" for part in blocks(network))
         self.feature_dim, self._channels = self._sizes(model, (channels, *sides))
+
+    @classmethod
+    def learned_from(cls, settings: Mapping[str, Any]) -> str | None:
+        """Unknown, for weights of any origin; None without."""
+        external = settings.get("pretrained") or settings.get("checkpoint")
+        return cls.pretrained_on if external else None
 
     @property
     def channels(self) -> int:

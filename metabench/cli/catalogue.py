@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from metabench.cli.base import command, console, say, table_of
-from metabench.cli.completing import registered
+from metabench.cli.completing import own_data, registered
 from metabench.config.messages import glance, nearest
 from metabench.config.names import BACKBONE
 from metabench.files import InputError
@@ -34,6 +34,7 @@ def _list(
     """List all methods, backbones, datasets or metrics, with the kinds of data that they take."""
     from metabench.backbones import BACKBONES
     from metabench.data import DATASETS
+    from metabench.data.entries import own_builder
     from metabench.learning.metrics import METRICS
     from metabench.methods import METHODS
 
@@ -59,6 +60,9 @@ def _list(
             if DATASETS.module(name) != "metabench.data.own":  # what bench is given
                 builder = DATASETS.load(name)
                 table.add_row(name, builder.kind, builder.citation, _download(builder))
+        for name, entry in own_data().items():
+            builder = own_builder(name, entry)
+            table.add_row(name, builder.kind, builder.citation, _download(builder))
     console.print(table)
 
 
@@ -76,23 +80,32 @@ def show(
     """Show the paper, equation and settings of a method, or describe a backbone or dataset."""
     from metabench.backbones import BACKBONES
     from metabench.data import DATASETS
+    from metabench.data.entries import own_builder
     from metabench.methods import METHODS
     from metabench.pipeline.validation import learner_class
 
     if _is_of(BACKBONES, name):
         _show_backbone(name, BACKBONES.load(name))
     elif _is_of(DATASETS, name):
-        builder = DATASETS.load(name)
-        facts = {"data": builder.kind, "paper or source": builder.citation}
-        facts["augmentation"] = ", ".join(builder.augmentation) or "none"
-        _show(name, facts | {"download": _download(builder)})
+        _show(name, _facts_of(DATASETS.load(name)))
         say(inspect.getdoc(sys.modules[DATASETS.module(name)]) or "")
+    elif entry := own_data().get(name):
+        own = entry.model_dump(mode="json", exclude_defaults=True, exclude={"augmentation"})
+        _show(name, _facts_of(own_builder(name, entry)) | own)
     elif name == BACKBONE or name in METHODS.names() or ":" in name:
         _show_method(name, learner_class(name))
     else:
-        known = [*METHODS.names(), *BACKBONES.names(), *DATASETS.names()]
+        known = [*METHODS.names(), *BACKBONES.names(), *DATASETS.names(), *own_data()]
         hint = nearest(name, known)
         raise InputError(f"no method, backbone or dataset is called {glance(name)}. {hint}")
+
+
+def _facts_of(builder: Builder) -> dict[str, Any]:
+    facts = {"data": builder.kind, "paper or source": builder.citation}
+    facts["augmentation"] = ", ".join(builder.augmentation) or "none"
+    if builder.kind == "image":
+        facts["classes of ImageNet-1k"] = builder.imagenet or "unknown"
+    return facts | {"download": _download(builder)}
 
 
 def _is_of(registry: Registry[Any], name: str) -> bool:

@@ -10,6 +10,7 @@ from metabench.backbones import BACKBONES
 from metabench.cli.base import PARAMS
 from metabench.config import TaskType, read
 from metabench.config.names import BACKBONE
+from metabench.config.own_data import OwnData
 from metabench.files import InputError
 from metabench.methods import METHODS
 
@@ -25,7 +26,8 @@ def registered(incomplete: str) -> list[str]:
     """Names of methods, backbones and datasets."""
     from metabench.data import DATASETS  # imports numpy
 
-    return _of(incomplete, [*METHODS.names(), BACKBONE, *BACKBONES.names(), *DATASETS.names()])
+    known = [*METHODS.names(), BACKBONE, *BACKBONES.names(), *DATASETS.names(), *own_data()]
+    return _of(incomplete, known)
 
 
 def methods(incomplete: str) -> list[str]:
@@ -53,6 +55,13 @@ def sources_in_use(incomplete: str) -> list[str]:
 def targets_in_use(incomplete: str) -> list[str]:
     """The targets of params.yaml, sources among them."""
     return _of(incomplete, (name for task_type in _in_use() for name in task_type.datasets))
+
+
+def own_data() -> dict[str, OwnData]:
+    """The datasets of one's own in params.yaml."""
+    with suppress(InputError):
+        return read(PARAMS).datasets
+    return {}
 
 
 def _of(incomplete: str, names: Iterable[str]) -> list[str]:

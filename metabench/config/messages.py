@@ -18,6 +18,9 @@ LONGEST_VALUE = 80
 MOST_PROBLEMS = 30
 """More than these are not listed."""
 
+NO_NAMES = ("[key]", "[shares]", "[name]")
+"""Pydantic's parts of a place that no file has: a key, and forms of one value."""
+
 _brief = reprlib.Repr()
 _brief.maxlevel = 3
 _brief.maxstring = _brief.maxlong = _brief.maxother = LONGEST_VALUE
@@ -83,7 +86,7 @@ def explain(error: ValidationError, model: type[BaseModel], where: str) -> Input
 def _line(problem: Any, model: type[BaseModel]) -> str:
     """Key and value of a problem, and what is wrong."""
     kind, value, context = problem["type"], problem["input"], problem.get("ctx", {})
-    names = [str(part) for part in problem["loc"] if part != "[key]"]
+    names = [str(part) for part in problem["loc"] if part not in NO_NAMES]
     # what could upset a terminal is quoted
     key = ".".join(n if re.fullmatch(r"[\w.:/-]{1,80}", n) else glance(n) for n in names)
     start = f"{key}: " if key else ""

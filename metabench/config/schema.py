@@ -12,6 +12,7 @@ from pydantic import Field, ValidationError
 from metabench.config.bounds import Count, Distinct, Processes, Seed
 from metabench.config.messages import explain, glance, nearest, refuse
 from metabench.config.names import CodeName, PlainName, ReportsFolder
+from metabench.config.own_data import OwnData
 from metabench.config.task_types import Level, Regression, Strict, TaskType, Texts
 from metabench.config.yaml_file import parse_text, text_of
 from metabench.files import InputError
@@ -42,6 +43,7 @@ class Config(Strict):
         reports: folder for the generated reports. It has no default, for dvc.yaml names it too.
         splits: partitions of the classes, among which seeds are dealt out. Datasets without a
             published split have so many, of which the first is the one in ``metabench/data``.
+        datasets: data of one's own, by the name that sources and targets call them.
         settings: hyper-parameters by source and method, ``settings.<source>.<method>``; those of
             the pretraining that methods of a source share under the name ``backbone``. What is not
             here is as the method's file says.
@@ -56,6 +58,7 @@ class Config(Strict):
     regression: Regression | None = None
     text: Texts | None = None
     relations: Texts | None = None
+    datasets: dict[PlainName, OwnData] = Field(default_factory=dict)
     settings: dict[CodeName, dict[CodeName, dict[str, Any]]] = Field(default_factory=dict)
 
     @property
@@ -65,10 +68,10 @@ class Config(Strict):
         return {label: task_type for label, task_type in found.items() if task_type is not None}
 
     @property
-    def datasets(self) -> tuple[str, ...]:
+    def used(self) -> tuple[str, ...]:
         """Every dataset that is prepared: those of all task types."""
-        used = [name for task_type in self.task_types.values() for name in task_type.used]
-        return tuple(dict.fromkeys(used))
+        names = [name for task_type in self.task_types.values() for name in task_type.used]
+        return tuple(dict.fromkeys(names))
 
     def seeds_of(self, source: str, name: str) -> tuple[int, ...]:
         """The seeds of (source, method or variant): none where the variant leaves it out."""
@@ -124,7 +127,7 @@ def disagreements(config: Config) -> Iterator[str]:
         yield from (f"{label}.{problem}" for problem in _disagreements_of(task_type))
         if isinstance(task_type, Regression) and task_type.budget.source_classes != (1.0,):
             yield f"{label}.budget.source_classes: there are no classes. Leave it out"
-    for name in config.datasets:
+    for name in config.used:
         found = [label for label, task_type in config.task_types.items() if name in task_type.used]
         if len(found) > 1:
             yield f"{found[1]}: '{name}' is used by {' and '.join(found)}; one of them can have it"
@@ -197,9 +200,10 @@ def _of_the_first_version(values: dict[Any, Any]) -> Iterator[str]:
     """What is to be done with parameters as they were written until version 0.1."""
     if isinstance(values.get("methods"), dict):
         yield "Rename the section `methods` to `settings`"
-    if "datasets" in values:
-        yield "Delete `datasets`: they follow from sources, targets and out_of_scope"
-    for label in TASK_TYPES if {"methods", "datasets"} & values.keys() else ():
+    if isinstance(values.get("datasets"), list):
+        yield "Delete the list `datasets`: they follow from sources, targets and out_of_scope"
+    old = isinstance(values.get("datasets"), list) or "methods" in values
+    for label in TASK_TYPES if old else ():
         if isinstance(values.get(label), dict) and not values[label].get("sources"):
             yield f"Delete `{label}`, which has no sources"
 

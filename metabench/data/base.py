@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Literal, get_args
@@ -102,11 +102,16 @@ class Dataset:
         """Indices of the classes of ``partition``."""
         return np.array([i for i, c in enumerate(self.classes) if c.partition == partition], int)
 
-    def members(self, partition: str) -> list[np.ndarray]:
-        """Example indices of each class of ``partition``, in the order of ``class_ids``."""
+    def members(self, partition: str, without: Collection[str] = ()) -> list[np.ndarray]:
+        """Example indices of each class of ``partition``, in the order of ``class_ids``.
+
+        Args:
+            without: names of classes that are left out.
+        """
         order = np.argsort(self.y, kind="stable")
         starts = np.searchsorted(self.y[order], np.arange(len(self.classes) + 1))
-        return [order[starts[i] : starts[i + 1]] for i in self.class_ids(partition)]
+        kept = [i for i in self.class_ids(partition) if self.classes[i].name not in without]
+        return [order[starts[i] : starts[i + 1]] for i in kept]
 
     def save(self, folder: Path) -> str:
         """Write ``x.npy``, ``y.npy``, ``fixed.npz`` and, last, ``classes.json``.
@@ -201,6 +206,8 @@ class Builder:
         augmentation: what leaves the labels alone; by default nothing.
         split_anew: ``(raw folder, split) -> Dataset``, for a dataset without a published split:
             split 0 is that of ``build``, the others are drawn by number.
+        imagenet: the classes that ImageNet-1k has too (:mod:`metabench.data.imagenet`): ``none``,
+            ``all``, the name of a list or a CSV file; None: nobody has looked.
 
     Raises:
         InputError: an augmentation that there is not, or not for this kind of data.
@@ -215,6 +222,7 @@ class Builder:
     mirror: str | None = None
     augmentation: tuple[Transformation, ...] = ()
     split_anew: Callable[[Path, int], Dataset] | None = None
+    imagenet: str | None = None
 
     def __post_init__(self) -> None:
         of_images = tuple(name for name in get_args(Transformation) if name != "pieces")

@@ -103,6 +103,7 @@ CIFAR_FS = Builder(
     (ARCHIVE,),
     mirror="cifar100",
     augmentation=PHOTOGRAPHS,
+    imagenet="cifar100",
 )
 
 FC100 = Builder(
@@ -113,4 +114,5 @@ FC100 = Builder(
     (ARCHIVE,),
     mirror="cifar100",
     augmentation=PHOTOGRAPHS,
+    imagenet="cifar100",
 )

@@ -39,4 +39,5 @@ CUB = Builder(
     build,
     (ARCHIVE,),
     augmentation=PHOTOGRAPHS,
+    imagenet="cub",
 )

@@ -34,4 +34,5 @@ DIGITS = Builder(
     citation="Alpaydin & Kaynak 1998, Optical Recognition of Handwritten Digits (UCI), test part",
     build=build,
     augmentation=CHARACTERS,
+    imagenet="none",
 )

@@ -13,7 +13,6 @@ import pooch
 import requests
 
 from metabench import rng
-from metabench.data import DATASETS
 from metabench.data.base import Builder, RemoteFile
 from metabench.files import InputError, atomic, digest, write_json
 
@@ -38,7 +37,7 @@ def fetch(builder: Builder, folder: Path) -> None:
             if pooch.hashes.hash_matches(target, file.hash):
                 continue
             _log.warning("%s: wrong or cut off, fetched again", target)
-        source = mirrored(builder, file)
+        source = mirrored(f"{builder.mirror or builder.name}/{file.name}")
         if source is None:
             download(file, target, builder.mirror or builder.name)
         elif pooch.hashes.hash_matches(source, file.hash):
@@ -51,11 +50,11 @@ def fetch(builder: Builder, folder: Path) -> None:
             )
 
 
-def mirrored(builder: Builder, file: RemoteFile) -> Path | None:
-    """The copy of ``file`` in the mirror, if a mirror is set and has it."""
+def mirrored(place: str) -> Path | None:
+    """``METABENCH_MIRROR/place``, if a mirror is set and has it."""
     root = os.environ.get(MIRROR)
-    path = Path(root) / (builder.mirror or builder.name) / file.name if root else None
-    return path if path and path.is_file() else None
+    path = Path(root) / place if root else None
+    return path if path and path.exists() else None
 
 
 def download(file: RemoteFile, target: Path, mirror: str) -> None:
@@ -82,8 +81,8 @@ def download(file: RemoteFile, target: Path, mirror: str) -> None:
         ) from error
 
 
-def prepare(name: str, raw: Path, folder: Path, split: int = 0) -> str:
-    """Fetch, build and save a ``split`` of dataset ``name`` in ``folder``.
+def prepare(builder: Builder, raw: Path, folder: Path, split: int = 0) -> str:
+    """Fetch, build and save a ``split`` of a dataset in ``folder``.
 
     Returns:
         The digest of its content.
@@ -91,7 +90,7 @@ def prepare(name: str, raw: Path, folder: Path, split: int = 0) -> str:
     Raises:
         InputError: see :func:`fetch`; or what was fetched cannot be read.
     """
-    builder = DATASETS.load(name)
+    name = builder.name
     if builder.build is None:
         assert builder.family is not None, f"{name}: neither build nor family"
         # nothing to store: the content is the function, known by what it draws

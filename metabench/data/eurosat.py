@@ -30,4 +30,5 @@ EUROSAT = Builder(
     build,
     (ARCHIVE,),
     augmentation=PHOTOGRAPHS,
+    imagenet="none",
 )

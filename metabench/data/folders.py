@@ -36,6 +36,7 @@ class Listing:
     """What a folder holds.
 
     Attributes:
+        root: the folder; ``where``: what it is called in messages.
         files: by class, then part, then name.
         classes: names, with or without files.
         skipped: ``(place, reason)`` of each file or folder that is no example.
@@ -43,6 +44,7 @@ class Listing:
     """
 
     root: Path
+    where: Path
     files: list[ImageFile] = field(default_factory=list)
     classes: list[str] = field(default_factory=list)
     skipped: list[tuple[str, str]] = field(default_factory=list)
@@ -90,7 +92,7 @@ class Listing:
             self.notes.append(
                 f"{self.place(folder)}/ holds only folders ({inside}): all images in them are "
                 f"taken for class '{label}'. If they are the classes, give --images "
-                f"{visible(str(folder))}"
+                f"{visible(str(self.where / folder.relative_to(self.root)))}"
             )
         while pending:
             files, folders = self.look(pending.pop())
@@ -100,22 +102,26 @@ class Listing:
         self.files += [ImageFile(path, self.place(path), label, part) for path in sorted(found)]
 
 
-def list_images(root: Path) -> Listing:
+def list_images(root: Path, origin: Path | None = None) -> Listing:
     """The files of ``root/<class>/**``, or of ``root/<part>/<class>/**`` (see ``PARTS``).
 
     Left out are hidden files and folders, thumbnails, files of the system, files above the classes,
     links to folders (that of a class may be one), links to nothing, and what cannot be opened.
 
+    Args:
+        origin: what to call the folder in messages, where it is a copy.
+
     Raises:
         InputError: no such folder, or one without folders of classes.
     """
+    where = origin or root
     if not root.is_dir():
         found = "is no folder" if root.exists() else "no such folder"
-        raise InputError(f"{root}: {found}. --images takes one with a sub-folder a class.")
-    listing = Listing(root)
+        raise InputError(f"{where}: {found}. --images takes one with a sub-folder a class.")
+    listing = Listing(root, where)
     loose, folders = listing.look(root, follow=True)
     if not folders:
-        raise InputError(f"{root}: has no sub-folders. Put the images of each class into one.")
+        raise InputError(f"{where}: has no sub-folders. Put the images of each class into one.")
     parts = _parts(listing, folders)
     if parts:
         names = " and ".join(f"{p.name}/" for p in parts)
@@ -141,12 +147,12 @@ def _parts(listing: Listing, folders: list[Path]) -> dict[Path, Partition]:
     """
     parts = {p: PARTS[p.name.casefold()] for p in folders if p.name.casefold() in PARTS}
     parts = dict(sorted(parts.items(), key=lambda item: ORDER.index(item[1])))
-    above = any(Listing(listing.root).look(p, follow=True)[1] for p in parts)
+    above = any(Listing(listing.root, listing.where).look(p, follow=True)[1] for p in parts)
     several = len(set(parts.values())) > 1
     if several and not above:
         names = " and ".join(f"{p.name}/" for p in parts)
         raise InputError(
-            f"{listing.root}: {names} are parts of a dataset, not classes, and hold no folders. "
+            f"{listing.where}: {names} are parts of a dataset, not classes, and hold no folders. "
             "Put the images of each class into a folder, in or without a part."
         )
     return parts if above and (several or len(parts) == len(folders)) else {}

@@ -258,5 +258,6 @@ GLYPHS = Builder(
     citation="characters rendered from the DejaVu and STIX fonts, as shipped by matplotlib",
     build=build,
     augmentation=CHARACTERS,
+    imagenet="none",
     split_anew=build,
 )

@@ -13,7 +13,7 @@ import os
 import re
 import warnings
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import MappingProxyType
@@ -164,10 +164,12 @@ def as_batch(
     return Batch(torch.from_numpy(x), losses, common)
 
 
-def resized(images: Iterable[np.ndarray], shape: tuple[int, ...]) -> Tensor:
+def resized(images: Collection[np.ndarray], shape: tuple[int, ...]) -> Tensor:
     """Stored images uint8 ``[C, H, W]`` of any sizes as uint8 ``[N, C, H, W]`` of ``shape``."""
-    parts = [match_format(torch.tensor(image)[None], shape) for image in images]
-    return torch.cat(parts) if parts else torch.empty((0, *shape), dtype=torch.uint8)
+    found = torch.empty((len(images), *shape), dtype=torch.uint8)
+    for row, image in zip(found, images, strict=True):
+        row.copy_(match_format(torch.tensor(image)[None], shape)[0])
+    return found
 
 
 def even_out(

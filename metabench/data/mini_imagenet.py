@@ -1,6 +1,7 @@
 """miniImageNet: 100 classes of ImageNet with 600 images each, 84x84 RGB.
 
-ImageNet may not be redistributed, so the user supplies the images.
+ImageNet may not be redistributed, so the user supplies the images: METABENCH_MINIIMAGENET names a
+zip archive or a folder, or METABENCH_MIRROR a folder with ``mini_imagenet/images.zip``.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from PIL import Image
 
 from metabench.data.archives import folder_images, image_classes, words, zip_images
 from metabench.data.base import PHOTOGRAPHS, Builder, Dataset, Partition
+from metabench.data.download import MIRROR, mirrored
 from metabench.files import InputError
 
 SIZE = 84
@@ -23,7 +25,8 @@ VARIABLE = "METABENCH_MINIIMAGENET"
 HELP = (
     f"Set {VARIABLE} to a zip archive or a folder with the 60000 images of miniImageNet, where the "
     "folder or the name of each image holds its WordNet id (images/n0153282900000005.jpg or "
-    "train/n01532829/n0153282900000005.jpg)."
+    "train/n01532829/n0153282900000005.jpg); or put the archive at mini_imagenet/images.zip of "
+    f"{MIRROR}."
 )
 
 # Ravi & Larochelle 2017, files {train,val,test}.csv of their repository
@@ -64,15 +67,15 @@ def labelled(path: Path) -> Iterator[tuple[str, Image.Image]]:
 
 
 def build(raw: Path) -> Dataset:
-    """Read what :data:`VARIABLE` points to; nothing is downloaded to ``raw``.
+    """Read what :data:`VARIABLE` points to, or the mirror has; nothing is downloaded to ``raw``.
 
     Raises:
         InputError: not set, not there, or not the published 600 images of each class.
     """
     given = os.environ.get(VARIABLE)
-    if not given:
+    path = Path(given) if given else mirrored("mini_imagenet/images.zip")
+    if path is None:
         raise InputError(f"dataset mini_imagenet: {VARIABLE} is not set. {HELP}")
-    path = Path(given)
     if not path.exists():
         raise InputError(f"{VARIABLE}={given}: no such file or folder. {HELP}")
     dataset = image_classes(
@@ -96,4 +99,5 @@ MINI_IMAGENET = Builder(
     "Learning",
     build,
     augmentation=PHOTOGRAPHS,
+    imagenet="all",
 )

@@ -48,7 +48,9 @@ def build(name: str, labels: tuple[str, ...], raw: Path) -> Dataset:
     )
 
 
-def _builder(name: str, citation: str, labels: str, url: str, md5: tuple[str, ...]) -> Builder:
+def _builder(
+    name: str, citation: str, labels: str, imagenet: str, url: str, md5: tuple[str, ...]
+) -> Builder:
     return Builder(
         name,
         "image",
@@ -56,6 +58,7 @@ def _builder(name: str, citation: str, labels: str, url: str, md5: tuple[str, ..
         partial(build, name, tuple(labels.split(", "))),
         tuple(RemoteFile(url + f, f"md5:{h}", f) for f, h in zip(FILES, md5, strict=True)),
         augmentation=CHARACTERS,
+        imagenet=imagenet,
     )
 
 
@@ -63,6 +66,7 @@ FASHION_MNIST = _builder(
     "fashion_mnist",
     "Xiao, Rasul & Vollgraf 2017, Fashion-MNIST",
     "t-shirt, trouser, pullover, dress, coat, sandal, shirt, sneaker, bag, ankle boot",
+    "fashion_mnist",
     "https://raw.githubusercontent.com/zalandoresearch/fashion-mnist/master/data/fashion/",
     (
         "8d4fb7e6c68d591d4c3dfef9ec88bf0d",
@@ -76,6 +80,7 @@ KMNIST = _builder(
     "kmnist",
     "Clanuwat et al. 2018, Deep Learning for Classical Japanese Literature",
     "o, ki, su, tsu, na, ha, ma, ya, re, wo",
+    "none",
     "https://codh.rois.ac.jp/kmnist/dataset/kmnist/",
     (
         "bdb82020997e1d708af4cf47b453dcf7",

@@ -145,6 +145,7 @@ def _small(number: int, sha256: str) -> Builder:
         (RemoteFile(_URL + archive, sha256, archive),),
         mirror="omniglot",
         augmentation=CHARACTERS,
+        imagenet="none",
         split_anew=build,
     )
 
@@ -166,6 +167,7 @@ CHALLENGE = Builder(
     ),
     mirror="omniglot",
     augmentation=CHARACTERS,
+    imagenet="none",
 )
 
 FULL = Builder(
@@ -186,5 +188,6 @@ FULL = Builder(
         ),
     ),
     augmentation=CHARACTERS,
+    imagenet="none",
     split_anew=build_full,
 )

@@ -1,4 +1,8 @@
-"""A user's own data: images in one sub-folder per class, or texts in a table."""
+"""A user's own data: images in one sub-folder per class, or texts in a table.
+
+`metabench bench` reads it with these functions, and so do datasets of a profile
+(:mod:`metabench.data.entries`).
+"""
 
 from __future__ import annotations
 
@@ -12,15 +16,15 @@ from typing import Any, Literal
 
 import numpy as np
 
-from metabench.data.base import LENGTH, LONGEST, Builder, Dataset, Partition
+from metabench.data.base import LENGTH, LONGEST, Builder, ClassInfo, Dataset, Partition
 from metabench.data.folders import ImageFile, list_images
-from metabench.data.images import NotAnImage, Read, even_out, read_image
+from metabench.data.images import NONE, NotAnImage, Read, even_out, read_image, resized
 from metabench.data.tables import Row, read_table
-from metabench.data.text import UNKNOWN, tokens_of
+from metabench.data.text import UNKNOWN, tokenise, tokens_of
 from metabench.files import InputError, digest
 
 LEAST = 4
-"""Examples that a class needs: one shot and three queries."""
+"""Examples that a class needs, unless more are asked for: one shot and three queries."""
 
 
 @dataclass
@@ -37,6 +41,7 @@ class UserData:
         parts: the part of an image that its folder says, or None.
         pieces: word pieces of a text that are read.
         origin: the folder or file.
+        least: examples that a class needs.
         small: examples of classes that are too small.
     """
 
@@ -49,6 +54,7 @@ class UserData:
     parts: list[Partition | None] = field(default_factory=list)
     pieces: int = LENGTH
     origin: Path | None = None
+    least: int = LEAST
     small: Counter[str] = field(default_factory=Counter)
 
     @property
@@ -89,43 +95,81 @@ class UserData:
 
     def add_class(self, label: str, examples: list[Any], place: str) -> None:
         """Take the examples of a class, or skip it where they are too few."""
-        if len(examples) < LEAST:
-            reason = f"class of {len(examples)} usable {self.kind}s, at least {LEAST} are needed"
+        if len(examples) < self.least:
+            reason = (
+                f"class of {len(examples)} usable {self.kind}s, at least {self.least} are needed"
+            )
             self.skipped.append((place, reason))
             self.small[label] = len(examples)
             return
         self.examples += examples
         self.labels += [label] * len(examples)
 
+    def as_dataset(
+        self, name: str, shape: tuple[int, ...], partition: Mapping[str, Partition]
+    ) -> Dataset:
+        """The data as arrays.
 
-def read_images(folder: Path) -> UserData:
+        Args:
+            shape: ``(C, H, W)`` of an image; unused for texts.
+            partition: of each class, by name.
+        """
+        classes = tuple(ClassInfo(label, name, partition[label]) for label in self.classes)
+        row = {label: i for i, label in enumerate(self.classes)}
+        y = np.array([row[label] for label in self.labels], dtype=np.int64)
+        if self.kind == "image":
+            x = resized(self.examples, shape).numpy()
+        else:
+            x = tokenise(self.examples, self.pieces)
+        return Dataset(name, self.kind, x, y, classes)
+
+
+def read_images(
+    folder: Path, least: int = LEAST, side: int | None = None, origin: Path | None = None
+) -> UserData:
     """Read the images that :func:`list_images` finds, or skip them with a reason.
 
     Skipped are files that are no image or damaged; images that stand there already, in the size in
     which they are read (support and query of one episode must not share an image); images under two
-    labels (all of them: nobody knows which label is right); and classes with fewer than ``LEAST``.
+    labels (all of them: nobody knows which label is right); and classes with fewer than ``least``.
     What is lost of an image (transparency, depth, frames) is counted in ``notes``.
+
+    Args:
+        side: images are brought to this side as they are read, so that many fit into the memory;
+            None: they stay as they are stored.
+        origin: what to call the folder in messages, where it is a copy.
 
     Raises:
         InputError: no such folder, no sub-folders, or fewer than two classes are left.
     """
-    listing = list_images(folder)
-    found = UserData(skipped=listing.skipped, notes=listing.notes)
-    files, reads = [], []
+    listing = list_images(folder, origin)
+    found = UserData(skipped=listing.skipped, notes=listing.notes, least=least)
+    files: list[ImageFile] = []
+    reads: list[Read] = []
+    contents: dict[ImageFile, bytes] = {}
+
+    def read(file: ImageFile, white: Mapping[str, float] = NONE) -> Read:
+        one = read_image(file.path, white)
+        contents[file] = _content(one.pixels)
+        if side is None:
+            return one
+        small = resized([one.pixels], (len(one.pixels), side, side))
+        return one._replace(pixels=small[0].numpy())
+
     for file in listing.files:
         try:
-            reads.append(read_image(file.path))
+            reads.append(read(file))
             files.append(file)
         except NotAnImage as error:
             found.skipped.append((file.place, str(error)))
-    found.white = even_out(reads, lambda i, white: read_image(files[i].path, white))
+    found.white = even_out(reads, lambda i, white: read(files[i], white))
     found.notes += _losses(files, reads, found.white)
     first: dict[bytes, dict[str, ImageFile]] = {}  # by content and label, in the order of files
-    keys = [_content(read.pixels) for read in reads]
+    keys = [contents[file] for file in files]
     for file, key in zip(files, keys, strict=True):
         first.setdefault(key, {}).setdefault(file.label, file)
     members: dict[str, list[tuple[np.ndarray, Partition | None]]] = {}
-    for file, key, read in zip(files, keys, reads, strict=True):
+    for file, key, one in zip(files, keys, reads, strict=True):
         standing = first[key]
         other = next((x for label, x in standing.items() if label != file.label), None)
         same = standing[file.label]
@@ -135,14 +179,14 @@ def read_images(folder: Path) -> UserData:
             reason = f"the same image as {other.place}, but labelled '{file.label}', not "
             found.skipped.append((file.place, f"{reason}'{other.label}'"))
         else:
-            members.setdefault(file.label, []).append((read.pixels, file.part))
+            members.setdefault(file.label, []).append((one.pixels, file.part))
     for label in listing.classes:
         kept = members.get(label, [])
         before = len(found.examples)
         found.add_class(label, [pixels for pixels, _ in kept], f"{label}/")
         found.parts += [part for _, part in kept][: len(found.examples) - before]
     found.notes += _similar(found.counts, stripped_first=False)
-    return _checked(found, folder, len(listing.classes))
+    return _checked(found, origin or folder, len(listing.classes))
 
 
 def _content(pixels: np.ndarray) -> bytes:
@@ -187,12 +231,13 @@ def read_texts(
     separator: str = "",
     encoding: str = "",
     pieces: int = LENGTH,
+    least: int = LEAST,
 ) -> UserData:
     """Read a table with a header, see :mod:`metabench.data.tables`; rows are kept or skipped.
 
     Skipped are rows that cannot be read, rows without text or label, texts of which the vocabulary
     knows no word, texts that stand there already, texts under two labels (all of them: nobody knows
-    which label is right), and classes with fewer than ``LEAST`` texts. Rows are counted from 1,
+    which label is right), and classes with fewer than ``least`` texts. Rows are counted from 1,
     without the header. Labels lose outer space and nothing else.
 
     Args:
@@ -209,7 +254,7 @@ def read_texts(
     reasons = [row.reason or _lacks(row) for row in rows]
     usable = [i for i, reason in enumerate(reasons) if not reason]
     texts, labels = [row.text.strip() for row in rows], [row.label.strip() for row in rows]
-    found = UserData("text", pieces=pieces)
+    found = UserData("text", pieces=pieces, least=least)
     tokens = tokens_of([texts[i] for i in usable], pieces)
     first: dict[bytes, dict[str, int]] = {}  # by pieces and label, in the order of rows
     for i, ids in zip(usable, tokens.x, strict=True):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -155,6 +155,7 @@ def freeze(
     count: int,
     content: str,
     draws: str = "",
+    without: Collection[str] = (),
 ) -> FrozenEpisodes:
     """Draw ``count`` episodes once and for all, or take the published ones.
 
@@ -166,12 +167,15 @@ def freeze(
         content: digest of the dataset's arrays; part of the hash.
         draws: name of the draws, so that a partition has other episodes for another purpose; by
             default the partition's.
+        without: names of classes that are left out, unless too few others are there.
     """
     label = f"{draws or partition}-{ways}w{shots}s"
     if label in dataset.fixed:
         indices = dataset.fixed[label]
     else:
-        members = dataset.members(partition)
+        members = dataset.members(partition, without)
+        if len(members) < ways:
+            members = dataset.members(partition)
         what = f"a {ways}-way {shots}-shot {partition} episode with {queries} queries per class"
         require(dataset.name, members, ways, shots + queries, what)
         indices = np.stack(

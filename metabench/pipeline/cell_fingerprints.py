@@ -13,12 +13,14 @@ from typing import Any
 
 from metabench.backbones import BACKBONES
 from metabench.config import BackboneChoice, Budget, Config
-from metabench.data import DATASETS
+from metabench.data import DATASETS, entries
+from metabench.data.entries import builder_of
 from metabench.files import digest, once
 from metabench.learning.metrics import METRICS
 from metabench.learning.pretraining import Pretrain
 from metabench.methods import METHODS
 from metabench.pipeline.fingerprint import code_fingerprint, files_of
+from metabench.pipeline.overlap import overlap_fingerprint
 from metabench.pipeline.pretrainings import Pretraining, recipe, spends
 from metabench.pipeline.validation import learner_settings, validate_backbone
 
@@ -42,19 +44,27 @@ def external_fingerprint(backbone: str) -> dict[str, Any]:
     return {"external": once(digest, weights)} if weights else {}
 
 
-def dataset_fingerprint(name: str) -> dict[str, Any]:
-    """The arrays of a dataset; the code holds the digests of the raw files."""
+def dataset_fingerprint(config: Config, name: str, root: Path = Path()) -> dict[str, Any]:
+    """The arrays of a dataset; the code holds the digests of the raw files.
+
+    Raises:
+        InputError: an own file or folder is not there.
+    """
+    if entry := config.datasets.get(name):
+        code = code_fingerprint("metabench.data.download", entries.__name__)
+        return {"code": code, "entry": entries.fingerprint(name, entry, root)}
     module = DATASETS.module(name)
     found: dict[str, Any] = {"code": code_fingerprint("metabench.data.download", module)}
     variable = getattr(importlib.import_module(module), "VARIABLE", None)
     return found | ({variable: os.environ.get(variable)} if variable else {})
 
 
-def episodes_fingerprint(config: Config, name: str) -> dict[str, Any]:
+def episodes_fingerprint(config: Config, name: str, root: Path = Path()) -> dict[str, Any]:
     """The frozen episodes of a dataset."""
     task_type = config.task_type_of(name)
     found: dict[str, Any] = {"code": code_fingerprint(TRAINING)}
-    if DATASETS.load(name).family is not None:
+    found |= overlap_fingerprint(config, name, root)
+    if builder_of(config, name, root).family is not None:
         found["family"] = code_fingerprint(DATASETS.module(name))
     if name in task_type.datasets:
         found["evaluation"] = task_type.evaluation.model_dump(
@@ -78,14 +88,15 @@ def _shared_fingerprint(
 ) -> dict[str, Any]:
     """What every learner of ``source`` on ``backbone`` depends on."""
     task_type = config.task_type_of(source)
-    family = [DATASETS.module(source)] if DATASETS.load(source).family is not None else []
+    builder = builder_of(config, source)
+    family = [DATASETS.module(source)] if builder.family is not None else []
     return external_fingerprint(backbone.name) | {
         "backbone": validate_backbone(backbone, f"params.yaml: {backbone.name}"),
         "backbone_class": BACKBONES.target(backbone.name),
         "files": files_of(backbone.settings),
         "budget": budget and budget.at(budget.level).model_dump(mode="json"),
         "training": task_type.training.model_dump(mode="json"),
-        "augmentation": DATASETS.load(source).augmentation,
+        "augmentation": builder.augmentation,
         "code": code_fingerprint(TRAINING, BACKBONES.module(backbone.name), *family),
     }
 
@@ -121,12 +132,13 @@ def learner_fingerprint(config: Config, source: str, method: str) -> dict[str, A
     }
 
 
-def evaluation_fingerprint(config: Config, source: str) -> dict[str, Any]:
+def evaluation_fingerprint(config: Config, source: str, root: Path = Path()) -> dict[str, Any]:
     """The results of learners of ``source``, whatever the learner."""
     task_type = config.task_type_of(source)
     asked, metrics = task_type.evaluation, task_type.evaluation.metrics
-    return {
-        "augmentation": [DATASETS.load(name).augmentation for name in task_type.datasets],
+    overlaps = {name: overlap_fingerprint(config, name, root) for name in task_type.datasets}
+    return ({"overlaps": overlaps} if any(overlaps.values()) else {}) | {
+        "augmentation": [builder_of(config, name).augmentation for name in task_type.datasets],
         "code": code_fingerprint(EVALUATION, *([OPEN_SET] if task_type.out_of_scope else [])),
         "steps": asked.steps,
         "selection": (asked.selection, asked.candidates) if asked.selection else (),

@@ -25,8 +25,9 @@ from metabench import rng
 from metabench.backbones import build_backbone
 from metabench.config import BackboneChoice, Config, Setting, TaskType, setting_label
 from metabench.config.names import BACKBONE
-from metabench.data import DATASETS, Dataset
+from metabench.data import Dataset
 from metabench.data.base import header_of
+from metabench.data.entries import builder_of
 from metabench.episodes.frozen_episodes import FrozenEpisodes, freeze, freeze_tasks
 from metabench.episodes.sampling import ArraySource, TaskSource
 from metabench.files import (
@@ -47,6 +48,7 @@ from metabench.pipeline.fingerprint import git_commit
 from metabench.pipeline.keys import CHAMPIONS, Keys, frozen_episodes_of
 from metabench.pipeline.layout import Layout
 from metabench.pipeline.opening import Cell, Part
+from metabench.pipeline.overlap import left_out
 from metabench.pipeline.pretrainings import Pretraining, pretraining_of, recipe
 from metabench.pipeline.validation import learner_settings
 from metabench.runtime import machine, pick_device
@@ -77,7 +79,7 @@ def is_done(folder: Path, key: str, digest_of: Callable[[Path], str] = digest) -
         return False
 
 
-def examples_of(layout: Layout, name: str, backbone: BackboneChoice) -> Dataset:
+def examples_of(config: Config, layout: Layout, name: str, backbone: BackboneChoice) -> Dataset:
     """A dataset as ``backbone`` reads it: its own arrays, or a frozen encoder's vectors.
 
     Vectors have no augmentation, whatever the dataset declares.
@@ -85,7 +87,7 @@ def examples_of(layout: Layout, name: str, backbone: BackboneChoice) -> Dataset:
     dataset, encoder = Dataset.load(layout.processed(name)), encoder_of(backbone.name)
     if encoder:
         return with_vectors(dataset, layout.embeddings(name), encoder)
-    return replace(dataset, augmentation=DATASETS.load(name).augmentation)
+    return replace(dataset, augmentation=builder_of(config, name).augmentation)
 
 
 def _load_source(
@@ -97,12 +99,12 @@ def _load_source(
     backbone: BackboneChoice,
 ) -> tuple[AnySource, Task, tuple[int, ...]]:
     """The training side of a dataset, the task it poses, and the shape of an example."""
-    builder = DATASETS.load(name)
+    builder = builder_of(config, name)
     task_type = config.task_type_of(name)
     if builder.family is not None:
         task = Task("regression", 0, 0, builder.family.outputs)
         return TaskSource(builder.family, seed, device), task, (builder.family.inputs,)
-    dataset = examples_of(layout, name, backbone)
+    dataset = examples_of(config, layout, name, backbone)
     share = task_type.budget.level.classes
     source = ArraySource(dataset, seed, device, share)
     if share < 1 and source.classes < task_type.training.ways:
@@ -126,9 +128,9 @@ def validator(
     frozen = frozen_episodes_of(layout.episodes(source, "val"))
     if not frozen:
         raise InputError(f"{layout.episodes(source, 'val')}: no episodes. Run `dvc repro`.")
-    family = DATASETS.load(source).family
+    family = builder_of(config, source).family
     choice = backbone or config.task_type_of(source).backbone
-    dataset = None if family else examples_of(layout, source, choice)
+    dataset = None if family else examples_of(config, layout, source, choice)
     sets = [EpisodeSet.of(f, dataset, None, device) for f in frozen]
     return lambda method: mean_score(method, sets)
 
@@ -329,13 +331,15 @@ def fit_to_val(
 def freeze_dataset(config: Config, layout: Layout, name: str) -> None:
     """Write the frozen ``val`` and champions' episodes (sources only) and ``test`` episodes.
 
-    Champions of the camps are chosen on ``val`` classes, in the settings of the evaluation as far
-    as there are classes, but on other draws than those that validate training and tuning. Files
-    that belong to no setting any more are removed.
+    Test episodes are without classes that a backbone of the task type was pretrained on, as far as
+    others suffice. Champions of the camps are chosen on ``val`` classes, in the settings of the
+    evaluation as far as there are classes, but on other draws than those that validate training and
+    tuning. Files that belong to no setting any more are removed.
     """
-    task_type, family = config.task_type_of(name), DATASETS.load(name).family
+    task_type, family = config.task_type_of(name), builder_of(config, name).family
     dataset = None if family else Dataset.load(layout.processed(name))
-    content = header_of(layout.processed(name)).digest
+    header = header_of(layout.processed(name))
+    apart = left_out(config, name, layout.root, [c.name for c in header.classes])
 
     def draw(
         partition: str, ways: int, shots: int, queries: int, count: int, draws: str = ""
@@ -343,7 +347,10 @@ def freeze_dataset(config: Config, layout: Layout, name: str) -> None:
         if family is not None:
             return freeze_tasks(family, draws or partition, shots, queries, count)
         assert dataset is not None
-        frozen = freeze(dataset, partition, ways, shots, queries, count, content, draws)
+        without = apart if partition == "test" else ()
+        frozen = freeze(
+            dataset, partition, ways, shots, queries, count, header.digest, draws, without
+        )
         return replace(frozen, dataset=name)  # a third party's name is its dotted path
 
     wanted: dict[Path, FrozenEpisodes] = {}

@@ -9,6 +9,7 @@ from pydantic import BaseModel
 
 from metabench.config import Config
 from metabench.data.download import prepare
+from metabench.data.entries import builder_of
 from metabench.files import InputError, digest, read_record, write_json
 from metabench.learning.training import Report
 from metabench.pipeline.cells import freeze_dataset
@@ -48,7 +49,8 @@ def prepare_cell(report: Report, config: Config, layout: Layout, dataset: str) -
     if is_made(folder, key):
         return
     (folder / RECORD).unlink(missing_ok=True)
-    prepare(dataset, layout.raw(dataset).parent, folder, layout.split_for(dataset))
+    builder = builder_of(config, dataset, layout.root)
+    prepare(builder, layout.raw(dataset).parent, folder, layout.split_for(dataset))
     _finish(folder, key)
 
 

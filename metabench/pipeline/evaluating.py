@@ -10,9 +10,8 @@ import numpy as np
 import pandas as pd
 import torch
 
-from metabench.config import BackboneChoice, Config, TaskType, setting_label
+from metabench.config import BackboneChoice, Config, setting_label
 from metabench.config.search import adapts
-from metabench.data import DATASETS
 from metabench.episodes.frozen_episodes import FrozenEpisodes
 from metabench.files import (
     InputError,
@@ -32,6 +31,7 @@ from metabench.pipeline.fingerprint import git_commit
 from metabench.pipeline.keys import Keys, champion_files, count_test_classes, evaluation_files
 from metabench.pipeline.layout import Layout
 from metabench.pipeline.opening import load_learner
+from metabench.pipeline.overlap import holds_seen
 from metabench.pipeline.pretrainings import pretraining_of
 from metabench.pipeline.results import VAL, arranged
 from metabench.runtime import machine, pick_device
@@ -66,8 +66,8 @@ def evaluate_cell(
 
     def opened(path: Path) -> EpisodeSet:
         frozen = FrozenEpisodes.load(path)
-        regression = DATASETS.load(frozen.dataset).family is not None
-        dataset = None if regression else examples_of(layout, frozen.dataset, choice)
+        regression = frozen.indices is None
+        dataset = None if regression else examples_of(config, layout, frozen.dataset, choice)
         return EpisodeSet.of(frozen, dataset, shape, device)
 
     sets = [opened(path) for path in evaluation_files(task_type, layout, source, method)]
@@ -89,7 +89,7 @@ def evaluate_cell(
         *(part.assign(partition="test") for part in others),
     ]
     frame = pd.concat([part for part in scored if len(part)], ignore_index=True)
-    cost["open_set_auroc"] = _open_set(task_type, layout, choice, learner, sets, temperatures)
+    cost["open_set_auroc"] = _open_set(config, layout, source, choice, learner, sets, temperatures)
     cost["peak_memory_mb"] = max(peak_memory_mb(), cost.pop("train_peak_memory_mb"))
     declared = type(learner)  # what `metabench check` examines; an instance could say otherwise
     facts: dict[str, Any] = {
@@ -116,6 +116,11 @@ def evaluate_cell(
             "source_training": declared.source_training,
             "adapts": declared.adapts,
             "external_pretraining": getattr(learner.backbone, "external_pretraining", False),
+            "seen": [
+                f"{s.frozen.dataset}/{setting_label(s.frozen.ways, s.frozen.shots)}"
+                for s in sets
+                if holds_seen(config, layout, choice, s.frozen)
+            ],
             "backbone": choice.label,
             "settings": cell["settings"],
             "adaptation_steps": {
@@ -158,8 +163,9 @@ def _temperatures(val: pd.DataFrame) -> dict[tuple[int, int], float]:
 
 
 def _open_set(
-    task_type: TaskType,
+    config: Config,
     layout: Layout,
+    source: str,
     choice: BackboneChoice,
     learner: Method,
     sets: Sequence[EpisodeSet],
@@ -170,16 +176,17 @@ def _open_set(
     With fewer classes in an episode, much of the target itself would be of none of them.
     """
     found: dict[str, float] = {}
+    others = config.task_type_of(source).out_of_scope
     for s in sets:
         target, ways = s.frozen.dataset, s.frozen.ways
         if (
-            target in task_type.out_of_scope
+            target in others
             and ways > count_test_classes(layout, target)
             and can_answer(learner, ways)
         ):
             from metabench.learning.open_set import auroc  # imports scikit-learn: 1.7 s
 
-            out_of_scope = examples_of(layout, task_type.out_of_scope[target], choice).x
+            out_of_scope = examples_of(config, layout, others[target], choice).x
             label = f"{target}/{ways}w{s.frozen.shots}s"
             temperature = temperature_for(temperatures, ways, s.frozen.shots)
             found[label] = auroc(learner, s, torch.from_numpy(np.array(out_of_scope)), temperature)

@@ -6,7 +6,6 @@ from functools import cache, partial
 from pathlib import Path
 
 from metabench.config import Config, TaskType
-from metabench.data import DATASETS
 from metabench.data.base import header_of
 from metabench.episodes.frozen_episodes import FrozenEpisodes
 from metabench.files import once
@@ -40,12 +39,14 @@ class Keys:
     def dataset(self, name: str) -> str:
         """Of the arrays of a dataset."""
         split = self._layout.split_for(name)
-        return key_of(fingerprint=of.dataset_fingerprint(name), split=split)
+        found = of.dataset_fingerprint(self._config, name, self._layout.root)
+        return key_of(fingerprint=found, split=split)
 
     def episodes(self, name: str) -> str:
         """Of the frozen episodes of a dataset."""
         content = content_of(self._layout, name)
-        return key_of(data=content, fingerprint=of.episodes_fingerprint(self._config, name))
+        found = of.episodes_fingerprint(self._config, name, self._layout.root)
+        return key_of(data=content, fingerprint=found)
 
     def backbone(self, source: str, pretraining: Pretraining, seed: int) -> str:
         """Of the pretrained backbone of (source, pretraining, seed)."""
@@ -89,7 +90,7 @@ class Keys:
             for path in find(task_type, layout, source, method)
         ]
         return key_of(
-            fingerprint=of.evaluation_fingerprint(self._config, source),
+            fingerprint=of.evaluation_fingerprint(self._config, source, layout.root),
             episodes=[episode_hash(path) for path in files],
             out_of_scope={
                 target: content_of(layout, name) for target, name in task_type.out_of_scope.items()
@@ -153,10 +154,11 @@ def champion_files(task_type: TaskType, layout: Layout, source: str, name: str) 
 
 def count_test_classes(layout: Layout, name: str) -> float:
     """Number of test classes of a dataset; no limit where tasks are drawn from a family."""
-    if DATASETS.load(name).family is not None:
-        return float("inf")
     return once(_count, layout.processed(name) / "classes.json")
 
 
-def _count(path: Path) -> int:
-    return sum(c.partition == "test" for c in header_of(path.parent).classes)
+def _count(path: Path) -> float:
+    header = header_of(path.parent)
+    if header.kind == "regression":
+        return float("inf")
+    return sum(c.partition == "test" for c in header.classes)

@@ -39,8 +39,8 @@ def fingerprints(config: Config) -> dict[str, Any]:
         cells = pretrain[source].setdefault(str(pretraining), found)["cells"]
         cells.append(f"{level}/{seed}")
     return {
-        "download": {name: dataset_fingerprint(name) for name in config.datasets},
-        "episodes": {name: episodes_fingerprint(config, name) for name in config.datasets},
+        "download": {name: dataset_fingerprint(config, name) for name in config.used},
+        "episodes": {name: episodes_fingerprint(config, name) for name in config.used},
         "embed": {
             name: {encoder: encoder_fingerprint(encoder) for encoder in encoders_of(task_type)}
             for task_type in task_types

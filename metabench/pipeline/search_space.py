@@ -12,7 +12,8 @@ from metabench import rng
 from metabench.backbones import BACKBONES
 from metabench.config import Config
 from metabench.config.search import adapts
-from metabench.data import DATASETS, Dataset
+from metabench.data import Dataset
+from metabench.data.entries import builder_of
 from metabench.files import InputError
 from metabench.methods.base import RECIPES, Settings
 from metabench.methods.searching import AUGMENTATION, EPISODE_FORM, drawn, place, searched
@@ -45,7 +46,7 @@ class Space:
         self._task_type = config.task_type_of(source)
         self._cls = learner_class(self._task_type.variant(method).method)
         self._backbone = BACKBONES.load(self._task_type.backbone_of(method).name)
-        builder, idle = DATASETS.load(source), set[str]()
+        builder, idle = builder_of(config, source), set[str]()
         if builder.family is not None:
             idle |= {"ways"}
         if not builder.augmentation:
@@ -126,7 +127,7 @@ class Space:
     @cached_property
     def sizes(self) -> list[int]:
         """Examples of each training class; none of a family of tasks."""
-        if DATASETS.load(self._source).family is not None:
+        if builder_of(self._config, self._source).family is not None:
             return []
         dataset = Dataset.load(Layout(self._root).processed(self._source))
         return [len(rows) for rows in dataset.members("train")]

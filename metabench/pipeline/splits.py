@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import TypeVar
 
 from metabench.config import Config
-from metabench.data import DATASETS
+from metabench.data.entries import builder_of
 from metabench.pipeline.layout import Layout
 
 L = TypeVar("L", bound=Layout)
@@ -15,8 +15,8 @@ L = TypeVar("L", bound=Layout)
 
 def split_anew(config: Config) -> frozenset[str]:
     """The datasets of which ``params.yaml`` asks for several splits."""
-    names = config.datasets if config.splits > 1 else ()
-    return frozenset(name for name in names if DATASETS.load(name).split_anew)
+    names = config.used if config.splits > 1 else ()
+    return frozenset(name for name in names if builder_of(config, name).split_anew)
 
 
 def in_split(config: Config, layout: L, split: int) -> L:

@@ -19,8 +19,9 @@ from pydantic import BaseModel, ConfigDict
 
 from metabench.config import Config, Setting, setting_label
 from metabench.config.names import BACKBONE
-from metabench.data import DATASETS, Dataset
+from metabench.data import Dataset
 from metabench.data.base import header_of
+from metabench.data.entries import builder_of
 from metabench.episodes.frozen_episodes import FrozenEpisodes, freeze, freeze_tasks
 from metabench.files import InputError, read_record, write_json
 from metabench.learning.scoring import EpisodeSet, score
@@ -93,7 +94,7 @@ def forms_of(config: Config, layout: Layout, source: str) -> list[tuple[Setting,
     """
     asked = config.task_type_of(source).evaluation
     own = [s for s in asked.settings if not s.datasets or source in s.datasets] or asked.settings
-    if DATASETS.load(source).family is not None:
+    if builder_of(config, source).family is not None:
         return [(setting, asked.queries) for setting in own]
     members = Dataset.load(layout.processed(source)).members("val")
     found = [form for s in own if (form := fit_to_val(s, asked.queries, members))]
@@ -104,7 +105,7 @@ def episodes_of(
     config: Config, layout: Layout, source: str, draws: str, count: int
 ) -> Iterator[FrozenEpisodes]:
     """``count`` ``val`` episodes in each form of the evaluation, drawn under the name ``draws``."""
-    family = DATASETS.load(source).family
+    family = builder_of(config, source).family
     for form, queries in forms_of(config, layout, source):
         if family is not None:
             yield freeze_tasks(family, draws, form.shots, queries, count)
@@ -271,8 +272,8 @@ def sets_of(
     task_type = config.task_type_of(source)
     variant, choice = task_type.variant(method), task_type.backbone_of(method)
     variable = learner_class(variant.method).variable_ways
-    family = DATASETS.load(source).family
-    dataset = None if family else examples_of(layout, source, choice)
+    family = builder_of(config, source).family
+    dataset = None if family else examples_of(config, layout, source, choice)
     device = pick_device(config.compute.device)
     found = [
         EpisodeSet.of(frozen, dataset, None, device)

@@ -16,6 +16,7 @@ from metabench.config import BackboneChoice, Config, TaskType, disagreements
 from metabench.config.messages import MOST_PROBLEMS, explain, refusal
 from metabench.config.names import BACKBONE, of_reports
 from metabench.data import DATASETS
+from metabench.data.entries import builder_of, files_of
 from metabench.files import InputError
 from metabench.learning.metrics import classification, measure, regression
 from metabench.learning.pretraining import Pretrain
@@ -72,9 +73,10 @@ def validate_names(config: Config, root: Path | None = None, where: str = "param
     problems.attempt(pick_device, config.compute.device)
     if root is not None:
         problems.attempt(check_reports, config.reports, root)
+    _check_own_data(problems, config, root)
     kinds: dict[str, str] = {}
     for label, task_type in config.task_types.items():
-        kinds |= _kinds_of_datasets(problems, task_type, label)
+        kinds |= _kinds_of_datasets(problems, config, task_type, label)
         _check_metrics(problems, task_type, label)
         for name in task_type.methods:
             _check_learner(problems, config, label, name, kinds)
@@ -100,7 +102,20 @@ def check_reports(folder: str, root: Path) -> None:
         raise InputError(f"reports: {error}") from error
 
 
-def _kinds_of_datasets(problems: Problems, task_type: TaskType, label: str) -> dict[str, str]:
+def _check_own_data(problems: Problems, config: Config, root: Path | None) -> None:
+    """Names of own datasets are free, and the files of those that are used are there."""
+    for name, entry in config.datasets.items():
+        if name in DATASETS.names():
+            problems.append(
+                f"datasets.{name}: is the name of a registered dataset. Take another name"
+            )
+        elif root is not None and name in config.used:
+            problems.attempt(files_of, name, entry, root)
+
+
+def _kinds_of_datasets(
+    problems: Problems, config: Config, task_type: TaskType, label: str
+) -> dict[str, str]:
     """The kinds of a task type's datasets, which are one: the task type's."""
     places = {
         "sources": task_type.sources,
@@ -111,7 +126,7 @@ def _kinds_of_datasets(problems: Problems, task_type: TaskType, label: str) -> d
         name: builder.kind
         for field, names in places.items()
         for name in names
-        if (builder := problems.attempt(DATASETS.load, name, key=f"{label}.{field}"))
+        if (builder := problems.attempt(builder_of, config, name, key=f"{label}.{field}"))
     }
     for name, kind in kinds.items():
         first = next(iter(kinds.values()))
@@ -200,7 +215,7 @@ def _check_settings(
     """All hyper-parameters under a source, also of methods that are not run at present."""
     task_types = list(config.task_types.values())
     if not any(source in task_type.sources for task_type in task_types):
-        problems.attempt(DATASETS.target, source, key=f"settings.{source}")
+        problems.attempt(builder_of, config, source, key=f"settings.{source}")
     task_types.sort(key=lambda task_type: source not in task_type.sources)  # its own first
     for name, values in methods.items():
         where = f"settings.{source}.{name}"

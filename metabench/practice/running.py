@@ -24,11 +24,10 @@ import yaml
 from metabench import rng
 from metabench.config import Config, TaskType, validated
 from metabench.data import DATASETS
-from metabench.data.base import ClassInfo, Dataset, Partition
+from metabench.data.base import Dataset, Partition
 from metabench.data.download import prepare
-from metabench.data.images import coloured, resized
+from metabench.data.images import coloured
 from metabench.data.own import UserData, bright_background
-from metabench.data.text import tokenise
 from metabench.files import InputError, lock, read_json, write_json, write_text
 from metabench.pipeline.cells import freeze_dataset
 from metabench.pipeline.embeddings import embed_dataset, encoders_of
@@ -202,16 +201,10 @@ def arrays(user_data: UserData, shape: tuple[int, ...], mode: Mode, invert: bool
         held = max(5, len(names) // 4)
         for i, row in enumerate(rng.generator(user_data.name, "partition").permutation(len(names))):
             parts[row] = "test" if i < held else "val" if i < 2 * held else "train"
-    if user_data.kind == "image":
-        x = resized(user_data.examples, shape).numpy()
-        if invert:
-            np.subtract(255, x, out=x)
-    else:
-        x = tokenise(user_data.examples, user_data.pieces)
-    classes = tuple(ClassInfo(n, user_data.name, p) for n, p in zip(names, parts, strict=True))
-    row = {name: i for i, name in enumerate(names)}
-    y = np.array([row[label] for label in user_data.labels], dtype=np.int64)
-    return Dataset(user_data.name, user_data.kind, x, y, classes)
+    found = user_data.as_dataset(user_data.name, shape, dict(zip(names, parts, strict=True)))
+    if invert:
+        np.subtract(255, found.x, out=found.x)
+    return found
 
 
 def run_plan(user_data: UserData, chosen: Plan, root: Path) -> str:
@@ -230,7 +223,7 @@ def run_plan(user_data: UserData, chosen: Plan, root: Path) -> str:
         values = yaml.safe_dump(config.values(), sort_keys=False)
         write_text(root / "params.yaml", values)
         if source != user_data.name:
-            prepare(source, layout.root / "data/raw", layout.processed(source))
+            prepare(DATASETS.load(source), layout.root / "data/raw", layout.processed(source))
             if chosen.coloured and _in_colour(layout.processed(source)):
                 remarks.append(
                     f"{chosen.coloured} of {len(user_data.examples)} images are coloured, "
@@ -252,7 +245,7 @@ def run_plan(user_data: UserData, chosen: Plan, root: Path) -> str:
             }
             data = replace(data, fixed=fixed)
         data.save(layout.processed(user_data.name))
-        for name in config.datasets:
+        for name in config.used:
             freeze_dataset(config, layout, name)
             for encoder in encoders_of(task_type):
                 embed_dataset(layout.processed(name), layout.embeddings(name), encoder)

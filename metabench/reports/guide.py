@@ -18,7 +18,7 @@ from metabench.reports.scores import BLOCK, ORACLE, Blocks
 from metabench.reports.statistics.board import Board, board, recommended
 from metabench.reports.statistics.intervals import intervals
 from metabench.reports.statistics.tables import Block
-from metabench.reports.summary import setting_label
+from metabench.reports.summary import setting_label, without_seen
 from metabench.reports.words import amount, points, span
 
 SHOWN = 5
@@ -32,9 +32,11 @@ def guide(
 
     Controls and transductive methods are no candidates: a control is a yardstick, and a
     transductive method needs many queries at once. Where a control is ahead, the entry says so;
-    the oracle, which knows what is to be learned, apart.
+    the oracle, which knows what is to be learned, apart. Blocks in which a backbone may have
+    learned the classes before are context, and no evidence.
     """
-    main = summary[(summary["steps"] == -1) & ~summary["transductive"].astype(bool)]
+    main = without_seen(summary)
+    main = main[(main["steps"] == -1) & ~main["transductive"].astype(bool)]
     main = main[main["method"] != ORACLE]
     return [
         _situation(rows, blocks, validation)

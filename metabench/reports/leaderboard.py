@@ -39,6 +39,7 @@ from metabench.reports.summary import (
     reliability,
     setting_label,
     summarise,
+    without_seen,
 )
 from metabench.reports.words import amount, points, score, stands, would_decide
 from metabench.shown import markdown
@@ -95,7 +96,7 @@ def write_stored(folder: Path) -> pd.DataFrame:
     _render(
         "leaderboard.md", folder, meta=meta, sources=sources, papers=papers, common=common,
         calibrated=calibrated, effort=bool(summary["outer_steps"].notna().any()),
-        searched=bool(summary["trials"].notna().any()),
+        seen="seen" in summary, searched=bool(summary["trials"].notna().any()),
     )  # fmt: skip
     _render("decision_guide.md", folder, meta=meta, situations=guide(summary, blocks, validation))
     with atomic(folder / "leaderboard.csv") as temporary:
@@ -191,7 +192,8 @@ def _across(summary: pd.DataFrame, blocks: Blocks, folder: Path) -> list[dict[st
                 {"title": f"Accuracy (%) for each source and target, {ways}-way", "file": file}
             )
     families = dict(zip(summary["method"], summary["family"], strict=True))
-    fair = main[~main["transductive"].astype(bool)]
+    fair = without_seen(main)
+    fair = fair[~fair["transductive"].astype(bool)]
     for name, part in (
         ("classification", fair[fair["metric"] == "accuracy"]),
         ("regression", fair[fair["metric"] != "accuracy"]),
@@ -350,6 +352,7 @@ def _block(key: Any, rows: pd.DataFrame) -> dict[str, Any]:
         "target": target,
         "setting": setting_label(ways, shots),
         "fitted_on": sorted(set(main["fitted_on"].dropna()) - {label}),
+        "seen": sorted(main.loc[main["seen"], "method"]) if "seen" in main else [],
         "uncalibrated": sorted(main.loc[main["temperature"].isna() & accuracy, "method"]),
         "anchor": anchor(source, target, f"{ways}w{shots}s"),
         "metric": "accuracy %" if accuracy else "mean squared error",
@@ -435,6 +438,7 @@ def _rows(rows: pd.DataFrame) -> list[dict[str, Any]]:
     found = []
     for _, row in rows.iterrows():
         marks = [("T", row["transductive"]), ("E", row["external_pretraining"])]
+        marks += [("S", row.get("seen", False))]
         found.append(
             {
                 "rank": row["rank"],

@@ -66,7 +66,8 @@ def summarise(scores: pd.DataFrame, costs: pd.DataFrame, blocks: Blocks) -> pd.D
         the difference to the best that would be found 8 times in 10. ``nll`` and ``ece`` are of
         logits divided by ``temperature`` (its mean over seeds; NaN: none), those that begin with
         ``raw_`` of logits as they are; ``fitted_on`` is the form of the ``val`` episodes that the
-        temperature is fitted on, which may have fewer ways.
+        temperature is fitted on, which may have fewer ways. ``seen``, where any is true: the
+        backbone was, or may have been, pretrained on classes of the episodes.
 
     Raises:
         InputError: a metric has the name of another column.
@@ -95,6 +96,8 @@ def summarise(scores: pd.DataFrame, costs: pd.DataFrame, blocks: Blocks) -> pd.D
     summary["adaptation_steps"] = _adaptation_steps(summary, costs)
     if (summary["splits"] == 1).all():
         summary = summary.drop(columns=["half_here", "splits"])
+    if any(seen := _seen(summary, costs)):
+        summary["seen"] = seen
     summary["fitted_on"] = _fitted_on(summary, costs)
     summary["cross"] = summary["source"] != summary["target"]
     standing = [*BLOCK, "steps", "transductive", summary["method"] == ORACLE]
@@ -180,6 +183,25 @@ def _fitted_on(summary: pd.DataFrame, costs: pd.DataFrame) -> list[str | None]:
         else form_for({method: known.get(source, {}).get(method, {})}, ways, shots)
         for source, method, ways, shots, temperature in summary[columns].itertuples(index=False)
     ]
+
+
+def _seen(summary: pd.DataFrame, costs: pd.DataFrame) -> list[bool]:
+    """Whether each row's backbone has, or may have, learned classes of its episodes before."""
+    if "seen" not in costs:
+        return [False] * len(summary)
+    known = costs.groupby(["source", "method"])["seen"].first()
+    rows = summary[["source", "method", "target", "ways", "shots"]].itertuples(index=False)
+    return [
+        f"{target}/{form_label(ways, shots)}" in known[source, method]
+        for source, method, target, ways, shots in rows
+    ]
+
+
+def without_seen(summary: pd.DataFrame) -> pd.DataFrame:
+    """The rows of blocks in which no backbone has learned classes of the episodes before."""
+    if "seen" not in summary:
+        return summary
+    return summary[~summary.groupby(BLOCK)["seen"].transform("any")]
 
 
 def _adaptation_steps(summary: pd.DataFrame, costs: pd.DataFrame) -> list[float]:

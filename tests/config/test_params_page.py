@@ -79,4 +79,4 @@ def test_what_differs_in_other_task_types_is_all_there() -> None:
 
 def test_the_short_file_of_the_page_is_whole(tmp_path) -> None:
     (tmp_path / "params.yaml").write_text(re.findall(r"```yaml\n(.*?)```", PAGE, re.DOTALL)[0])
-    assert load(tmp_path / "params.yaml").datasets == ("glyphs", "digits")
+    assert load(tmp_path / "params.yaml").used == ("glyphs", "digits")

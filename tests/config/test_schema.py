@@ -58,7 +58,7 @@ def test_five_lines_are_enough(tmp_path) -> None:
     (tmp_path / "params.yaml").write_text(text)
     config = load(tmp_path / "params.yaml")
     validate_names(config)
-    assert config.datasets == ("glyphs",) and list(config.task_types) == ["classification"]
+    assert config.used == ("glyphs",) and list(config.task_types) == ["classification"]
     assert config.settings_of("glyphs", "maml") == {}
     settings = config.classification.evaluation.settings
     assert [setting.label for setting in settings] == ["5w1s", "5w5s"]
@@ -85,7 +85,7 @@ def test_the_datasets_follow_from_what_uses_them() -> None:
     values["classification"] |= {"targets": ["digits"], "out_of_scope": {"digits": "kmnist"}}
     values["regression"] = {"sources": ["sinusoid"], "methods": ["ridge"]}
     config = Config.model_validate(values)
-    assert config.datasets == (TOY_NAME, "digits", "kmnist", "sinusoid")
+    assert config.used == (TOY_NAME, "digits", "kmnist", "sinusoid")
 
 
 def test_what_is_written_of_a_config_says_the_same_again(tmp_path) -> None:
@@ -102,7 +102,7 @@ def test_parameters_of_the_first_version_are_told_what_to_rename_in_one_message(
         loaded(tmp_path, values)
     (line,) = str(caught.value).splitlines()
     assert "Rename the section `methods` to `settings`" in line
-    assert "Delete `datasets`" in line and "Delete `text`" in line
+    assert "Delete the list `datasets`" in line and "Delete `text`" in line
 
 
 @pytest.mark.parametrize("field", ["sources", "methods"])

@@ -60,7 +60,7 @@ def compute(config: Config, layout: Layout) -> list[str]:
     ran = []
     for step, function in DONE.items():
         data = step in ("download", "freeze")
-        cells = data_cells(config, config.datasets) if data else WHOLE.learners(config)
+        cells = data_cells(config, config.used) if data else WHOLE.learners(config)
         for job in jobs_of(step, cells, config, layout):
             if not job.finished:
                 function(lambda share, text: None, **job.arguments)
