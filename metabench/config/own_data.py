@@ -67,8 +67,9 @@ class OwnData(Strict):
         if (self.images is None) == (self.texts is None):
             raise ValueError("give one of `images` (a folder or zip) and `texts` (a table)")
         others = OF_TEXTS if self.images is not None else OF_IMAGES
-        if strange := sorted(others & self.model_fields_set):
-            raise ValueError(f"{', '.join(strange)}: not for {self.kind}s. Leave it out")
+        given = self.model_dump(include=others, exclude_defaults=True)
+        if given:
+            raise ValueError(f"{', '.join(given)}: not for {self.kind}s. Leave it out")
         return self
 
     @property

@@ -70,7 +70,8 @@ def evaluate_cell(
         dataset = None if regression else examples_of(config, layout, frozen.dataset, choice)
         return EpisodeSet.of(frozen, dataset, shape, device)
 
-    sets = [opened(path) for path in evaluation_files(task_type, layout, source, method)]
+    files = evaluation_files(task_type, layout, source, method)
+    sets = [opened(path) for path in files]
     val = [opened(path) for path in champion_files(task_type, layout, source, method)]
     cost = read_record(folder / "cost.json", Cost).model_dump() | episode_cost(learner, sets[0])
     asked = task_type.evaluation
@@ -117,9 +118,9 @@ def evaluate_cell(
             "adapts": declared.adapts,
             "external_pretraining": getattr(learner.backbone, "external_pretraining", False),
             "seen": [
-                f"{s.frozen.dataset}/{setting_label(s.frozen.ways, s.frozen.shots)}"
-                for s in sets
-                if holds_seen(config, layout, choice, s.frozen)
+                f"{frozen.dataset}/{setting_label(frozen.ways, frozen.shots)}"
+                for frozen in map(FrozenEpisodes.load, files)
+                if holds_seen(config, layout, choice, frozen)
             ],
             "backbone": choice.label,
             "settings": cell["settings"],
