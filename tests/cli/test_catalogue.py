@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 
 import pytest
+import yaml
 from typer.testing import CliRunner
 
 from metabench.backbones import BACKBONES
@@ -12,6 +13,7 @@ from metabench.cli import app, base
 from metabench.data import DATASETS
 from metabench.learning.metrics import METRICS
 from metabench.methods import METHODS
+from tests.toy import params
 
 
 @pytest.fixture(autouse=True)
@@ -113,3 +115,14 @@ def test_common_settings_are_explained_once_where_a_method_s_own_say_nothing(
 
 def test_a_name_of_nothing_gets_a_suggestion() -> None:
     assert "called 'protonett'. Did you mean protonet" in printed("show", "protonett", code=1)
+
+
+def test_own_data_of_params_are_listed_and_shown(tmp_path, monkeypatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    own = {"images": "photos/birds.zip", "partition": {"test": 0.5}, "imagenet": "none"}
+    (tmp_path / "params.yaml").write_text(yaml.safe_dump(params(datasets={"my_birds": own})))
+    (row,) = [line for line in printed("list", "datasets").splitlines() if "my_birds" in line]
+    assert "image" in row and "your own: photos/birds.zip" in row
+    shown = printed("show", "my_birds")
+    assert re.search(r"classes of ImageNet-1k +│ none", shown) and "'test': 0.5" in shown
+    assert "Did you mean my_birds" in printed("show", "my_bird", code=1)

@@ -187,3 +187,42 @@ class Plain(Backbone):
 def test_images_too_small_for_a_backbone_are_named() -> None:
     with pytest.raises(InputError, match=r"'conv4'.*of shape 1×8×8.*below 16×16"):
         build_backbone("conv4", (1, 8, 8))
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ({"partition": "all-test"}, r"datasets\.birds: give one of `images` .* and `texts`"),
+        ({"images": "a", "texts": "b", "partition": "all-test"}, r"datasets\.birds: give one of"),
+        ({"images": "a"}, r"datasets\.birds\.partition: required, but missing"),
+        (
+            {"images": "a", "partition": {"test": 2}},
+            r"datasets\.birds\.partition\.test: must be at most 1\.0 \(value 2\)",
+        ),
+        (
+            {"images": "a", "partition": {"test": 0.5, "vall": 0.1}},
+            r"datasets\.birds\.partition\.vall: unknown key .* Did you mean val\?",
+        ),
+        (
+            {"images": "a", "partition": "all-test", "encoding": "latin-1"},
+            r"datasets\.birds: encoding: not for images\. Leave it out",
+        ),
+        (
+            {"texts": "a", "partition": "all-test", "size": 32},
+            r"datasets\.birds: size: not for texts\. Leave it out",
+        ),
+    ],
+)
+def test_an_entry_of_own_data_that_says_too_little_or_too_much_is_refused(
+    tmp_path, given, message
+) -> None:
+    with pytest.raises(InputError, match=message):
+        loaded(tmp_path, params(datasets={"birds": given}))
+
+
+def test_own_data_in_a_config_is_written_so_that_it_reads_the_same(tmp_path) -> None:
+    shares = {"images": "a", "partition": {"test": 0.5}}
+    config = Config.model_validate(
+        params(datasets={"a": shares, "b": {"texts": "b.csv", "partition": "p.csv"}})
+    )
+    assert loaded(tmp_path, config.values()) == config

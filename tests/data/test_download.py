@@ -8,6 +8,7 @@ import pytest
 
 from metabench.data import download
 from metabench.data.base import Builder, ClassInfo, Dataset, RemoteFile
+from metabench.data.sinusoid import HARMONICS, SINUSOID
 from metabench.files import InputError, read_json
 
 BODY = bytes(range(256)) * 100
@@ -152,29 +153,25 @@ def test_a_file_that_the_mirror_lacks_is_downloaded(server, tmp_path, monkeypatc
     assert (tmp_path / "raw" / "toy.bin").read_bytes() == BODY
 
 
-def test_prepare_fetches_builds_and_saves(server, tmp_path, monkeypatch):
+def test_prepare_fetches_builds_and_saves(server, tmp_path):
     def build(raw: Path) -> Dataset:
         pixels = np.frombuffer((raw / "toy.bin").read_bytes()[:8], np.uint8).reshape(2, 1, 2, 2)
         classes = (ClassInfo("a", "g", "train"), ClassInfo("b", "h", "test"))
         return Dataset("toy", "image", pixels, np.array([0, 1]), classes)
 
-    monkeypatch.setattr(
-        download,
-        "DATASETS",
-        type("R", (), {"load": lambda n: builder(server.url("good"), SHA, build)}),
-    )
-    content = download.prepare("toy", tmp_path / "raw", tmp_path / "processed/toy")
+    toy = builder(server.url("good"), SHA, build)
+    content = download.prepare(toy, tmp_path / "raw", tmp_path / "processed/toy")
     loaded = Dataset.load(tmp_path / "processed" / "toy")
     assert loaded.x.ravel().tolist() == list(range(8))
     assert read_json(tmp_path / "processed/toy/classes.json")["digest"] == content
-    assert content == download.prepare("toy", tmp_path / "raw", tmp_path / "processed/toy")
+    assert content == download.prepare(toy, tmp_path / "raw", tmp_path / "processed/toy")
 
 
 def test_prepare_of_a_regression_family_writes_a_digest_of_what_it_draws(tmp_path):
-    first = download.prepare("sinusoid", tmp_path, tmp_path / "sinusoid")
-    other = download.prepare("harmonics", tmp_path, tmp_path / "harmonics")
+    first = download.prepare(SINUSOID, tmp_path, tmp_path / "sinusoid")
+    other = download.prepare(HARMONICS, tmp_path, tmp_path / "harmonics")
     assert first != other
-    assert first == download.prepare("sinusoid", tmp_path, tmp_path / "sinusoid")
+    assert first == download.prepare(SINUSOID, tmp_path, tmp_path / "sinusoid")
     header = read_json(tmp_path / "sinusoid" / "classes.json")
     assert header["kind"] == "regression"
     assert header["digest"] == first

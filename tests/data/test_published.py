@@ -269,6 +269,7 @@ def test_mini_imagenet_is_read_from_what_the_user_supplies(tmp_path, monkeypatch
 
 def test_mini_imagenet_says_how_to_supply_the_images(tmp_path, monkeypatch):
     monkeypatch.delenv("METABENCH_MINIIMAGENET", raising=False)
+    monkeypatch.setenv("METABENCH_MIRROR", str(tmp_path))
     with pytest.raises(InputError, match="METABENCH_MINIIMAGENET is not set"):
         mini_imagenet.build(tmp_path)
     monkeypatch.setenv("METABENCH_MINIIMAGENET", str(tmp_path / "absent"))
@@ -276,6 +277,21 @@ def test_mini_imagenet_says_how_to_supply_the_images(tmp_path, monkeypatch):
         mini_imagenet.build(tmp_path)
     monkeypatch.setenv("METABENCH_MINIIMAGENET", str(tmp_path))
     with pytest.raises(InputError, match="no images"):
+        mini_imagenet.build(tmp_path)
+
+
+def test_mini_imagenet_is_found_in_the_mirror_unless_the_variable_says_otherwise(
+    tmp_path, monkeypatch, two_each
+):
+    (tmp_path / "mini_imagenet").mkdir()
+    with zipfile.ZipFile(tmp_path / "mini_imagenet/images.zip", "w") as archive:
+        for name, content in mini_files().items():
+            archive.writestr(name, content)
+    monkeypatch.delenv("METABENCH_MINIIMAGENET", raising=False)
+    monkeypatch.setenv("METABENCH_MIRROR", str(tmp_path))
+    assert len(mini_imagenet.build(tmp_path / "unused").x) == 200
+    monkeypatch.setenv("METABENCH_MINIIMAGENET", str(tmp_path / "absent"))
+    with pytest.raises(InputError, match="absent: no such file"):
         mini_imagenet.build(tmp_path)
 
 

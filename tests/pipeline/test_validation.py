@@ -412,3 +412,17 @@ def test_many_problems_are_cut_to_what_one_reads(examined, smoke) -> None:
     lines = refusal(examined, smoke).splitlines()
     assert len(lines) == 31 and "and more" in lines[-1]
     assert all(len(line) < 250 for line in lines)
+
+
+def test_own_data_have_names_and_files_of_their_own(tmp_path, smoke) -> None:
+    def config(name: str) -> Config:
+        values = copy.deepcopy(smoke)
+        values["datasets"] = {name: {"images": "nowhere", "partition": "all-test"}}
+        values["classification"]["targets"] = [name]
+        return Config.model_validate(values)
+
+    with pytest.raises(InputError, match=r"datasets\.kmnist: is the name of a registered dataset"):
+        validate_names(config("kmnist"))
+    validate_names(config("birds"))
+    with pytest.raises(InputError, match=r"datasets\.birds: nowhere: no such file or folder"):
+        validate_names(config("birds"), tmp_path)

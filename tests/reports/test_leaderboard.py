@@ -163,6 +163,29 @@ def test_the_cheapest_of_the_tied_is_taken_and_the_best_mean_named() -> None:
         assert choice["method"] == quick and alike - {quick} <= beside
 
 
+def test_a_block_of_classes_that_a_backbone_has_seen_is_context_and_no_evidence(
+    tmp_path, monkeypatch
+) -> None:
+    undrawn(monkeypatch)
+    results, costs = made_up(targets=("glyphs", "digits", "birds"), shots=(1,))
+
+    def blocks() -> list[str]:
+        return [name for situation in guide_of(results, costs) for name in situation["blocks"]]
+
+    whole = ["glyphs → glyphs", "glyphs → birds", "glyphs → digits"]
+    assert sorted(blocks()) == sorted(whole) and "seen" not in summary_of(results, costs)
+    costs["seen"] = [["birds/5w1s"] if m == "linear_probe" else [] for m in costs["method"]]
+    assert sorted(blocks()) == sorted(set(whole) - {"glyphs → birds"})
+    summary = write_reports(results, costs, tmp_path, META)
+    seen = summary[summary["seen"]]
+    assert set(zip(seen["method"], seen["target"], strict=True)) == {("linear_probe", "birds")}
+    text = (tmp_path / "leaderboard.md").read_text(encoding="utf-8")
+    assert "pretrained on classes of these episodes (linear_probe)" in text
+    flagged = [line for line in text.splitlines() if line.endswith("| S |")]
+    assert len(flagged) == 1 and "linear" in flagged[0]
+    assert "birds" not in (tmp_path / "decision_guide.md").read_text(encoding="utf-8")
+
+
 def test_the_guide_warns_where_a_control_is_ahead_of_every_method() -> None:
     with_oracle = made_up(BOARD | {"oracle": ("control", 1.0)})
     for made in (made_up(), with_oracle):

@@ -14,6 +14,7 @@ from metabench.pipeline.cells import train_cell
 from metabench.pipeline.evaluating import evaluate_cell
 from metabench.pipeline.finished import Finished
 from metabench.pipeline.layout import Layout
+from tests.data.test_own_images import fill
 from tests.pipeline.test_fingerprint import forget
 from tests.toy import TOY_NAME, params, prepared, root_of_repository
 
@@ -149,3 +150,31 @@ def test_a_learner_of_code_before_an_edit_is_neither_current_nor_evaluated(proje
     assert not Finished(wanted, project).result(TOY_NAME, OWN, 0)
     with pytest.raises(InputError, match="a learner of other params or of code as it was before"):
         evaluate_cell(silent, *arguments)
+
+
+def test_own_data_are_looked_at_file_by_file_and_known_by_their_content(
+    project, plan, monkeypatch
+) -> None:
+    def values(images: str) -> Config:
+        own = {"images": images, "partition": "all-test", "size": 16}
+        found = params(datasets={"birds": own})
+        found["classification"]["targets"] = ["birds"]
+        return Config.model_validate(found)
+
+    def download() -> object:
+        return read_json(project.root / "data/plan/download.json")["birds"]
+
+    for name in ("wren", "tern"):
+        fill(Path("birds") / name)
+    plan.main(values("birds"), project)
+    first, look = download(), plan.look_of(values("birds"))
+    assert plan.look_of(values("birds")) == look
+    Path("birds").rename("elsewhere")
+    with pytest.raises(InputError, match=r"datasets\.birds: birds: no such file or folder"):
+        plan.main(values("birds"), project)
+    plan.main(values("elsewhere"), project)
+    assert download() == first
+    fill(Path("elsewhere/tern"), 1)  # another image in place of the first
+    assert plan.look_of(values("elsewhere")) != look
+    plan.main(values("elsewhere"), project)
+    assert download() != first
