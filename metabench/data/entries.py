@@ -15,7 +15,7 @@ from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
-from typing import cast
+from typing import Any, cast
 
 import numpy as np
 
@@ -83,7 +83,7 @@ def files_of(name: str, entry: OwnData, root: Path = Path()) -> dict[str, Path]:
         return found
 
 
-def fingerprint(name: str, entry: OwnData, root: Path = Path()) -> dict[str, str]:
+def fingerprint(name: str, entry: OwnData, root: Path = Path()) -> dict[str, Any]:
     """Digest of all that an entry's arrays are made of: a move of the files changes nothing.
 
     Raises:
@@ -91,7 +91,7 @@ def fingerprint(name: str, entry: OwnData, root: Path = Path()) -> dict[str, str
     """
     files = files_of(name, entry, root).items()
     content = digest(*(part for place, path in files for part in (place, once(digest, path))))
-    return {"content": content, "reading": str(entry.reading())}
+    return {"content": content, "reading": entry.reading()}
 
 
 def _build(name: str, entry: OwnData, root: Path, raw: Path, split: int = 0) -> Dataset:
@@ -103,7 +103,7 @@ def _build(name: str, entry: OwnData, root: Path, raw: Path, split: int = 0) -> 
     with _about(name):
         data = _read(entry, _found(entry.path, root), raw)
         for line in (*by_reason(data.skipped)[:SHOWN], *data.notes):
-            _log.warning("%s: %s", name, line)
+            _log.warning("%s: %s", name, _with_fields(line))
         if empty := [label for label, count in data.small.items() if count == 0]:
             raise InputError(
                 f"{entry.path}: class '{empty[0]}' has no usable {entry.kind}s. Add some, or "
@@ -159,9 +159,14 @@ def _unpacked(path: Path, folder: Path) -> Path:
             f"{path}: neither a folder nor a zip that can be unpacked ({error}). Give a folder "
             "with a sub-folder for each class, or a zip of such."
         ) from error
-    inside = [p for p in folder.iterdir() if p.name.casefold() not in THUMBNAILS]
-    below = list(inside[0].iterdir()) if len(inside) == 1 and inside[0].is_dir() else []
+    inside = _visible(folder)
+    below = _visible(inside[0]) if len(inside) == 1 and inside[0].is_dir() else []
     return inside[0] if below and all(p.is_dir() for p in below) else folder
+
+
+def _visible(folder: Path) -> list[Path]:
+    found = (p for p in folder.iterdir() if not p.name.startswith("."))
+    return [p for p in found if p.name.casefold() not in THUMBNAILS]
 
 
 def drawn(name: str, data: UserData, entry: OwnData, split: int) -> dict[str, Partition]:
@@ -268,9 +273,13 @@ def _found(given: str, root: Path) -> Path:
 
 @contextmanager
 def _about(name: str) -> Iterator[None]:
-    """Say of which entry a message is; options of `bench` are fields of the same names here."""
+    """Say of which entry a message is."""
     try:
         yield
     except InputError as error:
-        text = re.sub(r"--([a-z-]+)", lambda m: m[1].replace("-", "_"), str(error))
-        raise InputError(f"params.yaml: datasets.{name}: {text}") from error
+        raise InputError(f"params.yaml: datasets.{name}: {_with_fields(str(error))}") from error
+
+
+def _with_fields(text: str) -> str:
+    """A message whose options of `metabench bench` are fields, which have the same names."""
+    return re.sub(r"--([a-z-]+)", lambda option: option[1].replace("-", "_"), text)

@@ -31,7 +31,7 @@ from metabench.pipeline.fingerprint import git_commit
 from metabench.pipeline.keys import Keys, champion_files, count_test_classes, evaluation_files
 from metabench.pipeline.layout import Layout
 from metabench.pipeline.opening import load_learner
-from metabench.pipeline.overlap import holds_seen
+from metabench.pipeline.overlap import seen_in
 from metabench.pipeline.pretrainings import pretraining_of
 from metabench.pipeline.results import VAL, arranged
 from metabench.runtime import machine, pick_device
@@ -117,11 +117,7 @@ def evaluate_cell(
             "source_training": declared.source_training,
             "adapts": declared.adapts,
             "external_pretraining": getattr(learner.backbone, "external_pretraining", False),
-            "seen": [
-                f"{frozen.dataset}/{setting_label(frozen.ways, frozen.shots)}"
-                for frozen in map(FrozenEpisodes.load, files)
-                if holds_seen(config, layout, choice, frozen)
-            ],
+            "seen": seen_in(config, layout, choice, files),
             "backbone": choice.label,
             "settings": cell["settings"],
             "adaptation_steps": {

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from metabench.backbones import BACKBONES
-from metabench.config import BackboneChoice, Config
+from metabench.config import BackboneChoice, Config, setting_label
 from metabench.data import Builder, Dataset
 from metabench.data.entries import builder_of
 from metabench.data.imagenet import IMAGENET, listed, shared
@@ -28,7 +28,7 @@ def seen(
 
     Only images are asked for: language models are not pretrained on classes.
     """
-    learned = BACKBONES.load(choice.name).learned_from(choice.settings)
+    learned = _learned(choice)
     if learned is None or builder.kind != "image":
         return frozenset()
     return shared(builder.imagenet, classes) if learned == IMAGENET else None
@@ -41,28 +41,40 @@ def left_out(config: Config, name: str, root: Path, classes: Iterable[str]) -> f
     return frozenset[str]().union(*filter(None, found))
 
 
-def holds_seen(
-    config: Config, layout: Layout, choice: BackboneChoice, frozen: FrozenEpisodes
-) -> bool:
-    """Whether a backbone has, or may have, seen a class of these episodes."""
-    if frozen.indices is None:
-        return False
-    dataset = Dataset.load(layout.processed(frozen.dataset))
-    names = {dataset.classes[i].name for i in np.unique(dataset.y[frozen.indices])}
-    found = seen(builder_of(config, frozen.dataset, layout.root), choice, names)
-    return found is None or bool(found)
+def seen_in(
+    config: Config, layout: Layout, choice: BackboneChoice, files: Iterable[Path]
+) -> list[str]:
+    """In which of these frozen episodes a backbone has, or may have, seen a class: target/setting.
+
+    It is looked up in the episodes themselves, however they came to be.
+    """
+    if _learned(choice) is None:
+        return []
+    found = []
+    for frozen in map(FrozenEpisodes.load, files):
+        if frozen.indices is None:
+            continue
+        dataset = Dataset.load(layout.processed(frozen.dataset))
+        names = {dataset.classes[i].name for i in np.unique(dataset.y[frozen.indices])}
+        known = seen(builder_of(config, frozen.dataset, layout.root), choice, names)
+        if known is None or known:
+            found.append(f"{frozen.dataset}/{setting_label(frozen.ways, frozen.shots)}")
+    return found
 
 
 def overlap_fingerprint(config: Config, name: str, root: Path = Path()) -> dict[str, Any]:
     """What is known of the dataset's classes, where a backbone makes it matter."""
-    choices = _backbones(config, name)
-    learned = {BACKBONES.load(choice.name).learned_from(choice.settings) for choice in choices}
     builder = builder_of(config, name, root)
+    learned = {_learned(choice) for choice in _backbones(config, name)}
     if learned == {None} or builder.kind != "image":
         return {}
     which = builder.imagenet
     known = which if which in (None, "none", "all") else sorted(listed(which))
     return {"imagenet": known}
+
+
+def _learned(choice: BackboneChoice) -> str | None:
+    return BACKBONES.load(choice.name).learned_from(choice.settings)
 
 
 def _backbones(config: Config, name: str) -> list[BackboneChoice]:

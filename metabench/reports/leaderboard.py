@@ -112,7 +112,7 @@ def write_stored(folder: Path) -> pd.DataFrame:
         block | {"source": source["name"]}
         for source in sources
         for block in source["blocks"]
-        if block["champions"]
+        if block["champions"] and not block["seen"]
     ]
     write_page(budgets, drawn, tested, folder, meta)
     return summary

@@ -78,6 +78,7 @@ def test_colour_is_kept_where_one_image_has_it_and_sides_are_as_asked(folder) ->
 
 @pytest.mark.parametrize("within", ["", "photos of 2024/"])
 def test_a_zip_is_read_as_the_folder_that_it_holds(folder, within) -> None:
+    (folder / "images/.DS_Store").touch()
     zipped(folder / "images", folder / "images.zip", within)
     from_zip, from_folder = built(folder, images="images.zip"), built(folder, images="images")
     np.testing.assert_array_equal(from_zip.x, from_folder.x)
