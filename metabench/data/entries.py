@@ -80,6 +80,8 @@ def files_of(name: str, entry: OwnData, root: Path = Path()) -> dict[str, Path]:
             found = {file.place: file.path for file in list_images(path).files}
         if entry.partition_file:
             found["partition"] = _found(entry.partition_file, root)
+        if entry.imagenet and not is_ours(entry.imagenet):
+            _found(entry.imagenet, root)  # needed later, and no part of the arrays
         return found
 
 

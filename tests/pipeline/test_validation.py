@@ -426,3 +426,5 @@ def test_own_data_have_names_and_files_of_their_own(tmp_path, smoke) -> None:
     validate_names(config("birds"))
     with pytest.raises(InputError, match=r"datasets\.birds: nowhere: no such file or folder"):
         validate_names(config("birds"), tmp_path)
+    (tmp_path / "nowhere/wren").mkdir(parents=True)
+    validate_names(config("birds"), tmp_path)
