@@ -108,12 +108,12 @@ def test_an_unused_variant_is_an_error() -> None:
 def test_a_frozen_backbone_reads_vectors_in_place_of_the_inputs(tmp_path: Path) -> None:
     layout = Layout(tmp_path)
     other().save(layout.processed(OTHER_NAME))
-    plain = examples_of(layout, OTHER_NAME, BackboneChoice(name="conv4"))
+    plain = examples_of(toy_config(), layout, OTHER_NAME, BackboneChoice(name="conv4"))
     assert plain.x.shape == (40, 1, 16, 16)
     choice = BackboneChoice(name="minilm_frozen")
     with pytest.raises(InputError, match=r"minilm\.npy: damaged or missing"):
-        examples_of(layout, OTHER_NAME, choice)
+        examples_of(toy_config(), layout, OTHER_NAME, choice)
     layout.embeddings(OTHER_NAME).mkdir(parents=True)
     np.save(layout.embeddings(OTHER_NAME) / "minilm.npy", np.ones((40, 3), np.float32))
     write_json(layout.embeddings(OTHER_NAME) / "minilm.json", {})
-    assert examples_of(layout, OTHER_NAME, choice).x.shape == (40, 3)
+    assert examples_of(toy_config(), layout, OTHER_NAME, choice).x.shape == (40, 3)
