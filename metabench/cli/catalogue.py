@@ -90,7 +90,9 @@ def show(
         _show(name, _facts_of(DATASETS.load(name)))
         say(inspect.getdoc(sys.modules[DATASETS.module(name)]) or "")
     elif entry := own_data().get(name):
-        own = entry.model_dump(mode="json", exclude_defaults=True, exclude={"augmentation"})
+        own = entry.model_dump(
+            mode="json", exclude_defaults=True, exclude={"augmentation", "imagenet"}
+        )
         _show(name, _facts_of(own_builder(name, entry)) | own)
     elif name == BACKBONE or name in METHODS.names() or ":" in name:
         _show_method(name, learner_class(name))
