@@ -53,21 +53,24 @@ def _for_pooling(x: Tensor) -> Tensor:
 
 
 class TaskConv2d(nn.Conv2d):
-    """``[N, T, C, H, W] -> [N, T, C', H', W']``."""
+    """``[N, T, C, H, W] -> [N, T, C', H', W']``, in ``groups`` of channels of each task."""
 
     def forward(self, x: Tensor, weights: Weights | None = None) -> Tensor:
-        """Apply the shared weights, or per-task weights as one grouped convolution."""
+        """Apply the shared weights, or per-task weights in T times as many groups."""
         weight = pick(weights, "weight", self.weight)
         bias = None if self.bias is None else pick(weights, "bias", self.bias)
         n, t = x.shape[:2]
         if weight.dim() == 4:
-            y = F.conv2d(x.flatten(0, 1), weight, bias, self.stride, self.padding)
-            return y.unflatten(0, (n, t))
+            return self._convolved(x.flatten(0, 1), weight, bias, self.groups).unflatten(0, (n, t))
         if bias is not None:
             bias = bias.expand(t, -1).flatten()
         x = _for_pooling(x.flatten(1, 2))
-        y = F.conv2d(x, weight.flatten(0, 1), bias, self.stride, self.padding, groups=t)
+        y = self._convolved(x, weight.flatten(0, 1), bias, self.groups * t)
         return _for_pooling(y).unflatten(1, (t, -1))
+
+    def _convolved(self, x: Tensor, weight: Tensor, bias: Tensor | None, groups: int) -> Tensor:
+        """The convolution of ``[B, G·C, H, W]``, padded by zeros."""
+        return F.conv2d(x, weight, bias, self.stride, self.padding, groups=groups)
 
 
 def max_pool(x: Tensor) -> Tensor:
@@ -80,6 +83,13 @@ def max_pool(x: Tensor) -> Tensor:
     dims = (1, 2) if by_channel else (0, 1)
     folded = x.flatten(*dims)
     return F.max_pool2d(folded, 2).unflatten(dims[0], [x.shape[d] for d in dims])
+
+
+def to_side(x: Tensor, side: int) -> Tensor:
+    """Images ``[B, C, H, W]`` as ``[B, C, side, side]``, bilinearly."""
+    if x.shape[-2:] == (side, side):
+        return x
+    return F.interpolate(x, (side, side), mode="bilinear", antialias=True)
 
 
 class TaskBatchNorm2d(nn.BatchNorm2d):

@@ -50,6 +50,19 @@ def test_convolution_with_per_task_weights_equals_a_loop_over_tasks(bias):
         torch.testing.assert_close(y[:, t], load(plain, weights, t)(x[:, t]))
 
 
+@pytest.mark.parametrize("groups", [2, 4])
+def test_a_convolution_in_groups_of_channels_equals_a_loop_over_tasks(groups):
+    layer = TaskConv2d(4, 8, 3, padding=1, groups=groups).double()
+    plain = nn.Conv2d(4, 8, 3, padding=1, groups=groups).double()
+    weights = {"weight": random(T, 8, 4 // groups, 3, 3), "bias": random(T, 8, seed=1)}
+    x = random(N, T, 4, 8, 7, seed=2)
+    y = layer(x, weights)
+    for t in range(T):
+        torch.testing.assert_close(y[:, t], load(plain, weights, t)(x[:, t]))
+    plain.load_state_dict(layer.state_dict())
+    torch.testing.assert_close(layer(x)[:, 0], plain(x[:, 0]))
+
+
 def test_convolution_takes_a_shared_bias_beside_per_task_weights():
     layer = TaskConv2d(2, 4, 3, padding=1).double()
     weight, x = random(T, 4, 2, 3, 3), random(N, T, 2, 8, 8, seed=1)
