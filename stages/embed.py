@@ -14,31 +14,31 @@ from stages import run
 
 
 def main(config: Config, layout: Layout, part: Part = WHOLE) -> None:
-    """Write ``data/embeddings/<dataset>/<encoder>.npy``; what is finished is kept."""
+    """Write ``data/embeddings/<dataset>/<file>.npy``; what is finished is kept."""
     cell = "metabench.pipeline.embeddings:embed_dataset"
     folder = layout.root / "data/embeddings"
     encoders = {
-        encoder
+        file
         for task_type in WHOLE.task_types(config)
-        for encoder in encoders_of(task_type, WHOLE.methods_of(task_type))
+        for file in encoders_of(task_type, WHOLE.methods_of(task_type))
     }
     with lock(folder):
         write_json(folder / "encoders.json", sorted(encoders))  # DVC warns of an empty folder
         with Finished(config, layout) as finished:
             jobs = [
                 Job(
-                    f"embed {layout.processed(name).name}/{encoder}",
+                    f"embed {layout.processed(name).name}/{file}",
                     cell,
                     {
                         "processed": layout.processed(name),
                         "folder": layout.embeddings(name),
-                        "encoder": encoder,
+                        "frozen": frozen,
                     },
-                    finished.at(None, layout.split).embeddings(name, encoder),
+                    finished.at(None, layout.split).embeddings(name, frozen),
                     estimates.of_embedding(layout.processed(name)),
                 )
                 for task_type in part.task_types(config)
-                for encoder in encoders_of(task_type, part.methods_of(task_type))
+                for file, frozen in encoders_of(task_type, part.methods_of(task_type)).items()
                 for name, split in data_cells(config, task_type.used)
                 for layout in [in_split(config, layout, split)]
             ]

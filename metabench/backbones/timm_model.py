@@ -14,7 +14,8 @@ import torch
 from torch import Tensor, nn
 
 from metabench.backbones.base import Backbone
-from metabench.backbones.layers import Weights, scope
+from metabench.backbones.frozen import Encoder, Frozen, encoding
+from metabench.backbones.layers import Weights, scope, to_side
 from metabench.backbones.module import blocks, run
 from metabench.config.bounds import BelowOne, Width
 from metabench.files import InputError
@@ -73,6 +74,7 @@ class Timm(Backbone):
     """
 
     kinds = frozenset({"image"})
+    packages = ("timm",)
     mean: Tensor
     std: Tensor
 
@@ -132,10 +134,7 @@ class Timm(Backbone):
     ) -> Tensor:
         t, n = x.shape[:2]
         x = x.flatten(0, 1)
-        if self.size and x.shape[-2:] != (self.size, self.size):
-            x = nn.functional.interpolate(
-                x, (self.size, self.size), mode="bilinear", antialias=True
-            )
+        x = to_side(x, self.size) if self.size else x
         x = ((x - self.mean) / self.std).unflatten(0, (t, n))
         return run(self.network, x, scope(weights, "network"), support, local)
 
@@ -148,6 +147,34 @@ class Timm(Backbone):
     def maps(self, x: Tensor, weights: Weights | None = None, support: int | None = None) -> Tensor:
         """``[T, N, C, H, W] -> [T, N, D', P]``: the last feature map, or the patches' tokens."""
         return self._features(x, weights, support, local=True)
+
+
+class TimmFrozen(Frozen):
+    """A timm model that never changes: its vectors are computed once, by ``embed``.
+
+    Args:
+        input_shape: ``(D,)``.
+        model, checkpoint, size: as of ``timm``. Without a checkpoint the weights are those that
+            timm names: they are downloaded once, or lie in its cache.
+    """
+
+    kinds = frozenset({"image"})
+    packages = Timm.packages
+
+    def __init__(
+        self,
+        input_shape: tuple[int, ...],
+        model: str = "resnet18",
+        checkpoint: str | None = None,
+        size: Width | None = None,
+    ):
+        super().__init__(input_shape)
+        self.model, self.checkpoint, self.size = model, checkpoint, size
+
+    def encoder(self, shape: tuple[int, ...]) -> Encoder:
+        """Images in 0..1 to ``[N, D]``."""
+        pretrained = self.checkpoint is None
+        return encoding(Timm(shape, self.model, pretrained, self.checkpoint, self.size))
 
 
 def _create(
@@ -178,7 +205,9 @@ def _create(
     try:
         model = timm.create_model(name, pretrained=pretrained or checkpoint is not None, **options)
     except Exception as error:  # each model, and each way of loading weights, has its own kinds
-        what = f"with the weights of {checkpoint}" if checkpoint else f"for {sides} images"
+        what = f"for {sides} images"
+        if checkpoint or pretrained:
+            what = f"with the weights {f'of {checkpoint}' if checkpoint else 'that timm names'}"
         raise InputError(
             f"backbone.settings: cannot build timm model '{name}' {what}: {error}"
         ) from error

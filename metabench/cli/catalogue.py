@@ -49,7 +49,8 @@ def _list(
         table = table_of("backbone", "data", "what it is")
         for name in BACKBONES.names():
             backbone = BACKBONES.load(name)
-            table.add_row(name, _kinds(backbone), _text_of(backbone).partition("\n")[0])
+            text = inspect.getdoc(backbone) or ""
+            table.add_row(name, _kinds(backbone), text.partition("\n")[0])
     elif what == "metrics":
         table = table_of("metric", "what it is")
         for name in METRICS.names():
@@ -169,7 +170,8 @@ def _of_settings(text: str, names: Iterable[str]) -> str:
 
 
 def _show_backbone(name: str, cls: type[Backbone]) -> None:
-    _show(name, {"data": _kinds(cls), "class": _place(cls)})
+    facts = {"data": _kinds(cls), "external pretraining": cls.external_pretraining}
+    _show(name, facts | {"class": _place(cls)})
     say(_text_of(cls))
     table = table_of("setting", "default")
     _, _, *parameters = inspect.signature(cls.__init__).parameters.values()  # self, input_shape

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal
@@ -24,10 +25,14 @@ class BackboneChoice(Strict):
     name: CodeName
     settings: dict[str, Any] = Field(default_factory=dict)
 
+    def __hash__(self) -> int:
+        return hash((self.name, json.dumps(self.settings, sort_keys=True, default=str)))
+
     @property
     def label(self) -> str:
         """Short name for tables, such as ``conv4-32``."""
-        widths = self.settings.get("width", self.settings.get("widths", ""))
+        given = [self.settings[k] for k in ("width", "widths", "resolution") if k in self.settings]
+        widths = given[0] if given else ""
         text = "-".join(map(str, widths)) if isinstance(widths, list | tuple) else str(widths)
         return f"{self.name}-{text}" if text else self.name
 

@@ -114,6 +114,15 @@ def tokenise(texts: Sequence[str], length: int = LENGTH) -> np.ndarray:
     return tokens_of(texts, length).x
 
 
+def texts_of(x: np.ndarray) -> list[str]:
+    """The texts of word-piece ids ``[N, L]``, as far as pieces keep them.
+
+    They are in lower case, without accents, without what was cut and without ``[UNK]``.
+    """
+    texts: list[str] = _tokenizer().decode_batch([[int(i) for i in row if i != PAD] for row in x])
+    return texts
+
+
 def distinct(x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Rows to keep, so that each text stands once, and the kept row of every text.
 

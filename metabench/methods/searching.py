@@ -7,6 +7,7 @@ from typing import Any
 
 from metabench import rng
 from metabench.backbones.base import Backbone
+from metabench.backbones.frozen import Frozen
 from metabench.config.search import Range, adapts, range_of, value_at
 from metabench.methods.base import RECIPES, Method, Settings
 
@@ -24,7 +25,7 @@ def idle(method: type[Method], backbone: type[Backbone] | None = None) -> dict[s
     Args:
         backbone: which it has; one that was pretrained elsewhere is not pretrained here.
     """
-    elsewhere = getattr(backbone, "external_pretraining", False)
+    elsewhere = backbone is not None and backbone.external_pretraining
     found: dict[str, str] = {}
     if method.start == "random" or elsewhere:
         reason = "its backbone was pretrained elsewhere" if elsewhere else "it starts at random"
@@ -35,7 +36,7 @@ def idle(method: type[Method], backbone: type[Backbone] | None = None) -> dict[s
         found["support_augmentation"] = "it adapts to features that are computed once"
     if not any(map(adapts, method.Settings.model_fields.values())):
         found[BY_SHOTS] = "none of its settings is of prediction alone"
-    if getattr(backbone, "embedded_by", None):
+    if backbone and issubclass(backbone, Frozen):
         reason = "its backbone reads the vectors of a frozen encoder, which have no augmentation"
         found |= dict.fromkeys(AUGMENTATION, reason)
     names, reason = {

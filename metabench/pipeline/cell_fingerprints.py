@@ -29,19 +29,19 @@ OPEN_SET = "metabench.learning.open_set"
 """Modules whose code, with all that it imports, trains and evaluates cells; they import this."""
 
 
-def external_weights(backbone: str) -> Path | None:
-    """The file of external weights of ``backbone``, if its module knows of one."""
-    if not getattr(BACKBONES.load(backbone), "external_pretraining", False):
-        return None
-    module = importlib.import_module(BACKBONES.module(backbone))
-    find = getattr(module, "weights_file", None)
-    return find() if find else None
+def external_weights(backbone: BackboneChoice) -> Path | None:
+    """The file of external weights of ``backbone`` that its settings do not name, if any."""
+    return BACKBONES.load(backbone.name).weights_file(backbone.settings)
 
 
-def external_fingerprint(backbone: str) -> dict[str, Any]:
-    """What a learner on ``backbone`` depends on beyond this repository: its external weights."""
+def _backbone_fingerprint(backbone: BackboneChoice) -> dict[str, Any]:
+    """A backbone before any training: settings, files that they name, external weights."""
     weights = external_weights(backbone)
-    return {"external": once(digest, weights)} if weights else {}
+    return ({"external": once(digest, weights)} if weights else {}) | {
+        "backbone": validate_backbone(backbone, f"params.yaml: {backbone.name}"),
+        "backbone_class": BACKBONES.target(backbone.name),
+        "files": files_of(backbone.settings),
+    }
 
 
 def dataset_fingerprint(config: Config, name: str, root: Path = Path()) -> dict[str, Any]:
@@ -76,10 +76,10 @@ def episodes_fingerprint(config: Config, name: str, root: Path = Path()) -> dict
     return found
 
 
-def encoder_fingerprint(encoder: str) -> dict[str, Any]:
+def encoder_fingerprint(frozen: BackboneChoice) -> dict[str, Any]:
     """The vectors of a frozen encoder."""
-    return external_fingerprint(encoder) | {
-        "code": code_fingerprint("metabench.pipeline.embeddings", BACKBONES.module(encoder))
+    return _backbone_fingerprint(frozen) | {
+        "code": code_fingerprint("metabench.pipeline.embeddings", BACKBONES.module(frozen.name))
     }
 
 
@@ -90,10 +90,7 @@ def _shared_fingerprint(
     task_type = config.task_type_of(source)
     builder = builder_of(config, source)
     family = [DATASETS.module(source)] if builder.family is not None else []
-    return external_fingerprint(backbone.name) | {
-        "backbone": validate_backbone(backbone, f"params.yaml: {backbone.name}"),
-        "backbone_class": BACKBONES.target(backbone.name),
-        "files": files_of(backbone.settings),
+    return _backbone_fingerprint(backbone) | {
         "budget": budget and budget.at(budget.level).model_dump(mode="json"),
         "training": task_type.training.model_dump(mode="json"),
         "augmentation": builder.augmentation,

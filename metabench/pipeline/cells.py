@@ -43,7 +43,7 @@ from metabench.learning.training import AnySource, Report, State, train
 from metabench.methods import METHODS
 from metabench.methods.base import Method, Task
 from metabench.pipeline.checkpoint import CheckpointFile
-from metabench.pipeline.embeddings import encoder_of, with_vectors
+from metabench.pipeline.embeddings import is_frozen, with_vectors
 from metabench.pipeline.fingerprint import git_commit
 from metabench.pipeline.keys import CHAMPIONS, Keys, frozen_episodes_of
 from metabench.pipeline.layout import Layout
@@ -84,9 +84,9 @@ def examples_of(config: Config, layout: Layout, name: str, backbone: BackboneCho
 
     Vectors have no augmentation, whatever the dataset declares.
     """
-    dataset, encoder = Dataset.load(layout.processed(name)), encoder_of(backbone.name)
-    if encoder:
-        return with_vectors(dataset, layout.embeddings(name), encoder)
+    dataset = Dataset.load(layout.processed(name))
+    if is_frozen(backbone):
+        return with_vectors(dataset, layout.embeddings(name), backbone)
     return replace(dataset, augmentation=builder_of(config, name).augmentation)
 
 
@@ -300,6 +300,8 @@ def train_cell(
     learner.fit_source_statistics(data)
     cell = _describe(name, settings, choice, task, shape, source, seed, key, state)
     cell |= {"trained": trained, "machine": machine(device)}
+    if is_frozen(choice):
+        cell["example_shape"] = list(Dataset.load(layout.processed(source)).x.shape[1:])
     if pretraining:
         cell["pretrained_on"] = Cell.read(pretrained).machine
     _finish_cell(folder, learner, state, cell, _costs(learner, state, spent_before))

@@ -12,15 +12,22 @@ import torch
 from pydantic import BaseModel
 
 from metabench.backbones import BACKBONES, build_backbone
-from metabench.backbones.base import Backbone
-from metabench.config import TaskType
+from metabench.backbones.frozen import Encoder, Frozen
+from metabench.config import BackboneChoice, TaskType
 from metabench.data.base import Dataset, header_of
+from metabench.data.formats import to_input
+from metabench.data.text import texts_of
 from metabench.files import DAMAGED, InputError, atomic, digest, read_record, write_json
 from metabench.pipeline.cell_fingerprints import encoder_fingerprint
 from metabench.pipeline.fingerprint import key_of
+from metabench.pipeline.validation import validate_backbone
 
-PART = 2048
-"""Examples between two reports of progress."""
+Report = Callable[[float, str], None]
+"""Told of progress: the share that is done, and a text."""
+
+
+def silent(share: float, text: str) -> None:
+    """Nobody is told."""
 
 
 class Vectors(BaseModel):
@@ -30,35 +37,65 @@ class Vectors(BaseModel):
     digest: str
 
 
-def encoder_of(backbone: str) -> str | None:
-    """The encoder whose stored vectors ``backbone`` reads in place of the inputs, if it does."""
-    found: str | None = getattr(BACKBONES.load(backbone), "embedded_by", None)
-    return found
+def is_frozen(choice: BackboneChoice) -> bool:
+    """Whether the backbone reads stored vectors in place of a dataset's examples."""
+    return issubclass(BACKBONES.load(choice.name), Frozen)
 
 
-def encoders_of(task_type: TaskType, methods: Collection[str] | None = None) -> list[str]:
-    """The encoders whose vectors learners of ``task_type`` read: of these methods, or of all."""
+def encoders_of(
+    task_type: TaskType, methods: Collection[str] | None = None
+) -> dict[str, BackboneChoice]:
+    """The frozen backbones of learners of ``task_type``, by the name of their files.
+
+    Args:
+        methods: of these alone; of all by default.
+    """
     names = task_type.methods if methods is None else methods
-    found = {encoder_of(task_type.backbone_of(name).name) for name in names}
-    return sorted(filter(None, found))
+    choices = {task_type.backbone_of(name) for name in names}
+    found = {file_name(choice): choice for choice in choices if is_frozen(choice)}
+    return dict(sorted(found.items()))
 
 
-def embedding_key(processed: Path, encoder: str) -> str:
+def file_name(frozen: BackboneChoice) -> str:
+    """``minilm_frozen``; settings beyond the defaults are in a digest after it."""
+    settings = validate_backbone(frozen, f"params.yaml: {frozen.name}")
+    name = frozen.name.replace(":", ".")
+    return f"{name}-{key_of(**settings)[:10]}" if settings else name
+
+
+def vectors_path(folder: Path, frozen: BackboneChoice) -> Path:
+    """Where in a dataset's ``folder`` the vectors are."""
+    return folder / f"{file_name(frozen)}.npy"
+
+
+def embedding_key(processed: Path, frozen: BackboneChoice) -> str:
     """Key of the vectors of the dataset in ``processed``."""
-    return key_of(data=header_of(processed).digest, fingerprint=encoder_fingerprint(encoder))
+    return key_of(data=header_of(processed).digest, fingerprint=encoder_fingerprint(frozen))
 
 
 @cache
-def build_encoder(name: str) -> Backbone:
-    """The encoder with its weights, loaded once a process; it takes texts of any length."""
-    return build_backbone(name, (0,), tune=0)
+def _encoder(choice: BackboneChoice, shape: tuple[int, ...]) -> tuple[Frozen, Encoder]:
+    """The encoder of examples of ``shape`` with its weights, loaded once a process."""
+    frozen = build_backbone(choice.name, (0,), **choice.settings)
+    assert isinstance(frozen, Frozen)
+    return frozen, frozen.encoder(shape)
 
 
-def embed(encoder: Backbone, x: np.ndarray) -> np.ndarray:
-    """Features ``[N, D]`` float32 of examples ``x`` ``[N, ...]``; the encoder makes batches."""
-    with torch.no_grad():
-        vectors: np.ndarray = encoder.eval()(torch.from_numpy(np.array(x))[None])[0].float().numpy()
-    return vectors
+def embed(frozen: BackboneChoice, x: np.ndarray, report: Report = silent) -> np.ndarray:
+    """Vectors ``[N, D]`` float32 of stored examples ``x`` ``[N, ...]``, N > 0.
+
+    Raises:
+        InputError: see :meth:`~metabench.backbones.frozen.Frozen.encoder`.
+    """
+    images = x.ndim == 4  # texts are of any length
+    backbone, encode = _encoder(frozen, x.shape[1:] if images else ())
+    parts = []
+    for start in range(0, len(x), backbone.batch):
+        report(start / len(x), f"{start} of {len(x)} examples")
+        part = np.array(x[start : start + backbone.batch])
+        read = texts_of(part) if backbone.reads_texts else to_input(torch.from_numpy(part))
+        parts.append(encode(read).float().numpy())
+    return np.concatenate(parts)
 
 
 def is_embedded(path: Path, key: str, digest_of: Callable[[Path], str] = digest) -> bool:
@@ -73,29 +110,26 @@ def is_embedded(path: Path, key: str, digest_of: Callable[[Path], str] = digest)
 def embed_dataset(
     processed: Path,
     folder: Path,
-    encoder: str,
-    report: Callable[[float, str], None] = lambda share, text: None,
+    frozen: BackboneChoice,
+    report: Report = silent,
 ) -> None:
-    """Write ``folder/<encoder>.npy`` and its record, unless they are there and still right."""
-    path, key = folder / f"{encoder}.npy", embedding_key(processed, encoder)
+    """Write the vectors and their record, unless they are there and still right."""
+    path, key = vectors_path(folder, frozen), embedding_key(processed, frozen)
     if is_embedded(path, key):
         return
-    x, parts = Dataset.load(processed).x, []
-    for start in range(0, len(x), PART):
-        report(start / len(x), f"{len(x)} examples")
-        parts.append(embed(build_encoder(encoder), x[start : start + PART]))
+    vectors = embed(frozen, Dataset.load(processed).x, report)
     with atomic(path) as temporary:
-        np.save(temporary, np.concatenate(parts), allow_pickle=False)
+        np.save(temporary, vectors, allow_pickle=False)
     write_json(path.with_suffix(".json"), {"key": key, "digest": digest(path)})
 
 
-def with_vectors(dataset: Dataset, folder: Path, encoder: str) -> Dataset:
-    """The dataset with the encoder's vectors as its examples.
+def with_vectors(dataset: Dataset, folder: Path, frozen: BackboneChoice) -> Dataset:
+    """The dataset with stored vectors as its examples.
 
     Raises:
         InputError: they are missing, damaged or of another number of examples.
     """
-    path = folder / f"{encoder}.npy"
+    path = vectors_path(folder, frozen)
     try:
         vectors = np.load(path, mmap_mode="r", allow_pickle=False)
         if len(vectors) != len(dataset.x):

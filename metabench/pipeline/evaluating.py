@@ -116,7 +116,7 @@ def evaluate_cell(
             "pretraining": str(pretraining_of(config, source, method) or ""),
             "source_training": declared.source_training,
             "adapts": declared.adapts,
-            "external_pretraining": getattr(learner.backbone, "external_pretraining", False),
+            "external_pretraining": learner.backbone.external_pretraining,
             "seen": seen_in(config, layout, choice, files),
             "backbone": choice.label,
             "settings": cell["settings"],

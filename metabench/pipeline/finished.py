@@ -7,12 +7,12 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from metabench.config import Config
+from metabench.config import BackboneChoice, Config
 from metabench.files import InputError
 from metabench.pipeline.cells import is_done
 from metabench.pipeline.data_cells import is_made
 from metabench.pipeline.digests import Digests
-from metabench.pipeline.embeddings import embedding_key, is_embedded
+from metabench.pipeline.embeddings import embedding_key, is_embedded, vectors_path
 from metabench.pipeline.evaluating import fault_of
 from metabench.pipeline.keys import Keys
 from metabench.pipeline.layout import Layout
@@ -52,10 +52,10 @@ class Finished:
         folder = self._layout.episodes(name, "test").parent
         return self._look(is_made, folder, self._keys.episodes, name)
 
-    def embeddings(self, name: str, encoder: str) -> bool:
+    def embeddings(self, name: str, frozen: BackboneChoice) -> bool:
         """The vectors of a dataset by an encoder."""
-        path = self._layout.embeddings(name) / f"{encoder}.npy"
-        return self._look(is_embedded, path, embedding_key, self._layout.processed(name), encoder)
+        path = vectors_path(self._layout.embeddings(name), frozen)
+        return self._look(is_embedded, path, embedding_key, self._layout.processed(name), frozen)
 
     def backbone(self, source: str, pretraining: Pretraining, seed: int) -> bool:
         """The pretrained backbone of (source, pretraining, seed)."""

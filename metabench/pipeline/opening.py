@@ -42,6 +42,7 @@ Lists of that many layers, such weights and such examples fit into memory.
 """
 
 Count = Annotated[int, Field(ge=0, le=2**20)]
+Shape = Annotated[tuple[Annotated[int, Field(ge=1)], ...], Field(max_length=4)]
 
 
 class TaskFacts(BaseModel):
@@ -57,7 +58,8 @@ class Cell(BaseModel):
     """``cell.json``: what a learner is, how it was made, and the digests of its files.
 
     ``trained`` is the key of its training, which learners with other settings by shots share.
-    ``machine`` is what it was trained with (:func:`metabench.runtime.machine`).
+    ``machine`` is what it was trained with (:func:`metabench.runtime.machine`). ``example_shape``
+    is that of the source's examples, where ``input_shape`` is that of a frozen encoder's vectors.
     ``invert``, ``white`` and ``pieces`` say how examples are read, where a bench wrote it. Unknown
     fields are kept, since later versions may write more.
     """
@@ -69,7 +71,8 @@ class Cell(BaseModel):
     settings: dict[str, Any]
     backbone: BackboneChoice
     task: TaskFacts
-    input_shape: tuple[Annotated[int, Field(ge=1)], ...] = Field(min_length=1, max_length=4)
+    input_shape: Annotated[Shape, Field(min_length=1)]
+    example_shape: Shape = ()
     source: str
     seed: int
     val: float | None
@@ -84,8 +87,9 @@ class Cell(BaseModel):
 
     @model_validator(mode="after")
     def _examples_can_be_read(self) -> Cell:
-        if math.prod(self.input_shape) > LARGEST_EXAMPLE:
-            raise ValueError(f"input_shape: more than {LARGEST_EXAMPLE} numbers")
+        for name in ("input_shape", "example_shape"):
+            if math.prod(getattr(self, name)) > LARGEST_EXAMPLE:
+                raise ValueError(f"{name}: more than {LARGEST_EXAMPLE} numbers")
         for numbers, value in self.white.items():
             if value not in WHITES[numbers]:
                 raise ValueError(f"white.{numbers}: {value:g} is none of {WHITES[numbers]}")

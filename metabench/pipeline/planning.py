@@ -42,7 +42,9 @@ def fingerprints(config: Config) -> dict[str, Any]:
         "download": {name: dataset_fingerprint(config, name) for name in config.used},
         "episodes": {name: episodes_fingerprint(config, name) for name in config.used},
         "embed": {
-            name: {encoder: encoder_fingerprint(encoder) for encoder in encoders_of(task_type)}
+            name: {
+                file: encoder_fingerprint(frozen) for file, frozen in encoders_of(task_type).items()
+            }
             for task_type in task_types
             for name in task_type.used
         },
@@ -96,9 +98,9 @@ def _asked_of(config: Config, source: str) -> dict[str, Any]:
 
 def outside_files(config: Config) -> list[Path]:
     """Files of weights that are found by the code of backbones, and named nowhere."""
-    names = {
-        task_type.backbone_of(name).name
+    backbones = {
+        task_type.backbone_of(name)
         for task_type in config.task_types.values()
         for name in task_type.methods
     }
-    return [path for name in sorted(names) if (path := external_weights(name))]
+    return sorted({path for backbone in backbones if (path := external_weights(backbone))})

@@ -237,8 +237,7 @@ def starts_shared(method: type[Method], backbone: BackboneChoice) -> bool:
 
     A backbone that was pretrained elsewhere needs no pretraining here.
     """
-    external = getattr(BACKBONES.load(backbone.name), "external_pretraining", False)
-    return method.start != "random" and not external
+    return method.start != "random" and not BACKBONES.load(backbone.name).external_pretraining
 
 
 def validate_backbone(choice: BackboneChoice, where: str) -> dict[str, Any]:

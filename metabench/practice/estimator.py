@@ -14,13 +14,14 @@ from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_is_fitted, validate_data
 from torch import Tensor
 
+from metabench.config import BackboneChoice
 from metabench.data.base import LENGTH
 from metabench.data.formats import to_input
 from metabench.data.images import as_batch
 from metabench.data.text import tokens_of
 from metabench.episodes import Episodes
 from metabench.methods.base import Diverged
-from metabench.pipeline.embeddings import build_encoder, embed, encoder_of
+from metabench.pipeline.embeddings import embed, is_frozen
 from metabench.registry import Trust
 from metabench.runtime import pick_device
 from metabench.tracking.models import open_run
@@ -77,6 +78,11 @@ class FewShotClassifier(ClassifierMixin, BaseEstimator):
         if getattr(self, "_opened", None) != self.run:
             self.learner_, self.cell_ = open_run(self.run, self.trust)
             self._opened = self.run
+
+    @property
+    def example_shape(self) -> tuple[int, ...]:
+        """Of an example before any frozen encoder: ``(C, H, W)``, ``(L,)`` or ``(D,)``."""
+        return tuple(self.cell_.get("example_shape") or self.cell_["input_shape"])
 
     def fit(self, X: Any, y: Any) -> FewShotClassifier:
         """Take ``X`` (N examples) and ``y`` (N labels) as the support.
@@ -137,15 +143,15 @@ class FewShotClassifier(ClassifierMixin, BaseEstimator):
         return logits
 
     def _examples(self, X: Any, reset: bool) -> Tensor:
-        """Stored form of examples: ``[N, C, H, W]`` uint8 or ``[N, D]`` float32."""
-        shape = tuple(self.cell_["input_shape"])
+        """Examples as the learner reads them: ``[N, C, H, W]`` uint8 or ``[N, D]`` float32."""
+        shape = self.example_shape
         if self.learner_.task.kind == "image":
             batch = as_batch(X, shape, self.cell_.get("white", {}) if reset else self.white_)
             if reset:
                 self.white_: dict[str, float] = batch.white
             for loss, count in batch.losses.items():
                 warnings.warn(f"{count} of {len(batch.x)} images are {loss}", stacklevel=3)
-            return 255 - batch.x if self.cell_.get("invert") else batch.x
+            return self._read(255 - batch.x if self.cell_.get("invert") else batch.x)
         if self.learner_.task.kind == "text":
             return self._texts(X)
         x = validate_data(self, X, dtype=np.float32, reset=reset)
@@ -161,11 +167,14 @@ class FewShotClassifier(ClassifierMixin, BaseEstimator):
         read = tokens_of(texts, self.cell_.get("pieces", LENGTH))
         for remark in read.remarks():
             warnings.warn(remark, stacklevel=4)
-        tokens = read.x
-        encoder = encoder_of(self.cell_["backbone"]["name"])
-        if encoder is None or not texts:
-            return torch.from_numpy(tokens)
-        return torch.from_numpy(embed(build_encoder(encoder), tokens))
+        return self._read(torch.from_numpy(read.x))
+
+    def _read(self, examples: Tensor) -> Tensor:
+        """Stored examples, or their vectors ``[N, D]`` where the learner's backbone reads these."""
+        backbone = BackboneChoice.model_validate(self.cell_["backbone"])
+        if not len(examples) or not is_frozen(backbone):
+            return examples
+        return torch.from_numpy(embed(backbone, examples.numpy()))
 
     def __getstate__(self) -> dict[str, Any]:
         if hasattr(self, "learner_"):

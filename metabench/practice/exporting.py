@@ -50,7 +50,7 @@ def _try(model: Path, classifier: FewShotClassifier) -> None:
     """
     import mlflow
 
-    task, shape = classifier.learner_.task, classifier.cell_["input_shape"]
+    task, shape = classifier.learner_.task, classifier.example_shape
     classes = [str(i) for i in range(2 if classifier.learner_.variable_ways else task.ways)]
     if task.kind == "text":
         examples: list[Any] = [f"the text of class {label}" for label in classes]

@@ -247,8 +247,8 @@ def run_plan(user_data: UserData, chosen: Plan, root: Path) -> str:
         data.save(layout.processed(user_data.name))
         for name in config.used:
             freeze_dataset(config, layout, name)
-            for encoder in encoders_of(task_type):
-                embed_dataset(layout.processed(name), layout.embeddings(name), encoder)
+            for frozen in encoders_of(task_type).values():
+                embed_dataset(layout.processed(name), layout.embeddings(name), frozen)
         part = Part(frozenset(task_type.methods))  # pretrains where some learner starts from that
         for step, cells in (
             ("pretrain", part.backbones),

@@ -47,7 +47,7 @@ class FewShotModel(PythonModel):
             Refused: a task is too large, or cannot be answered.
         """
         images = self.classifier.learner_.task.kind == "image"
-        gate.measure(model_input, self.classifier.cell_["input_shape"], images)
+        gate.measure(model_input, self.classifier.example_shape, images)
         return [self._predict_task(task) for task in model_input]
 
     def _predict_task(self, task: FewShotTask) -> dict[str, Any]:

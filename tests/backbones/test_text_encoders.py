@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import shutil
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -12,9 +14,11 @@ import torch.nn.functional as F
 from metabench.backbones import minilm
 from metabench.backbones.minilm import MiniLM, MiniLMFrozen, _batches, find_model, load_bert
 from metabench.backbones.text_cnn import TextCNN
+from metabench.backbones.text_encoder import TextEncoderFrozen
+from metabench.config import BackboneChoice
 from metabench.data.base import ClassInfo, Dataset
-from metabench.data.text import tokenise
-from metabench.files import InputError
+from metabench.data.text import VOCABULARY, tokenise
+from metabench.files import InputError, write_json
 from metabench.pipeline.embeddings import embed, embed_dataset, with_vectors
 from tests.backbones.timm_offline import import_timm
 
@@ -123,19 +127,77 @@ def dataset(ids: torch.Tensor) -> Dataset:
 def test_the_embed_stage_writes_what_the_encoder_says_once(ids, encoder, tmp_path) -> None:
     made = dataset(ids)
     made.save(tmp_path / "processed")
-    embed_dataset(tmp_path / "processed", tmp_path / "vectors", "minilm")
-    read = with_vectors(made, tmp_path / "vectors", "minilm")
-    np.testing.assert_allclose(read.x, embed(encoder, made.x), rtol=1e-5, atol=1e-6)
-    frozen = MiniLMFrozen(read.x.shape[1:])
-    assert frozen.feature_dim == 384
-    written = (tmp_path / "vectors/minilm.npy").stat().st_mtime_ns
-    embed_dataset(tmp_path / "processed", tmp_path / "vectors", "minilm")
-    assert (tmp_path / "vectors/minilm.npy").stat().st_mtime_ns == written
-    (tmp_path / "vectors/minilm.npy").write_bytes(b"cut")
-    with pytest.raises(InputError, match=r"minilm\.npy: damaged"):
-        with_vectors(made, tmp_path / "vectors", "minilm")
-    embed_dataset(tmp_path / "processed", tmp_path / "vectors", "minilm")
-    assert len(with_vectors(made, tmp_path / "vectors", "minilm").x) == 5
+    frozen, file = BackboneChoice(name="minilm_frozen"), tmp_path / "vectors/minilm_frozen.npy"
+    embed_dataset(tmp_path / "processed", tmp_path / "vectors", frozen)
+    read = with_vectors(made, tmp_path / "vectors", frozen)
+    with torch.no_grad():
+        np.testing.assert_allclose(read.x, encoder(ids[None])[0], rtol=1e-5, atol=1e-6)
+    assert MiniLMFrozen(read.x.shape[1:]).feature_dim == 384
+    written = file.stat().st_mtime_ns
+    embed_dataset(tmp_path / "processed", tmp_path / "vectors", frozen)
+    assert file.stat().st_mtime_ns == written
+    file.write_bytes(b"cut")
+    with pytest.raises(InputError, match=r"minilm_frozen\.npy: damaged"):
+        with_vectors(made, tmp_path / "vectors", frozen)
+    embed_dataset(tmp_path / "processed", tmp_path / "vectors", frozen)
+    assert len(with_vectors(made, tmp_path / "vectors", frozen).x) == 5
+
+
+def text_encoder(folder: Path) -> BackboneChoice:
+    return BackboneChoice(name="text_encoder_frozen", settings={"model": str(folder)})
+
+
+def test_any_text_encoder_gives_the_vectors_that_it_says_itself(ids, encoder) -> None:
+    import_timm()  # declares the operators of torchvision, which transformers imports, too
+    known = ids[[0, 2, 4]]  # of word pieces that its own vocabulary has, too
+    with torch.no_grad():
+        expected = F.normalize(encoder(known[None])[0], dim=-1)  # as its modules.json says
+    found = embed(text_encoder(find_model()), known.numpy())
+    np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("cls", [True, False])
+def test_a_text_encoder_pools_as_it_says_or_takes_the_mean(cls, tmp_path) -> None:
+    import_timm()
+    transformers = pytest.importorskip("transformers")
+    torch.manual_seed(0)
+    shutil.copy(VOCABULARY, tmp_path / "vocab.txt")
+    transformers.BertTokenizerFast(str(tmp_path / "vocab.txt")).save_pretrained(tmp_path)
+    sizes = {"hidden_size": 8, "intermediate_size": 8, "num_attention_heads": 2}
+    config = transformers.BertConfig(num_hidden_layers=1, **sizes)
+    model = transformers.BertModel(config, add_pooling_layer=False).eval()
+    model.save_pretrained(tmp_path)
+    if cls:
+        modes = {"pooling_mode_cls_token": True, "pooling_mode_mean_tokens": False}
+        parts = [("", "Transformer"), ("1_Pooling", "Pooling")]
+        modules = [
+            {"idx": i, "name": str(i), "path": path, "type": f"sentence_transformers.models.{what}"}
+            for i, (path, what) in enumerate(parts)
+        ]
+        write_json(tmp_path / "modules.json", modules)
+        write_json(tmp_path / "1_Pooling/config.json", {"word_embedding_dimension": 8} | modes)
+    x = tokenise(["hello there", "where is my card"])
+    with torch.no_grad():
+        rows = [
+            model(torch.from_numpy(row[row != 0]).long()[None]).last_hidden_state[0] for row in x
+        ]
+    expected = torch.stack([row[0] if cls else row.mean(0) for row in rows])
+    np.testing.assert_allclose(embed(text_encoder(tmp_path), x), expected, rtol=1e-4, atol=1e-5)
+
+
+def test_a_text_encoder_that_cannot_be_had_is_named(monkeypatch, tmp_path) -> None:
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    monkeypatch.setenv("HF_HOME", str(tmp_path))
+    with pytest.raises(InputError, match=r"model: no/such is no folder .* HF_HUB_OFFLINE=0"):
+        TextEncoderFrozen.weights_file({"model": "no/such"})
+    with pytest.raises(InputError, match=r"holds none of model\.safetensors"):
+        TextEncoderFrozen.weights_file({"model": str(tmp_path)})
+    write_json(tmp_path / "modules.json", [{"type": "os.system"}])
+    with pytest.raises(InputError, match=r"os\.system is no part of sentence-transformers"):
+        TextEncoderFrozen((8,), str(tmp_path)).encoder(())
+    monkeypatch.setitem(sys.modules, "sentence_transformers", None)
+    with pytest.raises(InputError, match=r"sentence-transformers is missing.*metabench\[text\]"):
+        TextEncoderFrozen((8,), str(tmp_path)).encoder(())
 
 
 def test_a_machine_without_weights_is_told_where_they_may_be(monkeypatch, tmp_path) -> None:

@@ -10,7 +10,9 @@ import torch
 from torch import Tensor, nn
 
 from metabench.backbones import build_backbone
+from metabench.config import BackboneChoice
 from metabench.files import InputError
+from metabench.pipeline.embeddings import embed
 from tests.backbones.timm_offline import import_timm
 
 
@@ -122,6 +124,26 @@ def test_weights_of_a_file_are_loaded_flagged_and_see_the_images_they_know(timm,
     assert net.external_pretraining and not build("test_resnet").external_pretraining
     grey = build_backbone("timm", (1, 48, 48), model="test_resnet", checkpoint=path)
     assert grey(x[:, :, :1]).shape == (1, 2, net.feature_dim)
+
+
+def test_a_frozen_model_gives_the_features_of_its_weights(timm, tmp_path):
+    torch.save(timm.create_model("test_resnet", num_classes=7).state_dict(), tmp_path / "w.pth")
+    settings = {"model": "test_resnet", "checkpoint": str(tmp_path / "w.pth"), "size": 40}
+    stored = (255 * images(3, 3, 32, 32)).to(torch.uint8)
+    found = embed(BackboneChoice(name="timm_frozen", settings=settings), stored.numpy())
+    net = build_backbone("timm", (3, 32, 32), **settings).eval()
+    with torch.no_grad():
+        torch.testing.assert_close(torch.from_numpy(found), net(stored[None].float() / 255)[0])
+
+
+def test_weights_that_cannot_be_downloaded_are_named(monkeypatch):
+    def refuse(*given: object, **more: object) -> None:
+        raise OSError("no network")
+
+    monkeypatch.setattr("timm.models._builder.load_pretrained", refuse)
+    frozen = build_backbone("timm_frozen", (8,), model="test_resnet")
+    with pytest.raises(InputError, match=r"'test_resnet' with the weights that timm .*no network"):
+        frozen.encoder((3, 48, 48))
 
 
 def test_images_are_resized_where_the_settings_say_so():

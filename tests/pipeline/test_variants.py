@@ -111,9 +111,9 @@ def test_a_frozen_backbone_reads_vectors_in_place_of_the_inputs(tmp_path: Path) 
     plain = examples_of(toy_config(), layout, OTHER_NAME, BackboneChoice(name="conv4"))
     assert plain.x.shape == (40, 1, 16, 16)
     choice = BackboneChoice(name="minilm_frozen")
-    with pytest.raises(InputError, match=r"minilm\.npy: damaged or missing"):
+    with pytest.raises(InputError, match=r"minilm_frozen\.npy: damaged or missing"):
         examples_of(toy_config(), layout, OTHER_NAME, choice)
     layout.embeddings(OTHER_NAME).mkdir(parents=True)
-    np.save(layout.embeddings(OTHER_NAME) / "minilm.npy", np.ones((40, 3), np.float32))
-    write_json(layout.embeddings(OTHER_NAME) / "minilm.json", {})
+    np.save(layout.embeddings(OTHER_NAME) / "minilm_frozen.npy", np.ones((40, 3), np.float32))
+    write_json(layout.embeddings(OTHER_NAME) / "minilm_frozen.json", {})
     assert examples_of(toy_config(), layout, OTHER_NAME, choice).x.shape == (40, 3)
