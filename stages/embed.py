@@ -27,20 +27,20 @@ def main(config: Config, layout: Layout, part: Part = WHOLE) -> None:
         with Finished(config, layout) as finished:
             jobs = [
                 Job(
-                    f"embed {layout.processed(name).name}/{file}",
+                    f"embed {place.processed(name).name}/{file}",
                     cell,
                     {
-                        "processed": layout.processed(name),
-                        "folder": layout.embeddings(name),
+                        "processed": place.processed(name),
+                        "folder": place.embeddings(name),
                         "frozen": frozen,
                     },
-                    finished.at(None, layout.split).embeddings(name, frozen),
-                    estimates.of_embedding(layout.processed(name)),
+                    finished.at(None, place.split).embeddings(name, frozen),
+                    estimates.of_embedding(place.processed(name)),
                 )
                 for task_type in part.task_types(config)
                 for file, frozen in encoders_of(task_type, part.methods_of(task_type)).items()
                 for name, split in data_cells(config, task_type.used)
-                for layout in [in_split(config, layout, split)]
+                for place in [in_split(config, layout, split)]
             ]
         run_cells(jobs, config.compute)
 

@@ -12,12 +12,16 @@ import torch
 from metabench import FewShotClassifier
 from metabench.backbones.frozen import Encoder, Frozen
 from metabench.config import BackboneChoice, Config
+from metabench.files import read_json
 from metabench.pipeline.cell_fingerprints import encoder_fingerprint
 from metabench.pipeline.cells import train_cell
 from metabench.pipeline.embeddings import embed_dataset, encoders_of, vectors_path
 from metabench.pipeline.evaluating import evaluate_cell
+from metabench.pipeline.executor import Job
+from metabench.pipeline.layout import Layout
 from metabench.pipeline.planning import outside_files
 from metabench.pipeline.results import read_result
+from stages import embed as stage
 from tests.toy import TOY_NAME, params, prepared, toy_dataset
 
 NAME = "tests.pipeline.test_embeddings:Halves"
@@ -94,6 +98,26 @@ def test_a_key_holds_the_content_of_the_weights(tmp_path: Path) -> None:
     assert found[0] == found[2] != found[1]
     assert outside_files(config(weights=str(file))) == [file]
     assert "external" not in encoder_fingerprint(chosen())
+
+
+def test_the_stage_embeds_a_dataset_by_every_choice_once(tmp_path: Path, monkeypatch) -> None:
+    ran: list[str] = []
+
+    def run_here(jobs: list[Job], compute: object) -> None:
+        for job in jobs:
+            if not job.finished:
+                ran.append(job.name)
+                embed_dataset(**job.arguments)
+
+    monkeypatch.setattr(stage, "run_cells", run_here)
+    made, layout = config(parts=2), Layout(tmp_path)
+    prepared(tmp_path, made)
+    for _ in range(2):
+        stage.main(made, layout)
+    file = vectors_path(layout.embeddings(TOY_NAME), chosen(parts=2))
+    assert len(ran) == 1 and ran[0].endswith(f"/{file.stem}")
+    assert np.load(file).shape == (192, 2)
+    assert read_json(tmp_path / "data/embeddings/encoders.json") == [file.stem]
 
 
 def test_a_learner_on_vectors_is_evaluated_and_answers_images(tmp_path: Path) -> None:
