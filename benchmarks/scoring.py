@@ -7,6 +7,8 @@ loop predicts episode by episode, as a method is written. It is timed on every t
 
 from __future__ import annotations
 
+from functools import partial
+
 import numpy as np
 import torch
 from torch import Tensor
@@ -43,6 +45,12 @@ def one_by_one(method: FeatureMethod, episodes: EpisodeSet) -> Tensor:
     return torch.cat(parts)
 
 
+def heads(method: FeatureMethod, episodes: EpisodeSet, table: Tensor) -> None:
+    """All episodes, fifty at once, from the features of all images."""
+    for start in range(0, len(episodes.frozen), 50):
+        method.classify(episodes.ask(slice(start, start + 50), table)[0])
+
+
 def main(repeats: int = 3, count: int = 600, width: int = 64) -> dict[str, float]:
     """Check that both answer the same, then time them; the ratios."""
     configure()
@@ -57,16 +65,12 @@ def main(repeats: int = 3, count: int = 600, width: int = 64) -> dict[str, float
         table = episodes.features(method)
         whole, loop = f"{WAYS}w{shots}s, whole score", f"every {EVERY}th, one by one"
 
-        def heads(episodes: EpisodeSet = episodes, table: Tensor = table) -> None:
-            for start in range(0, count, 50):
-                method.classify(episodes.ask(slice(start, start + 50), table)[0])
-
         least = compare(
             {
-                whole: lambda episodes=episodes: score(method, episodes),
-                "embedding, each image once": lambda episodes=episodes: episodes.features(method),
-                "heads": heads,
-                loop: lambda episodes=episodes: one_by_one(method, episodes),
+                whole: partial(score, method, episodes),
+                "embedding, each image once": partial(episodes.features, method),
+                "heads": partial(heads, method, episodes, table),
+                loop: partial(one_by_one, method, episodes),
             },
             repeats,
         )

@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Mapping
 
 import torch
-from threadpoolctl import threadpool_limits
+from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
 
 def configure() -> None:
