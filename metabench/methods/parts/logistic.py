@@ -46,7 +46,7 @@ def logistic_head(
     mean = support.mean(1, keepdim=True)
     x = c**0.5 * (support - mean)
     y = one_hot(labels, ways, x).mT.contiguous()  # [T, K, S]: softmax is slow on short rows
-    shots, in_span = x.shape[1], x.shape[1] <= x.shape[2]
+    size, in_span = x.shape[1], x.shape[1] <= x.shape[2]
     gram = x @ x.mT if in_span else x.mT @ x
     eye = torch.eye(gram.shape[-1], dtype=x.dtype, device=x.device)
     if in_span:
@@ -65,7 +65,7 @@ def logistic_head(
         gradient_bias = residual.sum(2, keepdim=True)
         z = gradient @ step
         z_out = z @ (gram if in_span else x.mT)
-        z_bias = gradient_bias * (-ways / shots)
+        z_bias = gradient_bias * (-ways / size)
         # inner products are those of W: of A X and z X, that is A·(z X Xᵀ)
         z_dual, d_dual = (z_out, d_out) if in_span else (z, d)
         norm = -_dot(gradient, z_dual) - _dot(gradient_bias, z_bias)
@@ -85,9 +85,8 @@ def logistic_head(
 
         change = d_out + d_bias
         expected = p * change
-        spread = _dot(expected, change) - expected.sum(1, keepdim=True).square().sum(
-            2, keepdim=True
-        )
+        mean_change = expected.sum(1, keepdim=True)
+        spread = _dot(expected, change) - _dot(mean_change, mean_change)
         bend = _dot(d, d_out if in_span else d) + spread
         reach = change.amax((1, 2), keepdim=True) - change.amin((1, 2), keepdim=True)
         t = (torch.log1p(reach * -slope / bend) / reach).where(active, 0)

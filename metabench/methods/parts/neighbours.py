@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from metabench.episodes import Episodes
+from metabench.episodes import Episodes, one_hot
 from metabench.methods.parts.distances import squared_euclidean
 
 
@@ -23,6 +23,7 @@ def vote(features: Episodes, k: int) -> Tensor:
     distance = squared_euclidean(features.query_x, features.support_x).clamp_min(1e-12).sqrt()
     near, index = distance.topk(min(k, distance.shape[-1]), dim=-1, largest=False)  # [T, Q, k]
     labels = features.support_y[:, None].expand(-1, distance.shape[1], -1).gather(2, index)
-    votes = near.new_zeros(*near.shape[:2], features.ways).scatter_add(2, labels, 1 / near)
+    member = one_hot(labels, features.ways, distance)  # [T, Q, k, ways]
+    votes = (member / near[..., None]).sum(2)
     share = votes / votes.sum(-1, keepdim=True)
     return (share + 0.01 / features.ways).log()
