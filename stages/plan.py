@@ -13,7 +13,7 @@ import metabench
 from metabench.backbones import BACKBONES
 from metabench.config import Config, read
 from metabench.data import DATASETS
-from metabench.data.entries import files_of
+from metabench.data.builders import own_data
 from metabench.files import InputError, digest, read_json, write_json
 from metabench.learning.metrics import METRICS
 from metabench.methods import METHODS
@@ -59,7 +59,7 @@ def look_of(config: Config) -> str:
     """
     entries = {name: entry for name, entry in config.datasets.items() if name in config.used}
     modules = {DATASETS.module(name) for name in config.used if name not in entries}
-    data = {name: files_of(name, entry) for name, entry in entries.items()}
+    data = {name: own_data().files_of(name, entry) for name, entry in entries.items()}
     for task_type in config.task_types.values():
         modules |= set(map(METRICS.module, task_type.evaluation.metrics))
         modules |= {METHODS.module(task_type.variant(name).method) for name in task_type.methods}

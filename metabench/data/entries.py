@@ -20,9 +20,7 @@ from typing import Any, cast
 import numpy as np
 
 from metabench import rng
-from metabench.config import Config
 from metabench.config.own_data import OwnData, Shares
-from metabench.data import DATASETS
 from metabench.data.base import PARTITIONS, Builder, Dataset, Partition, Transformation
 from metabench.data.download import MIRROR, mirrored
 from metabench.data.folders import THUMBNAILS, list_images
@@ -34,19 +32,6 @@ from metabench.files import InputError, digest, once
 _log = logging.getLogger(__name__)
 SHOWN = 10
 """Reasons for which something is left out that the log names."""
-
-
-def builder_of(config: Config, name: str, root: Path = Path()) -> Builder:
-    """How the dataset comes to be that ``params.yaml`` calls ``name``: its own, or a registered.
-
-    Args:
-        root: the folder of ``params.yaml``.
-
-    Raises:
-        InputError: unknown name, or an augmentation that there is not.
-    """
-    entry = config.datasets.get(name)
-    return DATASETS.load(name) if entry is None else own_builder(name, entry, root)
 
 
 def own_builder(name: str, entry: OwnData, root: Path = Path()) -> Builder:

@@ -13,8 +13,8 @@ from typing import Any
 
 from metabench.backbones import BACKBONES
 from metabench.config import BackboneChoice, Budget, Config
-from metabench.data import DATASETS, entries
-from metabench.data.entries import builder_of
+from metabench.data import DATASETS
+from metabench.data.builders import builder_of, own_data
 from metabench.files import digest, once
 from metabench.learning.metrics import METRICS
 from metabench.learning.pretraining import Pretrain
@@ -51,8 +51,9 @@ def dataset_fingerprint(config: Config, name: str, root: Path = Path()) -> dict[
         InputError: an own file or folder is not there.
     """
     if entry := config.datasets.get(name):
-        code = code_fingerprint("metabench.data.download", entries.__name__)
-        return {"code": code, "entry": entries.fingerprint(name, entry, root)}
+        own = own_data()
+        code = code_fingerprint("metabench.data.download", own.__name__)
+        return {"code": code, "entry": own.fingerprint(name, entry, root)}
     module = DATASETS.module(name)
     found: dict[str, Any] = {"code": code_fingerprint("metabench.data.download", module)}
     variable = getattr(importlib.import_module(module), "VARIABLE", None)
@@ -78,9 +79,10 @@ def episodes_fingerprint(config: Config, name: str, root: Path = Path()) -> dict
 
 def encoder_fingerprint(frozen: BackboneChoice) -> dict[str, Any]:
     """The vectors of a frozen encoder."""
-    return _backbone_fingerprint(frozen) | {
-        "code": code_fingerprint("metabench.pipeline.embeddings", BACKBONES.module(frozen.name))
-    }
+    modules = ["metabench.pipeline.embeddings", BACKBONES.module(frozen.name)]
+    if getattr(BACKBONES.load(frozen.name), "reads_texts", False):
+        modules.append("metabench.data.text")
+    return _backbone_fingerprint(frozen) | {"code": code_fingerprint(*modules)}
 
 
 def _shared_fingerprint(

@@ -27,7 +27,7 @@ from metabench.config import BackboneChoice, Config, Setting, TaskType, setting_
 from metabench.config.names import BACKBONE
 from metabench.data import Dataset
 from metabench.data.base import header_of
-from metabench.data.entries import builder_of
+from metabench.data.builders import builder_of
 from metabench.episodes.frozen_episodes import FrozenEpisodes, freeze, freeze_tasks
 from metabench.episodes.sampling import ArraySource, TaskSource
 from metabench.files import (

@@ -8,8 +8,8 @@ from pathlib import Path
 from pydantic import BaseModel
 
 from metabench.config import Config
+from metabench.data.builders import builder_of
 from metabench.data.download import prepare
-from metabench.data.entries import builder_of
 from metabench.files import InputError, digest, read_record, write_json
 from metabench.learning.training import Report
 from metabench.pipeline.cells import freeze_dataset

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection
 from dataclasses import replace
 from functools import cache
+from importlib import import_module
 from pathlib import Path
 
 import numpy as np
@@ -16,7 +17,6 @@ from metabench.backbones.frozen import Encoder, Frozen
 from metabench.config import BackboneChoice, TaskType
 from metabench.data.base import Dataset, header_of
 from metabench.data.formats import to_input
-from metabench.data.text import texts_of
 from metabench.files import DAMAGED, InputError, atomic, digest, read_record, write_json
 from metabench.pipeline.cell_fingerprints import encoder_fingerprint
 from metabench.pipeline.fingerprint import key_of
@@ -73,6 +73,10 @@ def embedding_key(processed: Path, frozen: BackboneChoice) -> str:
     return key_of(data=header_of(processed).digest, fingerprint=encoder_fingerprint(frozen))
 
 
+TEXTS = "metabench.data.text"
+"""What makes texts of word pieces, by name: other cells depend neither on it nor on its package."""
+
+
 @cache
 def _encoder(choice: BackboneChoice, shape: tuple[int, ...]) -> tuple[Frozen, Encoder]:
     """The encoder of examples of ``shape`` with its weights, loaded once a process."""
@@ -89,11 +93,12 @@ def embed(frozen: BackboneChoice, x: np.ndarray, report: Report = silent) -> np.
     """
     images = x.ndim == 4  # texts are of any length
     backbone, encode = _encoder(frozen, x.shape[1:] if images else ())
+    texts = import_module(TEXTS).texts_of if backbone.reads_texts else None
     parts = []
     for start in range(0, len(x), backbone.batch):
         report(start / len(x), f"{start} of {len(x)} examples")
         part = np.array(x[start : start + backbone.batch])
-        read = texts_of(part) if backbone.reads_texts else to_input(torch.from_numpy(part))
+        read = texts(part) if texts else to_input(torch.from_numpy(part))
         parts.append(encode(read).float().numpy())
     return np.concatenate(parts)
 

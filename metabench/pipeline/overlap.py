@@ -15,7 +15,7 @@ import numpy as np
 from metabench.backbones import BACKBONES
 from metabench.config import BackboneChoice, Config, setting_label
 from metabench.data import Builder, Dataset
-from metabench.data.entries import builder_of
+from metabench.data.builders import builder_of
 from metabench.data.imagenet import IMAGENET, listed, shared
 from metabench.episodes.frozen_episodes import FrozenEpisodes
 from metabench.pipeline.layout import Layout

@@ -13,7 +13,7 @@ from metabench.backbones import BACKBONES
 from metabench.config import Config
 from metabench.config.search import adapts
 from metabench.data import Dataset
-from metabench.data.entries import builder_of
+from metabench.data.builders import builder_of
 from metabench.files import InputError
 from metabench.methods.base import RECIPES, Settings
 from metabench.methods.searching import AUGMENTATION, EPISODE_FORM, drawn, place, searched

@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import TypeVar
 
 from metabench.config import Config
-from metabench.data.entries import builder_of
+from metabench.data.builders import builder_of
 from metabench.pipeline.layout import Layout
 
 L = TypeVar("L", bound=Layout)

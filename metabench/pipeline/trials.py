@@ -21,7 +21,7 @@ from metabench.config import Config, Setting, setting_label
 from metabench.config.names import BACKBONE
 from metabench.data import Dataset
 from metabench.data.base import header_of
-from metabench.data.entries import builder_of
+from metabench.data.builders import builder_of
 from metabench.episodes.frozen_episodes import FrozenEpisodes, freeze, freeze_tasks
 from metabench.files import InputError, read_record, write_json
 from metabench.learning.scoring import EpisodeSet, score

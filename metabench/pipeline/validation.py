@@ -16,7 +16,7 @@ from metabench.config import BackboneChoice, Config, TaskType, disagreements
 from metabench.config.messages import MOST_PROBLEMS, explain, refusal
 from metabench.config.names import BACKBONE, of_reports
 from metabench.data import DATASETS
-from metabench.data.entries import builder_of, files_of
+from metabench.data.builders import builder_of, own_data
 from metabench.files import InputError
 from metabench.learning.metrics import classification, measure, regression
 from metabench.learning.pretraining import Pretrain
@@ -110,7 +110,7 @@ def _check_own_data(problems: Problems, config: Config, root: Path | None) -> No
                 f"datasets.{name}: is the name of a registered dataset. Take another name"
             )
         elif root is not None and name in config.used:
-            problems.attempt(files_of, name, entry, root)
+            problems.attempt(own_data().files_of, name, entry, root)
 
 
 def _kinds_of_datasets(
