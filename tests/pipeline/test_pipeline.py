@@ -95,13 +95,13 @@ def scored(path: Path) -> int:
 
 
 def wait_for_stage(process: subprocess.Popen[str]) -> None:
-    """Until a stage's own Python has been running below ``dvc`` for a second."""
+    """Until a stage's own Python has computed for half a second, whatever the load."""
     deadline = time.monotonic() + 60
     while time.monotonic() < deadline:
         for child in psutil.Process(process.pid).children(recursive=True):
             with contextlib.suppress(psutil.NoSuchProcess):
                 is_stage = "python" in child.name() and "stages.train" in child.cmdline()
-                if is_stage and time.time() - child.create_time() > 1:
+                if is_stage and child.cpu_times().user > 0.5:
                     return
         time.sleep(0.05)
     raise AssertionError("dvc started no stage")
@@ -184,51 +184,6 @@ def test_a_second_repro_looks_and_does_nothing(project) -> None:
     assert project.weights() | project.results() == before
 
 
-OWN = "my_pkg:NearestShot"
-
-
-@pytest.mark.case("01")
-def test_an_edited_and_an_added_method_run_their_cells_and_the_report_alone(project) -> None:
-    def add(values) -> None:
-        values["classification"]["methods"].append(OWN)
-
-    example = re.search(r"```python\n(# my_pkg\.py.*?)```", README.read_text(), re.DOTALL)
-    assert example is not None
-    (project.root / "my_pkg.py").write_text(example[1])
-    with (project.root / "metabench/methods/optimisation/maml.py").open("a") as file:
-        file.write("\nEDITED = True\n")
-    project.params(add)
-    before = project.weights() | project.results()
-    assert project.stages() == AFTER_AN_EDIT | {"pretrain"}  # the added one is the first to ask
-    after = project.weights() | project.results()
-    changed = {p.relative_to(project.root) for p, t in after.items() if before.get(p) != t}
-    assert {f"{p.parts[1]}/{p.parts[2]}" for p in changed} == {
-        f"glyphs/{OWN}",
-        "glyphs/maml",
-        "sinusoid/maml",
-    }
-
-
-@pytest.mark.case("01")
-def test_more_evaluation_episodes_rerun_evaluation_and_an_edited_method_its_training_alone(
-    project,
-) -> None:
-    path, result = (
-        project.root / "my_pkg.py",
-        project.root / f"results/glyphs/{OWN}/1200-examples/0.parquet",
-    )
-    before, nearest = project.weights(), pd.read_parquet(result)["value"].mean()
-    project.params(lambda v: v["classification"]["evaluation"].update(episodes=12))
-    path.write_text(path.read_text().replace("return -far", "return far"))
-    assert not project.stages() & {"download", "embed"}
-    own = {p for p in before if OWN in p.parts}
-    after = project.weights()
-    assert {p for p in after if before.get(p) != after[p]} == own and len(own) == 1
-    assert scored(project.root / "results/glyphs/maml/1200-examples/0.parquet") == 24
-    farthest = pd.read_parquet(result)["value"].mean()
-    assert farthest < 0.2 < nearest, "the same figures as before the edit"
-
-
 def test_an_added_seed_reuses_the_finished_ones_through_a_kill_and_a_damaged_result(
     project,
 ) -> None:
@@ -255,7 +210,55 @@ def test_an_added_seed_reuses_the_finished_ones_through_a_kill_and_a_damaged_res
     after = project.weights()
     assert {p: t for p, t in after.items() if p in before} == before
     assert len(after) == 2 * len(before)
-    for method in ("maml", "protonet", "nearest_neighbour", OWN):
+    for method in ("maml", "protonet", "nearest_neighbour"):
         results = sorted(project.root.glob(f"results/glyphs/{method}/**/*.parquet"))
         assert [path.name for path in results] == ["0.parquet", "1.parquet"]
-        assert all(scored(path) == 24 for path in results)
+        assert all(scored(path) == 20 for path in results)
+
+
+OWN = "my_pkg:NearestShot"
+
+
+@pytest.mark.slow
+@pytest.mark.case("01")
+def test_an_edited_and_an_added_method_run_their_cells_and_the_report_alone(project) -> None:
+    def add(values) -> None:
+        values["classification"]["methods"].append(OWN)
+
+    project.stages()  # all is finished, whatever has run before
+    example = re.search(r"```python\n(# my_pkg\.py.*?)```", README.read_text(), re.DOTALL)
+    assert example is not None
+    (project.root / "my_pkg.py").write_text(example[1])
+    with (project.root / "metabench/methods/optimisation/maml.py").open("a") as file:
+        file.write("\nEDITED = True\n")
+    project.params(add)
+    before = project.weights() | project.results()
+    assert project.stages() == AFTER_AN_EDIT | {"pretrain"}  # the added one is the first to ask
+    after = project.weights() | project.results()
+    changed = {p.relative_to(project.root) for p, t in after.items() if before.get(p) != t}
+    assert {f"{p.parts[1]}/{p.parts[2]}" for p in changed} == {
+        f"glyphs/{OWN}",
+        "glyphs/maml",
+        "sinusoid/maml",
+    }
+
+
+@pytest.mark.slow
+@pytest.mark.case("01")
+def test_more_evaluation_episodes_rerun_evaluation_and_an_edited_method_its_training_alone(
+    project,
+) -> None:
+    path, result = (
+        project.root / "my_pkg.py",
+        project.root / f"results/glyphs/{OWN}/1200-examples/0.parquet",
+    )
+    before, nearest = project.weights(), pd.read_parquet(result)["value"].mean()
+    project.params(lambda v: v["classification"]["evaluation"].update(episodes=12))
+    path.write_text(path.read_text().replace("return -far", "return far"))
+    assert not project.stages() & {"download", "embed"}
+    own = {p for p in before if OWN in p.parts}
+    after = project.weights()
+    assert {p for p in after if before.get(p) != after[p]} == own != set()
+    assert scored(project.root / "results/glyphs/maml/1200-examples/0.parquet") == 24
+    farthest = pd.read_parquet(result)["value"].mean()
+    assert farthest < 0.2 < nearest, "the same figures as before the edit"
