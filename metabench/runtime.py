@@ -86,6 +86,8 @@ def switches() -> dict[str, Any]:
         "matrix products": torch.get_float32_matmul_precision(),
         "convolutions": (cudnn.enabled, cudnn.benchmark, cudnn.deterministic, cudnn.allow_tf32),
         "numpy": np.geterr(),
+        "attention": torch.backends.mha.get_fastpath_enabled(),
+        "denormal numbers": bool(torch.tensor(1e-40) * 1),
     }
 
 

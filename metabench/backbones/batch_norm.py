@@ -30,10 +30,19 @@ def normalise(x: Tensor, weight: Tensor, bias: Tensor, eps: float) -> Tensor:
     Raises:
         ValueError: one number is all that a channel has.
     """
-    if x.numel() == x.shape[1]:
-        raise ValueError(f"one number a channel has no variance: {tuple(x.shape)}")
+    _require_variance(x)
     y: Tensor = _Normalisation.apply(x, weight, bias, eps)
     return y
+
+
+def _require_variance(x: Tensor) -> None:
+    if x.numel() == x.shape[1]:
+        raise ValueError(f"one number a channel has no variance: {tuple(x.shape)}")
+
+
+def _apart(*inputs: Tensor) -> list[Tensor]:
+    """The same values to differentiate by: partial derivatives, whichever depends on another."""
+    return [v.view_as(v) if v.requires_grad else v.detach().requires_grad_() for v in inputs]
 
 
 def _map(
@@ -76,8 +85,7 @@ class _Gradient(torch.autograd.Function):
         g, of_dw, of_db = gradients
         dy, x, weight, mean, inverse, dw, db = ctx.saved_tensors
         if torch.is_grad_enabled():  # for a third derivative, which PyTorch's own has wrong, too
-            ends = [v if v.requires_grad else v.detach().requires_grad_() for v in (dy, x, weight)]
-            dy, x, weight = ends
+            ends = dy, x, weight = _apart(dy, x, weight)
             var, mu = torch.var_mean(x, (0, 2, 3), correction=0, keepdim=True)
             y = (x - mu) * torch.rsqrt(var + ctx.eps) * weight[:, None, None]
             dx, dw = torch.autograd.grad(y, (x, weight), dy, create_graph=True)
@@ -108,7 +116,11 @@ def normalise_by(x: Tensor, support: int, weight: Tensor, bias: Tensor, eps: flo
 
     As for running moments, two fused calls; what goes on to the support through its moments is what
     :func:`normalise` takes away, with sums over all N examples.
+
+    Raises:
+        ValueError: one number is all that the support has of a channel.
     """
+    _require_variance(x[:support])
     y: Tensor = _BySupport.apply(x, support, weight, bias, eps)
     return y
 
@@ -127,9 +139,9 @@ class _BySupport(torch.autograd.Function):
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
         (dy,), (x, weight, mean, var), s = gradients, ctx.saved_tensors, ctx.support
         if torch.is_grad_enabled():
-            ends = [v if v.requires_grad else v.detach().requires_grad_() for v in (x, weight)]
-            var, mean = torch.var_mean(ends[0][:s], (0, 2, 3), correction=0, keepdim=True)
-            y = (ends[0] - mean) * torch.rsqrt(var + ctx.eps) * ends[1][:, None, None]
+            ends = x, weight = _apart(x, weight)
+            var, mean = torch.var_mean(x[:s], (0, 2, 3), correction=0, keepdim=True)
+            y = (x - mean) * torch.rsqrt(var + ctx.eps) * weight[:, None, None]
             dx, dw = torch.autograd.grad(y, ends, dy, create_graph=True)
             return dx, None, dw, dy.sum((0, 2, 3)), None
         inverse = torch.rsqrt(var + ctx.eps)

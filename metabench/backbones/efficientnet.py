@@ -72,7 +72,9 @@ class ConvNorm(nn.Module):
         linear: bool = False,
     ):  # fmt: skip
         super().__init__()
-        self.conv = SameConv2d(channels, width, kernel, stride, groups=groups, bias=False)
+        # in name only, as `same` pads: its windows have their centres in the kernel's
+        middle = kernel // 2
+        self.conv = SameConv2d(channels, width, kernel, stride, middle, groups=groups, bias=False)
         self.norm = TaskBatchNorm2d(width, eps=1e-3, momentum=0.01)
         self.linear = linear
 

@@ -61,6 +61,32 @@ def test_moments_of_the_first_examples_alone_normalise_all(memory_format) -> Non
 def test_one_number_a_channel_is_refused() -> None:
     with pytest.raises(ValueError, match="one number a channel"):
         normalise(torch.zeros(1, 3, 1, 1), torch.ones(3), torch.zeros(3), 1e-5)
+    with pytest.raises(ValueError, match="one number a channel"):
+        normalise_by(torch.zeros(3, 3, 1, 1), 1, torch.ones(3), torch.zeros(3), 1e-5)
+
+
+def test_inputs_that_depend_on_one_another_are_counted_once_where_a_graph_is_kept() -> None:
+    x, weight, bias = inputs(torch.contiguous_format)
+
+    def plain(x, weight, bias):
+        var, mean = torch.var_mean(x[:3], (0, 2, 3), correction=0, keepdim=True)
+        return (x - mean) * (var + 1e-5).rsqrt() * weight[:, None, None] + bias[:, None, None]
+
+    def twice(layer, graph):
+        loss = layer(layer(x, weight, bias).tanh(), weight, bias).pow(3).sum()
+        return torch.autograd.grad(loss, (x, weight), create_graph=graph)
+
+    def second(layer, graph):
+        (d,) = torch.autograd.grad(layer(x, weight, bias).tanh().sum(), x, create_graph=True)
+        return torch.autograd.grad(d.square().sum(), (x, weight), create_graph=graph)
+
+    layers = [
+        (lambda *a: normalise_by(a[0], 3, *a[1:], 1e-5), plain),
+        (lambda *a: normalise(*a, 1e-5), lambda *a: F.batch_norm(a[0], None, None, *a[1:], True)),
+    ]
+    for layer, reference in layers:
+        for derivative in (twice, second):
+            torch.testing.assert_close(derivative(layer, True), derivative(reference, False))
 
 
 @pytest.mark.parametrize("memory_format", FORMATS)

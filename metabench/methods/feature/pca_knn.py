@@ -85,7 +85,7 @@ class PCAKNN(CentredMethod):
         before = self.variances.cumsum(0) - self.variances  # of all larger components
         kept = before < self.settings.variance * self.variances.sum()
         # floor: features that never vary have no variance to divide by
-        floor = 1e-6 * self.variances[0]
+        floor = 1e-6 * self.variances[0].clamp_min(torch.finfo(self.variances.dtype).tiny * 1e6)
         return kept * (self.variances.clamp_min(floor).rsqrt() if self.settings.whiten else 1.0)
 
     def classify(self, features: Episodes) -> Tensor:

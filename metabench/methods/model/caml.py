@@ -68,7 +68,7 @@ class CAML(SequenceMethod):
         self.register_buffer("codes", equiangular(ways))
         self.unknown = nn.Parameter(torch.zeros(ways))
         # A f of a layer-normalised f has components of variance 1/3, as nn.Linear draws A
-        self.scale = nn.Parameter(torch.tensor((width / 3) ** 0.5))
+        self.scale = nn.Parameter(torch.tensor(((width - ways) / 3) ** 0.5))
         self.transformer = transformer(settings)
         self.output = nn.Linear(width, ways)
 

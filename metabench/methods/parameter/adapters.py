@@ -99,7 +99,8 @@ class Adapters(FineTuneMethod):
 def centred(layer: nn.Conv2d) -> bool:
     """Whether a 1×1 convolution of the same stride reads the centres of this one's windows."""
     middle = tuple(side // 2 for side in layer.kernel_size)
-    return all(side % 2 for side in layer.kernel_size) and any(middle) and layer.padding == middle
+    whole = all(side % 2 for side in layer.kernel_size) and set(layer.dilation) == {1}
+    return whole and any(middle) and layer.padding == middle
 
 
 def around(adapter: Tensor, kernel: Tensor) -> Tensor:

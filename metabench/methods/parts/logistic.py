@@ -70,7 +70,8 @@ def logistic_head(
         z_dual, d_dual = (z_out, d_out) if in_span else (z, d)
         norm = -_dot(gradient, z_dual) - _dot(gradient_bias, z_bias)
         if enough is None:
-            enough = LEFT[x.dtype] ** 2 * norm
+            rounding = y[0].numel() * torch.finfo(x.dtype).eps ** 2  # of the softmax, and no more
+            enough = LEFT[x.dtype] ** 2 * norm + rounding
         active = norm > enough
         if not active.any():
             break
@@ -89,7 +90,7 @@ def logistic_head(
         spread = _dot(expected, change) - _dot(mean_change, mean_change)
         bend = _dot(d, d_out if in_span else d) + spread
         reach = change.amax((1, 2), keepdim=True) - change.amin((1, 2), keepdim=True)
-        t = (torch.log1p(reach * -slope / bend) / reach).where(active, 0)
+        t = (torch.log1p(reach * -slope / bend) / reach).where(active & (reach > 0), 0)
         weights.addcmul_(t, d)
         outputs.addcmul_(t, d_out)
         bias.addcmul_(t, d_bias)

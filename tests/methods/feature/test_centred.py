@@ -99,3 +99,9 @@ def test_all_components_as_they_are_vote_as_centred_features() -> None:
     for method in (knn, pca):
         method.fit_source_statistics(Few())
     torch.testing.assert_close(pca.predict(episodes()), knn.predict(episodes()))
+
+
+def test_features_of_a_source_that_never_vary_have_no_components_to_whiten() -> None:
+    method = build(PCAKNN, PCAKNNSettings(whiten=True))
+    method.variances.zero_()
+    assert method.projection().isfinite().all()

@@ -10,10 +10,11 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from metabench.backbones.conv4 import Conv4
+from metabench.backbones.efficientnet import ConvNorm
 from metabench.backbones.resnet12 import ResNet12
 from metabench.backbones.text_cnn import TextCNN
 from metabench.methods.base import Task
-from metabench.methods.parameter.adapters import Adapters, AdapterSettings, centred
+from metabench.methods.parameter.adapters import Adapters, AdapterSettings, around, centred
 from tests.methods.parameter.test_fine_tuning import on_images
 from tests.methods.small import WAYS, build, episodes
 
@@ -129,6 +130,7 @@ def test_which_layers_have_adapters(backbone, kind, names) -> None:
         (nn.Conv2d(2, 3, 1), False),  # itself a matrix for each position
         (nn.Conv2d(2, 3, 3), False),  # its windows begin at the edge
         (nn.Conv2d(2, 3, 4, padding=2), False),  # no centre
+        (nn.Conv2d(2, 3, 3, padding=1, dilation=2), False),
     ],
 )
 def test_an_adapter_stands_where_it_can_read_the_centres_of_windows(layer, expected) -> None:
@@ -139,3 +141,9 @@ def test_an_adapter_stands_where_it_can_read_the_centres_of_windows(layer, expec
         wide[..., layer.kernel_size[0] // 2, layer.kernel_size[1] // 2] = adapter
         small = F.conv2d(x, adapter[..., None, None], layer.bias, layer.stride)
         torch.testing.assert_close(layer(x), small)
+
+
+def test_beside_depthwise_convolutions_that_pad_by_themselves_stand_factors_of_channels() -> None:
+    part = ConvNorm(4, 4, 5, groups=4)
+    assert centred(part.conv)
+    assert around(torch.ones(2, 4, 1), part.conv.weight).shape == (2, 4, 1, 5, 5)

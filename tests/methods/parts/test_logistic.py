@@ -56,6 +56,17 @@ def test_examples_that_are_alike_and_features_that_never_vary_do_no_harm(dtype) 
     torch.testing.assert_close(found, scikit_learn(x[0], y[0], query[0], 100.0), rtol=0, atol=1e-3)
 
 
+@pytest.mark.parametrize("distance", [1e-2, 1e-3, 1e-4])
+@pytest.mark.parametrize("c", [0.1, 10.0])
+def test_features_that_are_nearly_alike_end_at_the_answer_of_double_precision(distance, c) -> None:
+    draw = torch.Generator().manual_seed(0)
+    x = torch.rand(40, 1, 32, generator=draw)
+    x = x + distance * torch.randn(40, 2, 32, generator=draw)
+    y = torch.tensor([[0, 1]]).expand(40, -1)
+    found, exact = logistic(x, y, x, 2, c), logistic(x.double(), y, x.double(), 2, c)
+    torch.testing.assert_close(found.softmax(-1).double(), exact.softmax(-1), rtol=0, atol=1e-4)
+
+
 @pytest.mark.parametrize("form", [(5, 5, 40), (3, 20, 16)])
 def test_no_step_ever_raises_the_objective(form) -> None:
     x, y, _ = tasks(2, *form)
