@@ -11,6 +11,8 @@ from metabench.config.task_types import Strict
 
 Text = Annotated[str, Field(min_length=1)]
 OF_IMAGES = {"size", "invert", "imagenet"}
+WORDS = "all-test", "folders"
+"""Partitions that are neither shares nor in a file."""
 OF_TEXTS = {"text_column", "label_column", "separator", "encoding", "max_pieces"}
 
 
@@ -85,7 +87,7 @@ class OwnData(Strict):
     @property
     def partition_file(self) -> str | None:
         """The CSV file of the partition, if there is one."""
-        known = isinstance(self.partition, Shares) or self.partition in ("all-test", "folders")
+        known = isinstance(self.partition, Shares) or self.partition in WORDS
         return None if known else str(self.partition)
 
     def reading(self) -> dict[str, Any]:

@@ -11,7 +11,7 @@ import os
 import re
 import tempfile
 import zipfile
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
@@ -20,11 +20,12 @@ from typing import Any, cast
 import numpy as np
 
 from metabench import rng
-from metabench.config.own_data import OwnData, Shares
+from metabench.config.messages import nearest
+from metabench.config.own_data import WORDS, OwnData, Shares
 from metabench.data.base import PARTITIONS, Builder, Dataset, Partition, Transformation
 from metabench.data.download import MIRROR, mirrored
 from metabench.data.folders import THUMBNAILS, list_images
-from metabench.data.imagenet import is_ours, listed
+from metabench.data.imagenet import is_ours, listed, lists
 from metabench.data.own import UserData, bright_background, by_reason, read_images, read_texts
 from metabench.data.tables import read_table
 from metabench.files import InputError, digest, once
@@ -64,9 +65,9 @@ def files_of(name: str, entry: OwnData, root: Path = Path()) -> dict[str, Path]:
         if path.is_dir():
             found = {file.place: file.path for file in list_images(path).files}
         if entry.partition_file:
-            found["partition"] = _found(entry.partition_file, root)
-        if entry.imagenet and not is_ours(entry.imagenet):
-            _found(entry.imagenet, root)  # needed later, and no part of the arrays
+            found["partition"] = _named(entry.partition_file, root, "partition", WORDS)
+        if entry.imagenet and not is_ours(entry.imagenet):  # needed later, no part of the arrays
+            _named(entry.imagenet, root, "imagenet", lists())
         return found
 
 
@@ -256,6 +257,20 @@ def _found(given: str, root: Path) -> Path:
             "path, or put it there."
         )
     return path
+
+
+def _named(given: str, root: Path, field: str, words: Sequence[str]) -> Path:
+    """The file that a field names, which may have one of ``words`` instead.
+
+    Raises:
+        InputError: it is neither.
+    """
+    try:
+        return _found(given, root)
+    except InputError as error:
+        raise InputError(
+            f"{field}: {error} It may be a word, too. {nearest(given, words)}"
+        ) from error
 
 
 @contextmanager

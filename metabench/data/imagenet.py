@@ -15,6 +15,7 @@ from __future__ import annotations
 from collections.abc import Collection
 from pathlib import Path
 
+from metabench.config.messages import nearest
 from metabench.data.tables import read_table
 from metabench.files import InputError
 
@@ -38,9 +39,14 @@ def shared(which: str | None, classes: Collection[str]) -> frozenset[str] | None
     return whole[which] if which in whole else listed(which) & set(classes)
 
 
+def lists() -> list[str]:
+    """What is no file of the user's."""
+    return ["none", "all", *sorted(p.stem for p in FOLDER.glob("*.csv"))]
+
+
 def is_ours(which: str) -> bool:
     """Whether this is no file of the user's."""
-    return which in ("none", "all") or (FOLDER / f"{which}.csv").is_file()
+    return which in lists()
 
 
 def listed(which: str) -> frozenset[str]:
@@ -54,7 +60,6 @@ def listed(which: str) -> frozenset[str]:
     """
     path = FOLDER / f"{which}.csv"
     if not path.is_file() and not (path := Path(which)).is_file():
-        known = ", ".join(["none", "all", *sorted(p.stem for p in FOLDER.glob("*.csv"))])
-        raise InputError(f"imagenet: {which}: neither a file nor a list. Lists: {known}.")
+        raise InputError(f"imagenet: {which}: no such file or list. {nearest(which, lists())}")
     rows = read_table(path, "class", "imagenet")
     return frozenset(row.text.strip() for row in rows if row.label.strip())

@@ -180,6 +180,15 @@ def test_what_cannot_be_used_is_named_with_the_entry_and_the_fix(folder, values,
         built(folder, **given)
 
 
+@pytest.mark.parametrize(
+    ("field", "word", "near"), [("partition", "alltest", "all-test"), ("imagenet", "cubs", "cub")]
+)
+def test_a_misspelt_word_is_told_from_a_file_that_is_not_there(folder, field, word, near) -> None:
+    message = rf"{field}: {word}: no such file .* Did you mean .*{near}"
+    with pytest.raises(InputError, match=message):
+        fingerprint(NAME, entry(images="images", **{field: word}), folder)
+
+
 def test_the_content_counts_and_not_the_place(folder, monkeypatch) -> None:
     before = fingerprint(NAME, entry(images="images"), folder)
     (folder / "images/class0/.hidden").write_text("no example")
