@@ -45,6 +45,12 @@ def _apart(*inputs: Tensor) -> list[Tensor]:
     return [v.view_as(v) if v.requires_grad else v.detach().requires_grad_() for v in inputs]
 
 
+def _scaled(x: Tensor, support: int, weight: Tensor, eps: float) -> Tensor:
+    """``w x̂`` by the moments of the first ``support`` examples, in what PyTorch differentiates."""
+    var, mean = torch.var_mean(x[:support], (0, 2, 3), correction=0, keepdim=True)
+    return (x - mean) * torch.rsqrt(var + eps) * weight[:, None, None]
+
+
 def _map(
     v: Tensor, x: Tensor, weight: Tensor | None, mean: Tensor, inverse: Tensor, eps: float
 ) -> tuple[Tensor, Tensor, Tensor]:
@@ -86,8 +92,7 @@ class _Gradient(torch.autograd.Function):
         dy, x, weight, mean, inverse, dw, db = ctx.saved_tensors
         if torch.is_grad_enabled():  # for a third derivative, which PyTorch's own has wrong, too
             ends = dy, x, weight = _apart(dy, x, weight)
-            var, mu = torch.var_mean(x, (0, 2, 3), correction=0, keepdim=True)
-            y = (x - mu) * torch.rsqrt(var + ctx.eps) * weight[:, None, None]
+            y = _scaled(x, len(x), weight, ctx.eps)
             dx, dw = torch.autograd.grad(y, (x, weight), dy, create_graph=True)
             first = dx, dw, dy.sum((0, 2, 3))
             return (
@@ -139,9 +144,8 @@ class _BySupport(torch.autograd.Function):
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
         (dy,), (x, weight, mean, var), s = gradients, ctx.saved_tensors, ctx.support
         if torch.is_grad_enabled():
-            ends = x, weight = _apart(x, weight)
-            var, mean = torch.var_mean(x[:s], (0, 2, 3), correction=0, keepdim=True)
-            y = (x - mean) * torch.rsqrt(var + ctx.eps) * weight[:, None, None]
+            ends = _apart(x, weight)
+            y = _scaled(ends[0], s, ends[1], ctx.eps)
             dx, dw = torch.autograd.grad(y, ends, dy, create_graph=True)
             return dx, None, dw, dy.sum((0, 2, 3)), None
         inverse = torch.rsqrt(var + ctx.eps)

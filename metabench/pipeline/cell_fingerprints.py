@@ -27,6 +27,8 @@ from metabench.pipeline.validation import learner_settings, validate_backbone
 TRAINING, EVALUATION = "metabench.pipeline.cells", "metabench.pipeline.evaluating"
 OPEN_SET = "metabench.learning.open_set"
 """Modules whose code, with all that it imports, trains and evaluates cells; they import this."""
+TEXTS = "metabench.data.text"
+"""What makes texts of word pieces, by name: no cell but an encoder's of texts depends on it."""
 
 
 def external_weights(backbone: BackboneChoice) -> Path | None:
@@ -81,7 +83,7 @@ def encoder_fingerprint(frozen: BackboneChoice) -> dict[str, Any]:
     """The vectors of a frozen encoder."""
     modules = ["metabench.pipeline.embeddings", BACKBONES.module(frozen.name)]
     if getattr(BACKBONES.load(frozen.name), "reads_texts", False):
-        modules.append("metabench.data.text")
+        modules.append(TEXTS)
     return _backbone_fingerprint(frozen) | {"code": code_fingerprint(*modules)}
 
 

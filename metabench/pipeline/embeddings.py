@@ -18,7 +18,7 @@ from metabench.config import BackboneChoice, TaskType
 from metabench.data.base import Dataset, header_of
 from metabench.data.formats import to_input
 from metabench.files import DAMAGED, InputError, atomic, digest, read_record, write_json
-from metabench.pipeline.cell_fingerprints import encoder_fingerprint
+from metabench.pipeline.cell_fingerprints import TEXTS, encoder_fingerprint
 from metabench.pipeline.fingerprint import key_of
 from metabench.pipeline.validation import validate_backbone
 
@@ -71,10 +71,6 @@ def vectors_path(folder: Path, frozen: BackboneChoice) -> Path:
 def embedding_key(processed: Path, frozen: BackboneChoice) -> str:
     """Key of the vectors of the dataset in ``processed``."""
     return key_of(data=header_of(processed).digest, fingerprint=encoder_fingerprint(frozen))
-
-
-TEXTS = "metabench.data.text"
-"""What makes texts of word pieces, by name: other cells depend neither on it nor on its package."""
 
 
 @cache

@@ -38,6 +38,7 @@ APART = {PACKAGE} | {
             *(f"config.{n}" for n in ("bounds", "messages", "names", "schema", "yaml_file")),
         ),
         *(
+            "data.imagenet",
             "files",
             "runtime",
             "tracking",

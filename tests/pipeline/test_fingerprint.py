@@ -198,7 +198,7 @@ def test_a_file_that_a_setting_names_counts_by_its_content(tmp_path) -> None:
 
 def test_the_code_of_all_cells_needs_no_package_that_is_optional() -> None:
     """Or what was trained before it was installed would be trained again."""
-    needed = {"numpy", "pandas", "pyarrow", "pydantic", "safetensors", "scipy", "torch"}
+    needed = {"numpy", "pandas", "pydantic", "safetensors", "scipy", "torch"}
     assert {
         name for name in code_fingerprint("metabench.pipeline.evaluating") if "." not in name
     } == needed
